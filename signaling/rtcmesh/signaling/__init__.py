@@ -1,0 +1,1 @@
+"""Rooms, presence and the brokering of sealed signals: the server and the client link."""
