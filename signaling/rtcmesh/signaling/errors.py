@@ -1,0 +1,66 @@
+"""What can go wrong in signaling, split by who is at fault."""
+
+from .codes import NackCode, RefusalCode
+
+
+class SignalingError(Exception):
+    """Every error of this package derives from this one."""
+
+
+class ProtocolError(SignalingError):
+    """The other side sent bytes, or a message at a moment, that the protocol does not allow."""
+
+
+class MessageTooLarge(SignalingError):
+    """The caller handed over something larger than the server accepts; nothing was sent."""
+
+    def __init__(self, what: str, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(what, size_bytes, limit_bytes)
+        self.what = what
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.size_bytes} bytes is larger than the limit of {self.limit_bytes} bytes"
+
+
+class JoinRefused(SignalingError):
+    """The server refuses this membership, at the join or later, and trying again would not change that."""
+
+    def __init__(self, code: RefusalCode, message: str = "") -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"the signaling server refused: {self.message or self.code.meaning} ({self.code.value})"
+
+
+class SignalRefused(SignalingError):
+    """The signal was not accepted for delivery, or (`epoch_changed`) nobody can say whether it was."""
+
+    def __init__(self, code: NackCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"the signal was refused: {self.code.meaning} ({self.code.value})"
+
+
+class SignalingUnreachable(SignalingError):
+    """No welcome came within `connect_timeout`; `__cause__` is the last failure that was seen."""
+
+    def __init__(self, url: str, after: float) -> None:
+        super().__init__(url, after)
+        self.url = url
+        self.after = after
+
+    def __str__(self) -> str:
+        return f"no signaling server welcomed us at {self.url} within {self.after:g} s"
+
+
+class Closed(SignalingError):
+    """The link was closed by this program, so the call can no longer be carried out."""
+
+    def __str__(self) -> str:
+        return "the signaling link is closed"
