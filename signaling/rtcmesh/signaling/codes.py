@@ -18,7 +18,7 @@ class CloseCode(IntEnum):
 
 
 class RefusalCode(StrEnum):
-    """Why a connection is ended: the `code` of `refused`, its close code, and whether a client tries again."""
+    """Why a connection is ended: the `code` of `refused`, its close code, whether a client tries again."""
 
     close_code: int
     final: bool
@@ -49,7 +49,7 @@ class RefusalCode(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        return cls("unknown") if isinstance(value, str) else None
+        return cls.__members__["UNKNOWN"] if isinstance(value, str) else None
 
     @classmethod
     def from_close_code(cls, close_code: int) -> "RefusalCode | None":

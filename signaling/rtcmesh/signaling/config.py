@@ -1,0 +1,100 @@
+"""What can be configured, with the recommended values as defaults."""
+
+from dataclasses import dataclass, field
+
+from .messages import IceServer
+from .room import RoomLimits
+
+MEMBER_OVERHEAD_BYTES = 512
+"""More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig:
+    """The signaling service itself, whatever network it is served on."""
+
+    room: RoomLimits = field(default_factory=RoomLimits)
+    """The limits of every room."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """Handed to every member in its welcome."""
+    heartbeat: float = 10.0
+    """Seconds of silence after which a peer pings; after two of them either end takes the other for lost."""
+    join_timeout: float = 10.0
+    """Seconds from the connection to a join."""
+    close_timeout: float = 2.0
+    """Seconds for the last frames and the closing handshake of one connection; then it is aborted."""
+    max_message_bytes: int = 65_536
+    """The largest frame taken from a peer."""
+    max_queue_bytes: int = 2_097_152
+    """What may wait for one connection to be read; a connection that exceeds it is cut off."""
+    max_connections: int = 10_000
+    """Connections at once, joined or not; more are refused with `server_full`."""
+    retry_after: float = 5.0
+    """Seconds after which a connection refused with `server_full` may come back."""
+    drain_spread: float = 2.0
+    """A stopping server tells each peer to come back within this many seconds, spread evenly."""
+    alternatives: tuple[str, ...] = ()
+    """The URLs of other servers that a stopping server names to its peers."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges and how they fit together."""
+        for name in ("heartbeat", "join_timeout", "close_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+        if min(self.retry_after, self.drain_spread) < 0 or self.max_connections < 1:
+            raise ValueError("retry_after and drain_spread must not be negative, max_connections at least 1")
+        if self.max_message_bytes < self.room.max_signal_bytes * 4 / 3 + MEMBER_OVERHEAD_BYTES:
+            raise ValueError("max_message_bytes is too small for a signal of max_signal_bytes in base64")
+        largest_welcome = self.room.max_members * (self.room.max_presence_bytes + MEMBER_OVERHEAD_BYTES)
+        if self.max_queue_bytes < largest_welcome + self.room.history_bytes:
+            raise ValueError("max_queue_bytes must hold the largest welcome and a whole history")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """The service on an aiohttp server."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = 8080
+    """The port to listen on; 0 lets the system choose one."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins that web pages may connect from besides the server's own; `*` allows all.
+
+    Requests without an `Origin` header do not come from a web page and are always allowed.
+    """
+    service: ServiceConfig = field(default_factory=ServiceConfig)
+    """The signaling service that is served."""
+
+    def __post_init__(self) -> None:
+        """Check the range of the port."""
+        if not 0 <= self.port <= 65_535:
+            raise ValueError("port must be between 0 and 65535")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """The client link."""
+
+    connect_timeout: float = 20.0
+    """Seconds until the first welcome; then `SignalingUnreachable`."""
+    dial_timeout: float = 10.0
+    """Seconds for one attempt to open a connection, and again for its welcome."""
+    close_timeout: float = 2.0
+    """Seconds that `aclose` waits for the server; then the connection is aborted."""
+    backoff_base: float = 0.25
+    """The longest wait before the first new attempt in seconds; it doubles with each failure."""
+    backoff_maximum: float = 15.0
+    """The longest wait before any attempt in seconds, unless the server asked for more."""
+    max_queued_events: int = 1024
+    """Events that wait for the application; when it is full the link stops reading from the server."""
+    max_queue_bytes: int = 2_097_152
+    """What may wait to be sent to the server; a connection that exceeds it is dropped and resumed."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("connect_timeout", "dial_timeout", "close_timeout", "backoff_base", "backoff_maximum"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+        if min(self.max_queued_events, self.max_queue_bytes) < 1:
+            raise ValueError("max_queued_events and max_queue_bytes must be at least 1")

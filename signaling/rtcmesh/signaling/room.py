@@ -1,0 +1,331 @@
+"""The room: its members and the stream of what happened, each event at an offset of one epoch.
+
+    connected ──suspend──▶ suspended ──resume window over──▶ left (expired)
+        ▲                      │
+        └──────── join ────────┘            leave, or a join with another prekey: left at once
+
+The machine decides; its owner carries out the effects in order. A member that is connected is known by its
+*attachment*, a number that each join makes anew, so that a connection that was displaced can do no harm.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeAlias
+
+from .codes import LeaveReason, NackCode, RefusalCode
+from .errors import JoinRefused, SignalingError
+from .identity import PeerId
+from .messages import (
+    Ack,
+    Join,
+    Member,
+    Nack,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    PeerSuspended,
+    Presence,
+    PresenceChanged,
+    Resume,
+    RoomEvent,
+    SendSignal,
+    Signal,
+    encode,
+    presence_bytes,
+)
+from .prekey import Prekey
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomLimits:
+    """What one room holds."""
+
+    max_members: int = 256
+    """Members at once, suspended ones included."""
+    max_presence_bytes: int = 2048
+    """The size of one presence as JSON."""
+    max_signal_bytes: int = 32_768
+    """The size of one sealed signal before base64."""
+    max_unacknowledged_signals: int = 64
+    """Signals that one member may have on the way; the answers to as many are remembered for a resume."""
+    resume_window: float = 30.0
+    """Seconds that a member without a connection stays suspended before it has left."""
+    history_events: int = 4096
+    """Events kept for members that resume; one that missed more gets a snapshot."""
+    history_bytes: int = 524_288
+    """The same bound in encoded bytes."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        counts = (self.max_members, self.max_signal_bytes, self.max_unacknowledged_signals)
+        if min(counts) < 1 or min(self.max_presence_bytes, self.history_events, self.history_bytes) < 2:
+            raise ValueError("the limits of a room must be positive, and hold at least an empty presence")
+        if self.resume_window < 0:
+            raise ValueError("resume_window must not be negative")
+
+
+class Detached(SignalingError):
+    """This attachment no longer stands for a member: it left, was suspended, or was displaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One event of the stream with its encoding, which is made once for all who get it."""
+
+    event: RoomEvent
+    text: str
+    size_bytes: int
+    receiver: PeerId | None
+    """The one member it is for; None: all but the subject."""
+    subject: PeerId
+    """The member it is about."""
+
+    def concerns(self, peer_id: PeerId) -> bool:
+        """Whether this member is to see it."""
+        return peer_id == self.receiver if self.receiver is not None else peer_id != self.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a join resulted in: the content of the welcome, and what to send right after it."""
+
+    attachment: int
+    epoch: str
+    offset: int
+    resumed: bool
+    members: tuple[Member, ...]
+    resume_token: str
+    replay: tuple[StreamEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send this entry on that attachment."""
+
+    attachment: int
+    entry: StreamEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Displace:
+    """Drop that attachment: for another membership (tell it `replaced`), or its own return (say nothing)."""
+
+    attachment: int
+    replaced: bool
+
+
+Effect: TypeAlias = Deliver | Displace
+
+
+@dataclass(slots=True)
+class _Membership:
+    prekey: Prekey
+    presence: Presence
+    token: str
+    began_at: int
+    attachment: int | None = None
+    expires_at: float | None = None
+    last_signal_id: int = 0
+    nacks: dict[int, NackCode] = field(default_factory=dict[int, NackCode])
+
+
+class Room:
+    """Every member sees every event that concerns it once and in order, or a snapshot that says so."""
+
+    def __init__(self, *, epoch: str, limits: RoomLimits, random: Random) -> None:
+        self.epoch = epoch
+        self._limits = limits
+        self._random = random
+        self._offset = 0
+        self._members: dict[PeerId, _Membership] = {}
+        self._attached: dict[int, PeerId] = {}
+        self._attachments = 0
+        self._history: deque[StreamEntry] = deque()
+        self._history_bytes = 0
+        self._effects: list[Effect] = []
+
+    @property
+    def offset(self) -> int:
+        """The offset of the newest event, 0 before the first."""
+        return self._offset
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def join(self, join: Join, now: float) -> Admission:
+        """Admit a peer whose identity was proved: as a resume, as the same membership anew, or as a new one.
+
+        Raises `JoinRefused` (`room_full`, `message_too_large`), which changes nothing.
+        """
+        self.handle_timeout(now)
+        if join.presence is not None:
+            self._check_presence(join.presence)
+        member = self._members.get(join.peer_id)
+        if member is None and len(self._members) >= self._limits.max_members:
+            raise JoinRefused(RefusalCode.ROOM_FULL)
+        if member is not None and member.prekey != join.prekey:
+            self._remove(join.peer_id, LeaveReason.REPLACED)
+            member = None
+        if member is None:
+            return self._admit(join)
+        return self._readmit(join, member)
+
+    def leave(self, attachment: int) -> None:
+        """End the membership at once; without effect when the attachment is no longer current."""
+        peer_id = self._attached.get(attachment)
+        if peer_id is not None:
+            self._remove(peer_id, LeaveReason.LEFT)
+
+    def suspend(self, attachment: int, now: float) -> None:
+        """Keep the membership without a connection; no effect when the attachment is no longer current."""
+        peer_id = self._attached.pop(attachment, None)
+        if peer_id is not None:
+            member = self._members[peer_id]
+            member.attachment, member.expires_at = None, now + self._limits.resume_window
+            self._append(PeerSuspended(offset=self._offset + 1, peer_id=peer_id), about=peer_id)
+
+    def set_presence(self, attachment: int, presence: Presence) -> None:
+        """Change a member's presence; raises `JoinRefused` (`message_too_large`) and `Detached`."""
+        peer_id = self._peer(attachment)
+        self._check_presence(presence)
+        self._change_presence(peer_id, presence)
+
+    def signal(self, attachment: int, signal: SendSignal) -> Ack | Nack:
+        """Take a signal for delivery, or say why not; a repeated id gets the same answer and no delivery."""
+        sender = self._peer(attachment)
+        member = self._members[sender]
+        if signal.id <= member.last_signal_id:
+            code = member.nacks.get(signal.id)
+            return Ack(id=signal.id) if code is None else Nack(id=signal.id, code=code)
+        member.last_signal_id = signal.id
+        oldest = signal.id - self._limits.max_unacknowledged_signals
+        member.nacks = {id_: code for id_, code in member.nacks.items() if id_ > oldest}
+        refusal = self._refusal(signal)
+        if refusal is not None:
+            member.nacks[signal.id] = refusal
+            return Nack(id=signal.id, code=refusal)
+        event = Signal(offset=self._offset + 1, sender=sender, id=signal.id, sealed=signal.sealed)
+        self._append(event, about=sender, receiver=signal.to)
+        return Ack(id=signal.id)
+
+    def handle_timeout(self, now: float) -> None:
+        """Let suspended members expire whose resume window is over."""
+        due = [
+            (member.expires_at, peer_id)
+            for peer_id, member in self._members.items()
+            if member.expires_at is not None and member.expires_at <= now
+        ]
+        for _, peer_id in sorted(due):
+            self._remove(peer_id, LeaveReason.EXPIRED)
+
+    def deadline(self) -> float | None:
+        """Return when the next suspended member expires."""
+        return min((m.expires_at for m in self._members.values() if m.expires_at is not None), default=None)
+
+    def effects(self) -> list[Effect]:
+        """Hand over what is to be done, in order, and forget it."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _admit(self, join: Join) -> Admission:
+        presence = join.presence or {}
+        member = _Membership(join.prekey, presence, self._new_token(), self._offset + 1)
+        self._members[join.peer_id] = member
+        joined = PeerJoined(offset=self._offset + 1, member=self._describe(join.peer_id, member))
+        self._append(joined, about=join.peer_id)
+        return self._attach(join.peer_id, member, resume=None)
+
+    def _readmit(self, join: Join, member: _Membership) -> Admission:
+        resume = join.resume if join.resume is not None and self._can_resume(member, join.resume) else None
+        was_suspended = member.attachment is None
+        if member.attachment is not None:
+            del self._attached[member.attachment]
+            self._effects.append(Displace(member.attachment, replaced=resume is None))
+        if resume is None:
+            member.token, member.began_at = self._new_token(), self._offset + 1
+            member.last_signal_id, member.nacks = 0, {}
+        member.expires_at = None
+        if was_suspended:
+            self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
+        if join.presence is not None and join.presence != member.presence:
+            self._change_presence(join.peer_id, join.presence)
+        return self._attach(join.peer_id, member, resume=resume)
+
+    def _attach(self, peer_id: PeerId, member: _Membership, *, resume: Resume | None) -> Admission:
+        self._attachments += 1
+        member.attachment = self._attachments
+        self._attached[self._attachments] = peer_id
+        return Admission(
+            attachment=self._attachments,
+            epoch=self.epoch,
+            offset=self._offset if resume is None else resume.offset,
+            resumed=resume is not None,
+            members=self._others(peer_id) if resume is None else (),
+            resume_token=member.token,
+            replay=() if resume is None else tuple(self._missed(peer_id, resume.offset)),
+        )
+
+    def _can_resume(self, member: _Membership, resume: Resume) -> bool:
+        oldest = self._offset - len(self._history)
+        known = max(oldest, member.began_at - 1) <= resume.offset <= self._offset
+        return resume.epoch == self.epoch and resume.token == member.token and known
+
+    def _missed(self, peer_id: PeerId, offset: int) -> Iterable[StreamEntry]:
+        return (entry for entry in self._history if entry.event.offset > offset and entry.concerns(peer_id))
+
+    def _others(self, peer_id: PeerId) -> tuple[Member, ...]:
+        return tuple(self._describe(id_, member) for id_, member in self._members.items() if id_ != peer_id)
+
+    def _describe(self, peer_id: PeerId, member: _Membership) -> Member:
+        return Member(
+            peer_id=peer_id,
+            prekey=member.prekey,
+            presence=member.presence,
+            suspended=member.expires_at is not None,
+        )
+
+    def _change_presence(self, peer_id: PeerId, presence: Presence) -> None:
+        self._members[peer_id].presence = presence
+        event = PresenceChanged(offset=self._offset + 1, peer_id=peer_id, presence=presence)
+        self._append(event, about=peer_id)
+
+    def _remove(self, peer_id: PeerId, reason: LeaveReason) -> None:
+        member = self._members.pop(peer_id)
+        if member.attachment is not None:
+            del self._attached[member.attachment]
+            if reason is LeaveReason.REPLACED:
+                self._effects.append(Displace(member.attachment, replaced=True))
+        self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
+
+    def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
+        encoded = encode(event)
+        entry = StreamEntry(event, encoded.decode(), len(encoded), receiver, about)
+        self._offset = event.offset
+        self._history.append(entry)
+        self._history_bytes += entry.size_bytes
+        limits = self._limits
+        while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
+            self._history_bytes -= self._history.popleft().size_bytes
+        for attachment, peer_id in self._attached.items():
+            if entry.concerns(peer_id):
+                self._effects.append(Deliver(attachment, entry))
+
+    def _peer(self, attachment: int) -> PeerId:
+        try:
+            return self._attached[attachment]
+        except KeyError:
+            raise Detached from None
+
+    def _refusal(self, signal: SendSignal) -> NackCode | None:
+        if len(signal.sealed) > self._limits.max_signal_bytes:
+            return NackCode.TOO_LARGE
+        return None if signal.to in self._members else NackCode.UNKNOWN_PEER
+
+    def _check_presence(self, presence: Presence) -> None:
+        if presence_bytes(presence) > self._limits.max_presence_bytes:
+            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the presence is larger than the limit")
+
+    def _new_token(self) -> str:
+        return f"{self._random.getrandbits(128):032x}"
