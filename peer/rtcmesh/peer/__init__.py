@@ -1,1 +1,65 @@
-"""The peer library: a mesh of WebRTC data channels."""
+"""The peer library: a mesh of WebRTC data channels.
+
+    async with Mesh.join("http://127.0.0.1:8080", room="lobby") as mesh:
+        chat = mesh.channel("chat")
+        await mesh.wait_for_peers(1)
+        await chat.send({"text": "hello"})
+        async for message in chat:
+            print(message.sender, message.data)
+"""
+
+from rtcmesh.signaling.config import ClientConfig
+from rtcmesh.signaling.errors import JoinRefused, SignalingError, SignalingUnreachable
+from rtcmesh.signaling.identity import Identity, PeerId, short
+
+from .channel import Channel, Message
+from .config import MeshConfig
+from .errors import Closed, MeshError, MessageTooLarge, NotEncodable, PeerGone
+from .event_stream import EventStream
+from .events import (
+    EventsMissed,
+    LeaveReason,
+    MeshEvent,
+    MessageRejected,
+    PathChanged,
+    PathChangeReason,
+    PathKind,
+    PeerJoined,
+    PeerLeft,
+    PresenceChanged,
+    SignalingLost,
+    SignalingResumed,
+)
+from .mesh import Mesh
+
+__all__ = [
+    "Channel",
+    "ClientConfig",
+    "Closed",
+    "EventStream",
+    "EventsMissed",
+    "Identity",
+    "JoinRefused",
+    "LeaveReason",
+    "Mesh",
+    "MeshConfig",
+    "MeshError",
+    "MeshEvent",
+    "Message",
+    "MessageRejected",
+    "MessageTooLarge",
+    "NotEncodable",
+    "PathChangeReason",
+    "PathChanged",
+    "PathKind",
+    "PeerGone",
+    "PeerId",
+    "PeerJoined",
+    "PeerLeft",
+    "PresenceChanged",
+    "SignalingError",
+    "SignalingLost",
+    "SignalingResumed",
+    "SignalingUnreachable",
+    "short",
+]

@@ -1,0 +1,166 @@
+"""One transport, from its making to its closing, owned by one task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from rtcmesh.signaling.messages import IceServer
+
+from .errors import TransportFailed
+from .negotiation import AcceptAnswer, AddCandidate, MakeAnswer, MakeOffer
+from .transport import Transport, TransportFactory
+
+_Step = AcceptAnswer | AddCandidate
+
+
+class AttemptOwner(Protocol):
+    """Who is told what becomes of an attempt. Nothing is told after `discard`."""
+
+    def described(self, attempt: Attempt, sdp: str) -> None:
+        """The transport made its description."""
+        ...
+
+    def opened(self, attempt: Attempt) -> None:
+        """The transport is open."""
+        ...
+
+    def closed(self, attempt: Attempt, reason: str) -> None:
+        """The transport failed or closed."""
+        ...
+
+    def candidate_gathered(self, attempt: Attempt, candidate: str) -> None:
+        """The transport found another local candidate."""
+        ...
+
+    def packet_received(self, attempt: Attempt, packet: bytes) -> None:
+        """A packet of the reliable lane arrived."""
+        ...
+
+    def probe_received(self, attempt: Attempt, probe: bytes) -> None:
+        """A packet of the unreliable lane arrived."""
+        ...
+
+    def writable(self, attempt: Attempt) -> None:
+        """The transport takes packets again."""
+        ...
+
+
+class Attempt:
+    """Carries one transport through its life and reports to the owner; it is the transport's sink.
+
+    Guarantees: the transport is closed before `run` ends, whatever ends it; after `discard` the owner hears nothing.
+    """
+
+    def __init__(self, number: int, owner: AttemptOwner) -> None:
+        self.number = number
+        """As counted by the negotiation that began it; 0 once that one is over."""
+        self._owner = owner
+        self._steps: asyncio.Queue[_Step | None] = asyncio.Queue()
+        self._transport: Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._over = False
+
+    def start(self, task: asyncio.Task[None]) -> None:
+        """Name the task that runs this attempt."""
+        self._task = task
+
+    async def run(
+        self,
+        begin: MakeOffer | MakeAnswer,
+        transports: TransportFactory,
+        ice_servers: Sequence[IceServer],
+        slot: asyncio.Semaphore,
+        setup_timeout: float,
+    ) -> None:
+        """Negotiate within a dial slot, then keep the transport until the attempt is over."""
+        try:
+            async with slot:
+                self._transport = transport = transports(self, ice_servers)
+                await self._negotiate(transport, begin, setup_timeout)
+            await asyncio.get_running_loop().create_future()  # until `discard` cancels this task
+        except TransportFailed as error:
+            self.transport_closed(str(error))
+        except TimeoutError:
+            self.transport_closed(f"no session description within {setup_timeout:g} s")
+        finally:
+            if self._transport is not None:
+                await self._transport.close()
+
+    async def _negotiate(
+        self, transport: Transport, begin: MakeOffer | MakeAnswer, setup_timeout: float
+    ) -> None:
+        async with asyncio.timeout(setup_timeout):
+            match begin:
+                case MakeOffer():
+                    sdp = await transport.create_offer()
+                case MakeAnswer():
+                    sdp = await transport.create_answer(begin.offer)
+        if not self._over:
+            self._owner.described(self, sdp)
+        while (step := await self._steps.get()) is not None:
+            match step:
+                case AcceptAnswer():
+                    await transport.accept_answer(step.answer)
+                case AddCandidate():
+                    await transport.add_candidate(step.candidate)
+
+    def proceed(self, step: _Step) -> None:
+        """Let the transport take a remote answer or candidate, in the order given."""
+        self._steps.put_nowait(step)
+
+    def discard(self) -> None:
+        """End the attempt: the transport is closed by its task. Idempotent."""
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes that the transport has taken and not yet handed to the network."""
+        return self._transport.buffered_amount if self._transport else 0
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet on the reliable lane."""
+        if self._transport is not None:
+            self._transport.send(packet)
+
+    def send_probe(self, probe: bytes) -> None:
+        """Send a packet on the unreliable lane."""
+        if self._transport is not None:
+            self._transport.send_probe(probe)
+
+    # TransportSink
+
+    def transport_opened(self) -> None:
+        """Free the dial slot and tell the owner."""
+        self._steps.put_nowait(None)
+        if not self._over:
+            self._owner.opened(self)
+
+    def candidate_gathered(self, candidate: str) -> None:
+        """Tell the owner."""
+        if not self._over:
+            self._owner.candidate_gathered(self, candidate)
+
+    def packet_received(self, packet: bytes) -> None:
+        """Tell the owner."""
+        if not self._over:
+            self._owner.packet_received(self, packet)
+
+    def probe_received(self, probe: bytes) -> None:
+        """Tell the owner."""
+        if not self._over:
+            self._owner.probe_received(self, probe)
+
+    def transport_writable(self) -> None:
+        """Tell the owner."""
+        if not self._over:
+            self._owner.writable(self)
+
+    def transport_closed(self, reason: str) -> None:
+        """Tell the owner, once."""
+        if not self._over:
+            self._over = True
+            self._owner.closed(self, reason)

@@ -1,0 +1,124 @@
+"""What happens in a mesh, told in the past tense. `Mesh.events()` yields these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from rtcmesh.signaling.identity import PeerId
+
+
+class PathKind(Enum):
+    """How a peer is reached."""
+
+    DIRECT = "direct"
+    """A WebRTC data channel between the two peers."""
+
+
+class PathChangeReason(Enum):
+    """Why the path to a peer changed."""
+
+    OPENED = "opened"
+    """A dialled transport opened."""
+    SILENT = "silent"
+    """Nothing was heard on the path for `MeshConfig.path_timeout`."""
+    TRANSPORT_CLOSED = "transport_closed"
+    """The transport failed, or the remote peer closed it."""
+    PROTOCOL_VIOLATION = "protocol_violation"
+    """The remote peer sent what the protocol does not allow."""
+    SUPERSEDED = "superseded"
+    """The two peers agreed on a newer transport."""
+
+
+class LeaveReason(Enum):
+    """Why a peer is no longer in the mesh."""
+
+    LEFT = "left"
+    """It said so."""
+    EXPIRED = "expired"
+    """The signaling server gave it up, and no path to it was open."""
+    RESTARTED = "restarted"
+    """A new process joined with its identity; `PeerJoined` for that one follows."""
+    REFUSED = "refused"
+    """Its membership could not be verified: a forged prekey or a broken message."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined:
+    """A peer is in the room; messages to it are accepted from now on."""
+
+    peer_id: PeerId
+    presence: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """A peer is gone. What it had sent before is still delivered."""
+
+    peer_id: PeerId
+    reason: LeaveReason
+    undelivered: int
+    """How many of our messages it never acknowledged (it may have received some of them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """A peer published a new presence."""
+
+    peer_id: PeerId
+    presence: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The path to a peer is another one now. `path` is None while it cannot be reached; messages wait."""
+
+    peer_id: PeerId
+    path: PathKind | None
+    reason: PathChangeReason
+
+
+@dataclass(frozen=True, slots=True)
+class SignalingLost:
+    """The signaling server is out of reach. Open paths go on; nobody new can be found meanwhile."""
+
+    reason: str
+    final: bool
+    """True when the server refuses this peer for good: the link does not try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalingResumed:
+    """The signaling server is reached again."""
+
+    continued: bool
+    """True: the room's events have no gap. False: the server sent a fresh snapshot of the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRejected:
+    """A message arrived that is not what its channel carries. It was dropped."""
+
+    peer_id: PeerId
+    channel: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """This reader was too slow: so many events, the oldest ones, were dropped for it."""
+
+    count: int
+
+
+MeshEvent = (
+    PeerJoined
+    | PeerLeft
+    | PresenceChanged
+    | PathChanged
+    | SignalingLost
+    | SignalingResumed
+    | MessageRejected
+    | EventsMissed
+)
