@@ -1,0 +1,316 @@
+import copy
+import pickle
+import re
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from rtcmesh.signaling.errors import SignalingError
+from rtcmesh.signaling.identity import PeerId
+from rtcmesh.signaling.prekey import InvalidPrekey, LocalPrekey, Prekey, PrekeyReused
+from rtcmesh.signaling.sealing import (
+    OVERHEAD_BYTES,
+    WINDOW_WIDTH,
+    ForgedEnvelope,
+    PairSeal,
+    ReplayedEnvelope,
+    SealError,
+    SealExhausted,
+)
+from support.members import Member, pair_of_seals
+
+
+def assert_strangers(one: PairSeal, two: PairSeal) -> None:
+    for sealing, opening in ((one, two), (two, one)):
+        with pytest.raises(ForgedEnvelope):
+            opening.open(sealing.seal(b"hello"))
+
+
+@given(st.binary(), st.binary(), st.none() | st.binary(min_size=1))
+def test_what_one_member_seals_the_other_opens(
+    plaintext: bytes, associated_data: bytes, secret: bytes | None
+) -> None:
+    one, two = pair_of_seals(secret=secret)
+    for sealing, opening in ((one, two), (two, one)):
+        sealed = sealing.seal(plaintext, associated_data)
+        assert len(sealed) == len(plaintext) + OVERHEAD_BYTES
+        assert opening.open(sealed, associated_data) == plaintext
+
+
+def test_the_same_plaintext_is_never_sealed_alike() -> None:
+    one, two = pair_of_seals()
+    sealed = {one.seal(b"hello")[8:] for _ in range(100)} | {two.seal(b"hello")[8:] for _ in range(100)}
+    assert len(sealed) == 200
+
+
+def test_an_envelope_with_any_bit_changed_is_forged() -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(b"an offer", b"to two")
+    for bit in range(8 * len(sealed)):
+        altered = bytearray(sealed)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ForgedEnvelope):
+            two.open(bytes(altered), b"to two")
+    assert two.open(sealed, b"to two") == b"an offer"
+
+
+def test_an_envelope_cut_anywhere_or_grown_is_forged() -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(b"an offer")
+    for length in range(len(sealed)):
+        with pytest.raises(ForgedEnvelope):
+            two.open(sealed[:length])
+    with pytest.raises(ForgedEnvelope):
+        two.open(sealed + b"\0")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_in_place_of_an_envelope_raise_the_one_error(sealed: bytes) -> None:
+    _, two = pair_of_seals()
+    with pytest.raises(ForgedEnvelope):
+        two.open(sealed)
+
+
+@given(st.binary(min_size=1, max_size=100), st.data())
+def test_an_envelope_altered_anyhow_is_forged(plaintext: bytes, data: st.DataObject) -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(plaintext)
+    mask = data.draw(st.binary(min_size=len(sealed), max_size=len(sealed)).filter(any))
+    with pytest.raises(ForgedEnvelope):
+        two.open(bytes(a ^ b for a, b in zip(sealed, mask, strict=True)))
+    assert two.open(sealed) == plaintext
+
+
+@pytest.mark.parametrize("associated_data", [b"", b"to tw", b"to two ", b"to one"])
+def test_other_associated_data_is_forged(associated_data: bytes) -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(b"an offer", b"to two")
+    with pytest.raises(ForgedEnvelope):
+        two.open(sealed, associated_data)
+
+
+def test_an_envelope_opens_once() -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(b"hello")
+    two.open(sealed)
+    with pytest.raises(ReplayedEnvelope) as refusal:
+        two.open(sealed)
+    assert refusal.value.counter == 0
+
+
+def test_envelopes_open_in_any_order_within_the_window() -> None:
+    one, two = pair_of_seals()
+    sealed = [one.seal(str(number).encode()) for number in range(WINDOW_WIDTH)]
+    opened = [two.open(envelope) for envelope in reversed(sealed)]
+    assert opened == [str(number).encode() for number in reversed(range(WINDOW_WIDTH))]
+
+
+def test_an_envelope_older_than_the_window_is_refused_although_it_was_never_opened() -> None:
+    one, two = pair_of_seals()
+    sealed = [one.seal(b"hello") for _ in range(WINDOW_WIDTH + 1)]
+    two.open(sealed[-1])
+    with pytest.raises(ReplayedEnvelope):
+        two.open(sealed[0])
+    assert two.open(sealed[1]) == b"hello"
+
+
+def test_a_forgery_does_not_use_up_the_counter_or_move_the_window() -> None:
+    one, two = pair_of_seals()
+    sealed = one.seal(b"hello")
+    with pytest.raises(ForgedEnvelope):
+        two.open(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with pytest.raises(ForgedEnvelope):
+        two.open(bytes.fromhex("ffffffffffffffff") + sealed[8:])
+    assert two.open(sealed) == b"hello"
+
+
+def test_an_envelope_sent_back_is_forged() -> None:
+    one, _ = pair_of_seals()
+    with pytest.raises(ForgedEnvelope):
+        one.open(one.seal(b"hello"))
+
+
+def test_another_member_opens_nothing() -> None:
+    one, two, three = (Member(number=number) for number in (1, 2, 3))
+    sealed = one.seal_with(two).seal(b"hello")
+    with pytest.raises(ForgedEnvelope):
+        three.seal_with(one).open(sealed)
+    with pytest.raises(ForgedEnvelope):
+        three.seal_with(two).open(sealed)
+
+
+def test_the_secret_of_the_room_is_part_of_the_keys() -> None:
+    secrets = [None, b"a", b"a\0", b"b", b"a" * 64, b"a" * 65, bytes(32), bytes(64)]
+    for number, secret in enumerate(secrets):
+        for other in secrets[number + 1 :]:
+            one, two = Member(number=1), Member(number=2)
+            assert_strangers(one.seal_with(two, secret=secret), two.seal_with(one, secret=other))
+
+
+def test_an_empty_secret_is_refused_and_uses_nothing_up() -> None:
+    one, two = Member(number=1), Member(number=2)
+    with pytest.raises(ValueError, match="must not be empty"):
+        one.seal_with(two, secret=b"")
+    one.seal_with(two)
+
+
+def test_the_purpose_is_part_of_the_keys() -> None:
+    one, two = Member(number=1), Member(number=2)
+    assert_strangers(one.seal_with(two, purpose="signal"), two.seal_with(one, purpose="relay"))
+
+
+def test_the_room_is_part_of_the_keys() -> None:
+    """Both prekeys are signed for both rooms, so that nothing but the derivation tells the rooms apart."""
+    here = Member(number=1, room="here"), Member(number=2, room="here")
+    there = Member(number=1, room="there"), Member(number=2, room="there")
+    assert here[0].prekey.key == there[0].prekey.key
+    assert_strangers(here[0].seal_with(here[1]), there[1].seal_with(there[0]))
+
+
+def test_a_prekey_signed_for_another_room_is_refused() -> None:
+    here, there = Member(number=1, room="here"), Member(number=2, room="there")
+    with pytest.raises(InvalidPrekey):
+        here.seal_with(there)
+
+
+def test_swapped_prekeys_are_refused() -> None:
+    one, two, three = (Member(number=number) for number in (1, 2, 3))
+    with pytest.raises(InvalidPrekey):
+        PairSeal.derive(one.peer_id, one.local_prekey, two.peer_id, three.prekey, room="lobby")
+
+
+def test_a_member_who_signs_the_prekey_of_another_gains_nothing() -> None:
+    """The thief's name is on two's key: one seals to the thief, and neither the thief nor two can open it."""
+    one, two, thief = (Member(number=number) for number in (1, 2, 3))
+    signature = thief.identity.sign("rtcmesh v1 prekey", b"lobby", two.prekey.key)
+    stolen = Prekey(two.prekey.key, signature)
+    to_thief = PairSeal.derive(one.peer_id, one.local_prekey, thief.peer_id, stolen, room="lobby")
+    assert_strangers(to_thief, two.seal_with(one))
+    assert_strangers(to_thief, thief.seal_with(one))
+
+
+def test_a_prekey_of_an_earlier_membership_does_not_fit() -> None:
+    one, two = Member(number=1), Member(number=2)
+    rejoined = LocalPrekey.create(two.identity, "lobby")
+    later = PairSeal.derive(two.peer_id, rejoined, one.peer_id, one.prekey, room="lobby")
+    assert_strangers(one.seal_with(two), later)
+
+
+def test_a_wrong_local_peer_id_does_not_fit() -> None:
+    one, two, three = (Member(number=number) for number in (1, 2, 3))
+    misnamed = PairSeal.derive(three.peer_id, one.local_prekey, two.peer_id, two.prekey, room="lobby")
+    assert_strangers(misnamed, two.seal_with(one))
+
+
+def test_a_peer_does_not_seal_to_another_membership_of_its_own() -> None:
+    """Both would believe to be the lower of two equal ids, and seal different things with one key."""
+    one = Member(number=1)
+    again = LocalPrekey.create(one.identity, "lobby").public
+    with pytest.raises(InvalidPrekey, match="local peer itself"):
+        PairSeal.derive(one.peer_id, one.local_prekey, one.peer_id, again, room="lobby")
+
+
+def test_a_seal_is_derived_once_so_that_no_nonce_repeats() -> None:
+    one, two = Member(number=1), Member(number=2)
+    one.seal_with(two)
+    with pytest.raises(PrekeyReused):
+        one.seal_with(two)
+    with pytest.raises(PrekeyReused):
+        one.seal_with(two, secret=b"secret")
+    one.seal_with(two, purpose="relay")
+
+
+def test_every_counter_is_used_once_and_then_sealing_ends() -> None:
+    one, two = pair_of_seals()
+    one._next_counter = 2**64 - 2
+    last = [one.seal(b"one but last"), one.seal(b"last")]
+    assert [sealed[:8].hex() for sealed in last] == ["fffffffffffffffe", "ffffffffffffffff"]
+    for _ in range(3):
+        with pytest.raises(SealExhausted):
+            one.seal(b"one more")
+    assert [two.open(sealed) for sealed in last] == [b"one but last", b"last"]
+    assert one.open(two.seal(b"hello")) == b"hello"
+
+
+@pytest.mark.parametrize("error", [SealExhausted(), ForgedEnvelope(), ReplayedEnvelope(7)])
+def test_what_goes_wrong_with_an_envelope_is_a_seal_error(error: Exception) -> None:
+    assert isinstance(error, SealError)
+    assert isinstance(error, SignalingError)
+    assert re.search(r"envelope|counter", str(error))
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_seal_is_not_copied_by_accident(duplicate: object) -> None:
+    assert callable(duplicate)
+    one, _ = pair_of_seals()
+    with pytest.raises(TypeError, match="counters"):
+        duplicate(one)
+
+
+@dataclass
+class Direction:
+    """One way between two members, with what its envelopes held and which of them were opened."""
+
+    sealing: PairSeal
+    opening: PairSeal
+    sent: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+    opened: set[int] = field(default_factory=set[int])
+
+
+class TwoMembers(RuleBasedStateMachine):
+    """Envelopes both ways over a network that loses, repeats, delays, alters and misdirects them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        one, two = pair_of_seals(secret=b"secret")
+        self.ways = [Direction(one, two), Direction(two, one)]
+
+    @rule(
+        way=st.integers(0, 1), plaintext=st.binary(max_size=10), lost=st.sampled_from([0, 0, 1, 1020, 1024])
+    )
+    def seal(self, way: int, plaintext: bytes, lost: int) -> None:
+        direction = self.ways[way]
+        # What is lost on the way is not worth sealing.
+        direction.sealing._next_counter += lost
+        direction.sent.extend([(b"", b"lost")] * lost)
+        direction.sent.append((plaintext, direction.sealing.seal(plaintext)))
+
+    @precondition(lambda self: any(direction.sent for direction in self.ways))
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        direction = data.draw(st.sampled_from([direction for direction in self.ways if direction.sent]))
+        arriving = [number for number, (_, sealed) in enumerate(direction.sent) if sealed != b"lost"]
+        number = data.draw(st.sampled_from(arriving))
+        plaintext, sealed = direction.sent[number]
+        if number in direction.opened or number <= max(direction.opened, default=0) - WINDOW_WIDTH:
+            with pytest.raises(ReplayedEnvelope):
+                direction.opening.open(sealed)
+        else:
+            assert direction.opening.open(sealed) == plaintext
+            direction.opened.add(number)
+
+    @precondition(lambda self: any(direction.sent for direction in self.ways))
+    @rule(data=st.data())
+    def attack(self, data: st.DataObject) -> None:
+        direction = data.draw(st.sampled_from([direction for direction in self.ways if direction.sent]))
+        sealed = direction.sent[-1][1]
+        with pytest.raises(ForgedEnvelope):
+            direction.sealing.open(sealed)
+        bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
+        altered = bytearray(sealed)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ForgedEnvelope):
+            direction.opening.open(bytes(altered))
+
+
+TestTwoMembers = TwoMembers.TestCase
+TestTwoMembers.settings = settings(deadline=None)
+
+
+def test_an_unchecked_remote_peer_id_is_refused() -> None:
+    one, two = Member(number=1), Member(number=2)
+    with pytest.raises(SignalingError):
+        PairSeal.derive(one.peer_id, one.local_prekey, PeerId("two"), two.prekey, room="lobby")
