@@ -76,7 +76,7 @@ class LocalPrekey:
         """Return the secret that only the two holders of these prekeys can compute, once for each purpose.
 
         Raises `InvalidPrekey` if the remote prekey was not signed by this peer for this room or has no secret
-        to share, and `PrekeyReused` the second time.
+        to share, and `PrekeyReused` the second time. It remembers as long as it lives.
         """
         verify_prekey(remote_peer_id, remote_prekey, room)
         agreement = (remote_peer_id, remote_prekey.key, purpose)
@@ -98,7 +98,10 @@ class LocalPrekey:
 
 
 def verify_prekey(peer_id: PeerId, prekey: Prekey, room: str) -> None:
-    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not."""
+    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not.
+
+    Raises `InvalidPeerId` if the id came from somewhere that did not check it.
+    """
     if len(prekey.key) != KEY_BYTES:
         raise InvalidPrekey(peer_id, f"is {len(prekey.key)} bytes long instead of {KEY_BYTES}")
     try:

@@ -102,9 +102,9 @@ class ReplayWindow:
 class PairSeal:
     """Seals envelopes for one remote member and opens the ones it sealed for us.
 
-    What `open` returns was sealed by the holder of the remote prekey, for us, for this room and purpose, with
-    the same room secret and associated data, and is returned once. Envelopes may be lost, and arrive in any order
-    within a window of 1,024. Copying or pickling raises `TypeError`; only one thread may use it.
+    What `open` returns was sealed by the holder of the remote prekey, for us, for this room and purpose,
+    with the same room secret and associated data, and is returned once. Envelopes may be lost, and arrive in
+    any order within a window of 1,024. Copying or pickling raises `TypeError`; only one thread may use it.
     """
 
     __slots__ = ("_next_counter", "_opening", "_sealing", "_window")
@@ -129,12 +129,12 @@ class PairSeal:
     ) -> "PairSeal":
         """Return the seal that fits the one which the remote member derives from the other halves.
 
-        Both sides get fitting seals only if they agree on both peer ids, both prekeys, the room, the purpose
-        and the room secret (or on having none). A secret must be as hard to guess as a key: see docs/sealing.md.
+        The two fit only if both sides agree on both peer ids, both prekeys, the room, the purpose and the
+        room secret (or on having none). A secret must be as hard to guess as a key: see docs/sealing.md.
 
         Raises `InvalidPrekey` if the remote prekey is not one of this peer for this room, or the remote peer
-        is the local one; `PrekeyReused` if the local prekey derived this seal before, since two seals with the
-        same keys would repeat each other's nonces; `ValueError` for an empty secret.
+        is the local one; `PrekeyReused` if the local prekey derived this seal before, since two seals with
+        the same keys would repeat each other's nonces; `ValueError` for an empty secret.
         """
         if secret is not None and not secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
@@ -145,13 +145,8 @@ class PairSeal:
         local = (local_peer_id.encode(), local_prekey.public.key)
         remote = (remote_peer_id.encode(), remote_prekey.key)
         lower, higher = sorted((local, remote))
-        keys = HKDF(
-            algorithm=SHA256(),
-            length=2 * KEY_BYTES,
-            salt=_SALT,
-            info=framed(purpose.encode(), room.encode(), *lower, *higher),
-        ).derive(framed(shared) if secret is None else framed(shared, secret))
-        by_lower, by_higher = keys[:KEY_BYTES], keys[KEY_BYTES:]
+        info = framed(purpose.encode(), room.encode(), *lower, *higher)
+        by_lower, by_higher = _direction_keys(shared, secret, info)
         if local == lower:
             return cls(sealing_key=by_lower, opening_key=by_higher)
         return cls(sealing_key=by_higher, opening_key=by_lower)
@@ -189,3 +184,10 @@ class PairSeal:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a PairSeal holds keys and counters and is neither copied nor pickled")
+
+
+def _direction_keys(shared: bytes, secret: bytes | None, info: bytes) -> tuple[bytes, bytes]:
+    """Return what the lower peer id seals with and what the higher one does (HKDF, RFC 5869)."""
+    material = framed(shared) if secret is None else framed(shared, secret)
+    keys = HKDF(algorithm=SHA256(), length=2 * KEY_BYTES, salt=_SALT, info=info).derive(material)
+    return keys[:KEY_BYTES], keys[KEY_BYTES:]
