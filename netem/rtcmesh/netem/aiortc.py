@@ -1,0 +1,113 @@
+"""Makes unmodified aiortc run on a virtual network."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from types import SimpleNamespace
+
+import aioice.ice
+import aioice.turn
+import aiortc.rtcdtlstransport
+import aiortc.rtcsctptransport
+from OpenSSL import SSL
+
+from .host import current_host
+from .loop import running_virtual_loop
+from .packet import ip_version
+from .randomness import replaced
+
+INITIAL_DTLS_TIMEOUT = 1.0
+MAX_DTLS_TIMEOUT = 60.0
+
+
+@contextlib.contextmanager
+def virtual_aiortc() -> Generator[None]:
+    """Let aiortc and aioice see the virtual network of the running loop: addresses, names and clock."""
+    loop = running_virtual_loop()
+    clock = SimpleNamespace(time=loop.time)
+    sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": loop.network.look_up})
+    ssl = SimpleNamespace(**{**vars(SSL), "Connection": _Connection})
+    with (
+        replaced(aioice.ice, get_host_addresses=_host_addresses, socket=sockets),
+        replaced(aioice.turn, time=clock),
+        replaced(aiortc.rtcsctptransport, time=clock),
+        replaced(aiortc.rtcdtlstransport, SSL=ssl),
+    ):
+        yield
+
+
+class _Connection(SSL.Connection):
+    """A DTLS connection whose retransmission timer runs on virtual time.
+
+    OpenSSL reads the real clock, on which nothing expires while virtual seconds pass. So this keeps the datagrams
+    of the last flight and sends the same bytes again when the virtual timer of RFC 6347 section 4.2.4 expires. A
+    receiver that had them drops them as replayed records, and would not notice that its own last flight was lost;
+    the server, whose flight ends the handshake and has no timer, therefore answers a repeated datagram by
+    repeating that flight.
+    """
+
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__(context)
+        self._is_server = False
+        self._is_done = False
+        self._is_answering = False
+        self._heard: set[bytes] = set()
+        self._flight: list[bytes] = []
+        self._repeats: list[bytes] = []
+        self._timeout = INITIAL_DTLS_TIMEOUT
+        self._deadline = 0.0
+
+    def set_accept_state(self) -> None:
+        self._is_server = True
+        super().set_accept_state()
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        self._is_done = True
+
+    def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
+        datagram = bytes(buf)
+        if not self._is_done:
+            self._heard.add(datagram)
+            self._is_answering = True
+        elif self._is_server and datagram in self._heard:
+            self._repeats = list(self._flight)
+        return super().bio_write(datagram)
+
+    def bio_read(self, bufsiz: int) -> bytes:
+        if self._repeats:
+            return self._repeats.pop(0)
+        data = super().bio_read(bufsiz)
+        if not self._is_done:
+            self._keep(data)
+        return data
+
+    def DTLSv1_get_timeout(self) -> float | None:  # type: ignore[override]  # noqa: N802
+        is_waiting = super().DTLSv1_get_timeout() is not None
+        return max(0.0, self._deadline - _now()) if is_waiting else None
+
+    def DTLSv1_handle_timeout(self) -> bool:  # noqa: N802
+        if _now() < self._deadline:
+            return False
+        self._timeout = min(2 * self._timeout, MAX_DTLS_TIMEOUT)
+        self._deadline = _now() + self._timeout
+        self._repeats = list(self._flight)
+        return True
+
+    def _keep(self, data: bytes) -> None:
+        if self._is_answering:
+            self._is_answering = False
+            self._flight.clear()
+            self._timeout = INITIAL_DTLS_TIMEOUT
+        self._deadline = _now() + self._timeout
+        self._flight.append(data)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:  # noqa: FBT001
+    wanted = {4: use_ipv4, 6: use_ipv6}
+    return [address for address in current_host().addresses if wanted[ip_version(address)]]

@@ -1,0 +1,95 @@
+"""The machines that stand in a virtual network."""
+
+import errno
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from .errors import NoCurrentHost
+from .packet import Endpoint, Kind, ip_version
+from .ports import Ports
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104
+
+_hosts: ContextVar[tuple["Host", ...]] = ContextVar("rtcmesh.netem.hosts", default=())
+
+
+class Binding(NamedTuple):
+    """A port that a socket holds."""
+
+    local: Endpoint
+    """What the socket shows as its own address; a wildcard when it holds the port on several."""
+    addresses: tuple[str, ...]
+
+
+class Host:
+    """One machine of a virtual network: a name, IP addresses and ports.
+
+    Code inside `with host:`, and every task and callback started there, opens its sockets on this host.
+    """
+
+    def __init__(self, name: str, addresses: Sequence[str]) -> None:
+        self.name = name
+        self.addresses = tuple(addresses)
+        self._ports = Ports()
+
+    def __repr__(self) -> str:
+        return f"Host({self.name!r}, {', '.join(self.addresses)})"
+
+    def __enter__(self) -> Self:
+        _hosts.set((*_hosts.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _hosts.set(_hosts.get()[:-1])
+
+    @property
+    def address(self) -> str:
+        """The first address."""
+        return self.addresses[0]
+
+    def bind(self, kind: Kind, address: str | None, port: int = 0) -> Binding:
+        """Claim a port, an ephemeral one for 0, on one address or on all for None, "", "0.0.0.0" and "::".
+
+        Raises OSError: EADDRINUSE, or EADDRNOTAVAIL when the host does not have the address.
+        """
+        addresses, shown = self._bindable(address)
+        return Binding(Endpoint(shown, self._ports.claim(kind, addresses, port)), addresses)
+
+    def unbind(self, kind: Kind, binding: Binding) -> None:
+        """Give a port back."""
+        self._ports.release(kind, binding.addresses, binding.local.port)
+
+    def source_for(self, destination: str) -> str:
+        """Return the address from which this host talks to `destination`. Raises OSError (ENETUNREACH)."""
+        for own in self.addresses:
+            if ip_version(own) == ip_version(destination):
+                return own
+        raise OSError(errno.ENETUNREACH, f"{os.strerror(errno.ENETUNREACH)}: {destination} from {self.name}")
+
+    def _bindable(self, address: str | None) -> tuple[tuple[str, ...], str]:
+        if not address:
+            return self.addresses, WILDCARDS[ip_version(self.address)]
+        if address in LOOPBACK_NAMES or address == self.name:
+            return (self.address,), self.address
+        if address in self.addresses:
+            return (address,), address
+        same_version = tuple(own for own in self.addresses if WILDCARDS[ip_version(own)] == address)
+        if not same_version:
+            raise OSError(
+                errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {self.name} has no {address}"
+            )
+        return same_version, address
+
+
+def current_host() -> Host:
+    """Return the host on which the running code stands. Raises `NoCurrentHost`."""
+    hosts = _hosts.get()
+    if not hosts:
+        raise NoCurrentHost
+    return hosts[-1]

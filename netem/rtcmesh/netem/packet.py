@@ -1,0 +1,52 @@
+"""What travels: packets between endpoints."""
+
+import enum
+import ipaddress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .segment import Segment
+
+
+class Kind(enum.Enum):
+    """The transport protocol of a packet, with the size of its header in bytes."""
+
+    UDP = 8
+    TCP = 20
+
+
+class Endpoint(NamedTuple):
+    """An IP address and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The address as the socket module writes it: a pair for IPv4, four values for IPv6."""
+        return (self.address, self.port, 0, 0) if ":" in self.address else (self.address, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One IP packet; `sequence` is unique in its network and breaks ties between equal arrival times."""
+
+    sequence: int
+    kind: Kind
+    source: Endpoint
+    destination: Endpoint
+    payload: bytes | Segment
+
+    @property
+    def size(self) -> int:
+        """The length in bytes with the IP and the UDP or TCP header."""
+        payload = self.payload if isinstance(self.payload, bytes) else self.payload.data
+        return len(payload) + self.kind.value + (40 if ":" in self.destination.address else 20)
+
+
+def ip_version(address: str) -> int:
+    """Return 4 or 6, or raise ValueError when `address` is no IP address."""
+    return ipaddress.ip_address(address).version
