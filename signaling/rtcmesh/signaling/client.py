@@ -1,22 +1,75 @@
 """The client link: one membership in a room, kept through lost connections and restarted servers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from asyncio import Future
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
+from .aiohttp_socket import MAX_SERVER_FRAME_BYTES, dial_websocket
+from .backoff import Backoff
+from .codes import NackCode, RefusalCode
 from .config import ClientConfig
-from .events import LinkEvent
+from .connection import Connection
+from .errors import (
+    Closed,
+    JoinRefused,
+    PresenceTooLarge,
+    ProtocolError,
+    SignalingUnreachable,
+    SignalRefused,
+)
+from .event_queue import EventQueue
+from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId
-from .messages import Presence, Welcome
+from .membership import Membership
+from .messages import (
+    Ack,
+    Challenge,
+    Draining,
+    IceServersRenewed,
+    Leave,
+    Nack,
+    PeerMessage,
+    Presence,
+    RoomEvent,
+    ServerMessage,
+    Welcome,
+    presence_bytes,
+)
 from .prekey import Prekey
-from .text_socket import Dial
+from .session import Ending, Role, Session
+from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
 
 
 class SignalingLink:
-    """A membership in a room; see `open`."""
+    """A membership in a room; `open` makes one.
 
-    welcome: Welcome
+    Iterate over it for the events of the room and of the link itself. At most `max_queued_events` wait; while the
+    application does not pull, the link stops reading, signals are not acknowledged, and a server that runs out of
+    patience drops the connection, which the link then resumes. No event is lost or repeated without a
+    `LinkResumed` that says so.
+    """
+
+    def __init__(
+        self, url: str, membership: Membership, *, config: ClientConfig, dial: Dial, random: Random
+    ) -> None:
+        """Prepare a link; use `open` instead."""
+        self._url = url
+        self._membership = membership
+        self._config = config
+        self._dial = dial
+        self._backoff = Backoff(random, base=config.backoff_base, maximum=config.backoff_maximum)
+        self._events: EventQueue[LinkEvent] = EventQueue(config.max_queued_events)
+        self._answers: dict[int, Future[None]] = {}
+        self._joined: Connection | None = None
+        self._draining: Draining | None = None
+        self._alternatives: list[str] = []
+        self._first_welcome: Future[Welcome] = asyncio.get_running_loop().create_future()
+        self._last_failure: Exception | None = None
+        self._end: Exception | None = None
+        self._task = asyncio.create_task(self._run())
 
     @classmethod
     @asynccontextmanager
@@ -32,26 +85,250 @@ class SignalingLink:
         config: ClientConfig | None = None,
         dial: Dial | None = None,
         random: Random | None = None,
-    ) -> AsyncIterator["SignalingLink"]:
-        """Join the room and return after the first welcome; leave it at the end of the block."""
-        raise NotImplementedError
-        yield cls()
+    ) -> AsyncGenerator[Self, None]:
+        """Join the room and return after the first welcome; leave it at the end of the block.
+
+        Raises `JoinRefused`, `SignalingUnreachable` after `connect_timeout`, and `InvalidPresence`. `dial` replaces
+        the network, `random` the source of the jitter between attempts.
+        """
+        if presence is not None:
+            presence_bytes(presence)
+        config = ClientConfig() if config is None else config
+        membership = Membership(
+            room=room,
+            identity=identity,
+            prekey=prekey,
+            presence=presence,
+            token=token,
+            window_bytes=config.max_queue_bytes // 2,
+        )
+        link = cls(
+            url,
+            membership,
+            config=config,
+            dial=dial_websocket if dial is None else dial,
+            random=Random() if random is None else random,
+        )
+        try:
+            await link._wait_for_welcome()
+            yield link
+        finally:
+            await link.aclose()
+
+    @property
+    def welcome(self) -> Welcome:
+        """The first welcome: the other members as they were then, and the ICE servers."""
+        return self._first_welcome.result()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> LinkEvent:
-        """Return the next event."""
-        raise NotImplementedError
+        """Return the next event. Ends after `aclose`; raises `JoinRefused` when the server refuses for good.
+
+        Cancelling loses no event.
+        """
+        return await self._events.get()
 
     async def signal(self, to: PeerId, sealed: bytes) -> None:
-        """Send a sealed signal and return when it is acknowledged."""
-        raise NotImplementedError
+        """Send a sealed signal to a member and return when the room has it; waits across reconnects.
+
+        Signals to one member arrive in the order of the calls, each once. Raises `SignalRefused`, which means it is
+        not delivered, except that after `epoch_changed` nobody knows; and `Closed`. When cancelled, it may or may
+        not be delivered, never twice.
+        """
+        self._check_open()
+        if len(sealed) > min(self._membership.limits.max_signal_bytes, self._config.max_queue_bytes // 2):
+            raise SignalRefused(NackCode.TOO_LARGE)
+        outbox = self._membership.outbox
+        ticket = outbox.submit(to, sealed)
+        answer = self._answers[ticket] = asyncio.get_running_loop().create_future()
+        self._send_signals()
+        try:
+            await answer
+        except asyncio.CancelledError:
+            outbox.withdraw(ticket)
+            raise
+        finally:
+            self._answers.pop(ticket, None)
 
     async def set_presence(self, presence: Presence) -> None:
-        """Change what the others see of this member."""
-        raise NotImplementedError
+        """Replace what the others see of this member; returns when it is sent, or kept for the next connection.
+
+        Only the last of several presences is sure to be seen. Raises `InvalidPresence`, `PresenceTooLarge`,
+        `Closed`. When cancelled, the presence is replaced all the same.
+        """
+        self._check_open()
+        size_bytes, limit_bytes = presence_bytes(presence), self._membership.limits.max_presence_bytes
+        if size_bytes > limit_bytes:
+            raise PresenceTooLarge(size_bytes=size_bytes, limit_bytes=limit_bytes)
+        message = self._membership.set_presence(presence)
+        if self._joined is not None:
+            self._joined.send(message)
+            await self._joined.flushed()
 
     async def aclose(self) -> None:
-        """Leave the room."""
-        raise NotImplementedError
+        """Leave the room and release everything, within `close_timeout`. Idempotent; cancelling it aborts."""
+        if self._joined is None:
+            self._task.cancel()
+        elif self._end is None:
+            self._joined.send(Leave())
+        self._finish(Closed())
+        try:
+            await asyncio.wait({self._task}, timeout=self._config.close_timeout)
+        finally:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        if not self._task.cancelled():
+            self._task.result()
+
+    async def _wait_for_welcome(self) -> None:
+        timeout = self._config.connect_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._first_welcome
+        except TimeoutError:
+            raise SignalingUnreachable(self._url, timeout) from self._last_failure
+
+    async def _run(self) -> None:
+        """Keep a connection until the link ends; the one task of the link."""
+        try:
+            while self._end is None:
+                at_least = await self._attempt()
+                delay = self._backoff.next_delay(self._now(), at_least=at_least)
+                if self._end is None:
+                    await asyncio.sleep(delay)
+        except Exception as error:
+            self._finish(error)
+            raise
+
+    async def _attempt(self) -> float:
+        """Open a connection, use it to its end, and return the seconds to stay away at least."""
+        url = self._alternatives.pop(0) if self._alternatives else self._url
+        self._draining = None
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self._config.dial_timeout):
+                    socket = await stack.enter_async_context(self._dial(url))
+                connection = await stack.enter_async_context(self._new_connection(socket))
+                await self._converse(connection)
+        except (DialFailed, TimeoutError) as error:
+            self._last_failure = error
+            return 0.0
+        was_joined, self._joined = self._joined is not None, None
+        assert connection.ending is not None
+        return await self._note_ending(connection.ending, was_joined=was_joined)
+
+    async def _note_ending(self, ending: Ending, *, was_joined: bool) -> float:
+        refused = ending.refused
+        if refused is None:
+            self._last_failure = SocketClosed(ending.code, ending.reason)
+        else:
+            self._last_failure = JoinRefused(refused.code, refused.message)
+            if refused.code.final:
+                self._finish(self._last_failure)
+        if was_joined:
+            code = RefusalCode.from_close_code(ending.code)
+            await self._events.put(LinkLost("connection lost" if code is None else code.meaning))
+        if self._draining is not None:
+            self._alternatives = list(self._draining.alternatives)
+            return self._draining.reconnect_in
+        return 0.0 if refused is None else refused.retry_after or 0.0
+
+    async def _converse(self, connection: Connection) -> None:
+        try:
+            async for message in connection:
+                await self._handle(connection, message)
+        except ProtocolError as error:
+            connection.fail(RefusalCode.PROTOCOL_VIOLATION, str(error))
+
+    async def _handle(self, connection: Connection, message: ServerMessage | PeerMessage) -> None:
+        match message:
+            case Challenge():
+                connection.send(self._membership.join(message))
+            case Welcome():
+                await self._begin(connection, message)
+            case Ack() | Nack():
+                self._settle(message)
+            case Draining():
+                self._draining = message
+            case IceServersRenewed():
+                await self._publish(connection, message)
+            case _:
+                assert isinstance(message, RoomEvent)
+                self._membership.advance(message)
+                await self._publish(connection, message)
+
+    async def _begin(self, connection: Connection, welcome: Welcome) -> None:
+        for ticket in self._membership.welcomed(welcome):
+            self._answer(ticket, SignalRefused(NackCode.EPOCH_CHANGED))
+        self._backoff.connected(self._now())
+        for message in self._membership.messages_after_welcome():
+            connection.send(message)
+        self._joined = connection
+        self._send_signals()
+        if not self._first_welcome.done():
+            self._first_welcome.set_result(welcome)
+        else:
+            await self._publish(connection, LinkResumed(welcome.resumed, welcome))
+
+    async def _publish(self, connection: Connection, event: LinkEvent) -> None:
+        if self._events.is_full:
+            with connection.paused():
+                await self._events.put(event)
+        else:
+            await self._events.put(event)
+
+    def _settle(self, message: Ack | Nack) -> None:
+        ticket = self._membership.outbox.settle(message)
+        self._answer(ticket, SignalRefused(message.code) if isinstance(message, Nack) else None)
+        self._send_signals()
+
+    def _answer(self, ticket: int, error: SignalRefused | None) -> None:
+        answer = self._answers.get(ticket)
+        if answer is not None and not answer.done():
+            if error is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(error)
+
+    def _send_signals(self) -> None:
+        if self._joined is not None:
+            for signal in self._membership.outbox.signals_to_send():
+                self._joined.send(signal)
+
+    def _new_connection(self, socket: TextSocket) -> Connection:
+        session = Session(
+            Role.PEER,
+            now=self._now(),
+            join_timeout=self._config.dial_timeout,
+            max_message_bytes=MAX_SERVER_FRAME_BYTES,
+        )
+        return Connection(
+            socket,
+            session,
+            max_queue_bytes=self._config.max_queue_bytes,
+            close_timeout=self._config.close_timeout,
+        )
+
+    def _finish(self, error: Exception) -> None:
+        """End the link, once: everybody who waits learns why."""
+        if self._end is not None:
+            return
+        self._end = error
+        self._events.end(None if isinstance(error, Closed) else error)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        if isinstance(error, Closed):
+            self._first_welcome.cancel()
+        elif not self._first_welcome.done():
+            self._first_welcome.set_exception(error)
+
+    def _check_open(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

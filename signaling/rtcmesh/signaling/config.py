@@ -89,7 +89,10 @@ class ClientConfig:
     max_queued_events: int = 1024
     """Events that wait for the application; when it is full the link stops reading from the server."""
     max_queue_bytes: int = 2_097_152
-    """What may wait to be sent to the server; a connection that exceeds it is dropped and resumed."""
+    """What may wait to be sent to the server; a connection that exceeds it is dropped and resumed.
+
+    Unacknowledged signals take half of it at most, so that they alone never do.
+    """
 
     def __post_init__(self) -> None:
         """Check the ranges."""

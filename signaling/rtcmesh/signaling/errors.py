@@ -11,17 +11,27 @@ class ProtocolError(SignalingError):
     """The other side sent bytes, or a message at a moment, that the protocol does not allow."""
 
 
-class MessageTooLarge(SignalingError):
-    """The caller handed over something larger than the server accepts; nothing was sent."""
+class InvalidPresence(SignalingError):
+    """A presence that is no JSON object, or is nested too deep."""
 
-    def __init__(self, what: str, *, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(what, size_bytes, limit_bytes)
-        self.what = what
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"not a presence: {self.reason}"
+
+
+class PresenceTooLarge(SignalingError):
+    """The presence is larger than the server accepts; nothing was changed or sent."""
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(size_bytes, limit_bytes)
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
 
     def __str__(self) -> str:
-        return f"{self.what} of {self.size_bytes} bytes is larger than the limit of {self.limit_bytes} bytes"
+        return f"a presence of {self.size_bytes} bytes is larger than the limit of {self.limit_bytes} bytes"
 
 
 class JoinRefused(SignalingError):

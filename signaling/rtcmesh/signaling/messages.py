@@ -5,13 +5,13 @@ of the package knows key names.
 """
 
 import re
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, NamedTuple, Self, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from .codes import LeaveReason, NackCode, RefusalCode
-from .errors import ProtocolError
+from .errors import InvalidPresence, ProtocolError
 from .identity import PeerId
 from .prekey import Prekey
 
@@ -228,6 +228,19 @@ def encode(message: ServerMessage | PeerMessage) -> bytes:
     return _encoder.encode(message)
 
 
+class Frame(NamedTuple):
+    """An encoded message as it is queued and sent."""
+
+    text: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, message: ServerMessage | PeerMessage) -> Self:
+        """Encode the message."""
+        encoded = encode(message)
+        return cls(encoded.decode(), len(encoded))
+
+
 def decode_server(frame: str | bytes) -> ServerMessage:
     """Return what the server said; raise `ProtocolError` for anything that is not a server message."""
     try:
@@ -245,7 +258,7 @@ def decode_peer(frame: str | bytes) -> PeerMessage:
 
 
 def presence_bytes(presence: Presence) -> int:
-    """Return the encoded size of a presence; raise `ProtocolError` when it is no JSON object or too deep.
+    """Return the encoded size of a presence; raise `InvalidPresence` when it is no JSON object or too deep.
 
     The depth is bounded because nesting costs stack wherever it is encoded again, as in later welcomes.
     """
@@ -255,11 +268,11 @@ def presence_bytes(presence: Presence) -> int:
         if not level:
             break
     else:
-        raise ProtocolError(f"presence is nested deeper than {MAX_PRESENCE_DEPTH} levels")
+        raise InvalidPresence(f"it is nested deeper than {MAX_PRESENCE_DEPTH} levels")
     try:
         return len(_encoder.encode(presence))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ProtocolError(f"presence is not a JSON object: {error}") from error
+        raise InvalidPresence(str(error)) from error
 
 
 def _children(value: object) -> list[object]:
@@ -287,5 +300,5 @@ def json_schema() -> dict[str, object]:
 
 def _any_json(type_: type) -> dict[str, object]:
     if type_ is object:
-        return {}
+        return {"description": "any JSON value"}
     raise NotImplementedError

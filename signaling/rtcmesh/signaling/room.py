@@ -15,10 +15,11 @@ from random import Random
 from typing import TypeAlias
 
 from .codes import LeaveReason, NackCode, RefusalCode
-from .errors import JoinRefused, SignalingError
+from .errors import InvalidPresence, JoinRefused, SignalingError
 from .identity import PeerId
 from .messages import (
     Ack,
+    Frame,
     Join,
     Member,
     Nack,
@@ -32,7 +33,6 @@ from .messages import (
     RoomEvent,
     SendSignal,
     Signal,
-    encode,
     presence_bytes,
 )
 from .prekey import Prekey
@@ -75,8 +75,7 @@ class StreamEntry:
     """One event of the stream with its encoding, which is made once for all who get it."""
 
     event: RoomEvent
-    text: str
-    size_bytes: int
+    frame: Frame
     receiver: PeerId | None
     """The one member it is for; None: all but the subject."""
     subject: PeerId
@@ -126,7 +125,6 @@ class _Membership:
     token: str
     began_at: int
     attachment: int | None = None
-    expires_at: float | None = None
     last_signal_id: int = 0
     nacks: dict[int, NackCode] = field(default_factory=dict[int, NackCode])
 
@@ -141,6 +139,8 @@ class Room:
         self._offset = 0
         self._members: dict[PeerId, _Membership] = {}
         self._attached: dict[int, PeerId] = {}
+        # In the order of suspension, which is that of expiry, since the window is the same for all.
+        self._expires_at: dict[PeerId, float] = {}
         self._attachments = 0
         self._history: deque[StreamEntry] = deque()
         self._history_bytes = 0
@@ -157,7 +157,7 @@ class Room:
     def join(self, join: Join, now: float) -> Admission:
         """Admit a peer whose identity was proved: as a resume, as the same membership anew, or as a new one.
 
-        Raises `JoinRefused` (`room_full`, `message_too_large`), which changes nothing.
+        Raises `JoinRefused` (`room_full`, `message_too_large`, `protocol_violation`), which admits nobody.
         """
         self.handle_timeout(now)
         if join.presence is not None:
@@ -183,11 +183,12 @@ class Room:
         peer_id = self._attached.pop(attachment, None)
         if peer_id is not None:
             member = self._members[peer_id]
-            member.attachment, member.expires_at = None, now + self._limits.resume_window
+            member.attachment = None
+            self._expires_at[peer_id] = now + self._limits.resume_window
             self._append(PeerSuspended(offset=self._offset + 1, peer_id=peer_id), about=peer_id)
 
     def set_presence(self, attachment: int, presence: Presence) -> None:
-        """Change a member's presence; raises `JoinRefused` (`message_too_large`) and `Detached`."""
+        """Change a member's presence; raises `JoinRefused` as `join` does, and `Detached`."""
         peer_id = self._peer(attachment)
         self._check_presence(presence)
         self._change_presence(peer_id, presence)
@@ -212,17 +213,12 @@ class Room:
 
     def handle_timeout(self, now: float) -> None:
         """Let suspended members expire whose resume window is over."""
-        due = [
-            (member.expires_at, peer_id)
-            for peer_id, member in self._members.items()
-            if member.expires_at is not None and member.expires_at <= now
-        ]
-        for _, peer_id in sorted(due):
+        for peer_id in [peer_id for peer_id, at in self._expires_at.items() if at <= now]:
             self._remove(peer_id, LeaveReason.EXPIRED)
 
     def deadline(self) -> float | None:
         """Return when the next suspended member expires."""
-        return min((m.expires_at for m in self._members.values() if m.expires_at is not None), default=None)
+        return next(iter(self._expires_at.values()), None)
 
     def effects(self) -> list[Effect]:
         """Hand over what is to be done, in order, and forget it."""
@@ -239,15 +235,13 @@ class Room:
 
     def _readmit(self, join: Join, member: _Membership) -> Admission:
         resume = join.resume if join.resume is not None and self._can_resume(member, join.resume) else None
-        was_suspended = member.attachment is None
         if member.attachment is not None:
             del self._attached[member.attachment]
             self._effects.append(Displace(member.attachment, replaced=resume is None))
         if resume is None:
             member.token, member.began_at = self._new_token(), self._offset + 1
             member.last_signal_id, member.nacks = 0, {}
-        member.expires_at = None
-        if was_suspended:
+        if self._expires_at.pop(join.peer_id, None) is not None:
             self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
@@ -283,7 +277,7 @@ class Room:
             peer_id=peer_id,
             prekey=member.prekey,
             presence=member.presence,
-            suspended=member.expires_at is not None,
+            suspended=peer_id in self._expires_at,
         )
 
     def _change_presence(self, peer_id: PeerId, presence: Presence) -> None:
@@ -293,6 +287,7 @@ class Room:
 
     def _remove(self, peer_id: PeerId, reason: LeaveReason) -> None:
         member = self._members.pop(peer_id)
+        self._expires_at.pop(peer_id, None)
         if member.attachment is not None:
             del self._attached[member.attachment]
             if reason is LeaveReason.REPLACED:
@@ -300,17 +295,16 @@ class Room:
         self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
 
     def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
-        encoded = encode(event)
-        entry = StreamEntry(event, encoded.decode(), len(encoded), receiver, about)
+        entry = StreamEntry(event, Frame.of(event), receiver, about)
         self._offset = event.offset
         self._history.append(entry)
-        self._history_bytes += entry.size_bytes
+        self._history_bytes += entry.frame.size_bytes
         limits = self._limits
         while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
-            self._history_bytes -= self._history.popleft().size_bytes
-        for attachment, peer_id in self._attached.items():
-            if entry.concerns(peer_id):
-                self._effects.append(Deliver(attachment, entry))
+            self._history_bytes -= self._history.popleft().frame.size_bytes
+        self._effects.extend(
+            Deliver(attachment, entry) for attachment, id_ in self._attached.items() if entry.concerns(id_)
+        )
 
     def _peer(self, attachment: int) -> PeerId:
         try:
@@ -324,7 +318,11 @@ class Room:
         return None if signal.to in self._members else NackCode.UNKNOWN_PEER
 
     def _check_presence(self, presence: Presence) -> None:
-        if presence_bytes(presence) > self._limits.max_presence_bytes:
+        try:
+            size_bytes = presence_bytes(presence)
+        except InvalidPresence as error:
+            raise JoinRefused(RefusalCode.PROTOCOL_VIOLATION, str(error)) from error
+        if size_bytes > self._limits.max_presence_bytes:
             raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the presence is larger than the limit")
 
     def _new_token(self) -> str:

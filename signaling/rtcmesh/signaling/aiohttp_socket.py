@@ -1,0 +1,113 @@
+"""Text sockets over aiohttp's WebSockets, for both ends of the wire.
+
+Compression is off: it costs 100 KiB a connection and gains little on sealed bytes. aiohttp can wait for a stuck peer
+for as long as that peer likes, both in `send_str` and in `close`; `abort` is what ends such a wait.
+"""
+
+import socket as sockets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
+
+import aiohttp
+from aiohttp import ClientWebSocketResponse, WSMsgType, web
+from yarl import URL
+
+from .codes import CloseCode
+from .errors import ProtocolError
+from .messages import SUBPROTOCOL
+from .text_socket import DialFailed, SocketClosed, TextSocket
+
+SIGNALING_PATH = "/v1/signaling"
+MAX_SERVER_FRAME_BYTES = 16 * 1024 * 1024
+"""The largest frame a client takes; the largest message is the welcome to a full room."""
+
+_WebSocket: TypeAlias = ClientWebSocketResponse | web.WebSocketResponse
+
+
+class AiohttpSocket:
+    """A `TextSocket` over either of aiohttp's WebSockets; `abort` drops the transport under it."""
+
+    def __init__(self, websocket: _WebSocket, abort: Callable[[], None]) -> None:
+        self._websocket = websocket
+        self._abort = abort
+
+    async def receive(self) -> str:
+        """See `TextSocket.receive`."""
+        try:
+            message = await self._websocket.receive()
+        except (aiohttp.ClientError, OSError) as error:
+            raise SocketClosed(CloseCode.ABNORMAL) from error
+        match message.type:
+            case WSMsgType.TEXT:
+                return str(message.data)
+            case WSMsgType.BINARY:
+                raise ProtocolError("a binary frame")
+            case WSMsgType.CLOSE:
+                raise SocketClosed(message.data or CloseCode.NO_STATUS, message.extra or "")
+            case WSMsgType.ERROR:
+                raise SocketClosed(self._websocket.close_code or CloseCode.ABNORMAL, str(message.data))
+            case _:
+                raise SocketClosed(CloseCode.ABNORMAL)
+
+    async def send(self, text: str) -> None:
+        """See `TextSocket.send`."""
+        try:
+            await self._websocket.send_str(text)
+        except (aiohttp.ClientError, OSError) as error:
+            raise SocketClosed(CloseCode.ABNORMAL) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """See `TextSocket.close`."""
+        try:
+            # RFC 6455 section 5.5: a control frame carries at most 125 bytes, two of them the code.
+            await self._websocket.close(code=code, message=reason.encode()[:123])
+        except (aiohttp.ClientError, OSError) as error:
+            raise SocketClosed(CloseCode.ABNORMAL) from error
+
+    def abort(self) -> None:
+        """See `TextSocket.abort`."""
+        self._abort()
+
+
+async def accept_websocket(
+    request: web.Request, *, max_frame_bytes: int
+) -> tuple[web.WebSocketResponse, AiohttpSocket]:
+    """Answer a WebSocket handshake and return the response with its socket."""
+    websocket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, autoping=True
+    )
+    await websocket.prepare(request)
+
+    def abort() -> None:
+        if request.transport is not None:
+            request.transport.abort()
+
+    return websocket, AiohttpSocket(websocket, abort)
+
+
+@asynccontextmanager
+async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
+    """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`."""
+    target = URL(url)
+    if target.path in ("", "/"):
+        target = target.with_path(SIGNALING_PATH)
+    async with aiohttp.ClientSession() as session:
+        try:
+            websocket = await session.ws_connect(
+                target, protocols=(SUBPROTOCOL,), compress=0, max_msg_size=MAX_SERVER_FRAME_BYTES
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise DialFailed(f"no connection to {target}: {error}") from error
+        socket: sockets.socket | None = websocket.get_extra_info("socket")
+
+        def abort() -> None:
+            # aiohttp does not show the client's transport; without its socket the transport ends at once.
+            if socket is not None:
+                with suppress(OSError):
+                    socket.shutdown(sockets.SHUT_RDWR)
+
+        try:
+            yield AiohttpSocket(websocket, abort)
+        finally:
+            abort()

@@ -1,0 +1,177 @@
+"""One session on one socket: a reader that its owner pulls, one writer, one bounded queue between."""
+
+import asyncio
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from .codes import CloseCode, RefusalCode
+from .errors import ProtocolError
+from .messages import Frame, PeerMessage, ServerMessage
+from .session import Ending, Session
+from .text_socket import SocketClosed, TextSocket
+
+
+class Connection:
+    """Iterate over it to receive; the iteration ends with the session, and `ending` then says how.
+
+    `send` never waits: what the transport does not take at once waits in a queue of at most `max_queue_bytes`, and a
+    connection whose queue would overflow is cut off with `slow_consumer`. Once the session has ended, the other side
+    has `close_timeout` seconds to take what is queued and to close; then the socket is aborted. When the block is
+    left the socket is released and no task remains.
+    """
+
+    def __init__(
+        self, socket: TextSocket, session: Session, *, max_queue_bytes: int, close_timeout: float
+    ) -> None:
+        self._socket = socket
+        self._session = session
+        self._max_queue_bytes = max_queue_bytes
+        self._close_timeout = close_timeout
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Frame] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._inbox: deque[ServerMessage | PeerMessage] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the session ended, or None while it has not."""
+        return self._session.ending
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write())
+        self._drain()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close and wait until the writer is gone. An error or a cancellation aborts at once."""
+        assert self._writer is not None
+        if error is not None:
+            self.abort()
+        self.close()
+        try:
+            await asyncio.wait({self._writer})
+        finally:
+            self.abort()
+            await asyncio.wait({self._writer})
+            for timer in (self._timer, self._abort_timer):
+                if timer is not None:
+                    timer.cancel()
+        self._writer.result()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServerMessage | PeerMessage:
+        """Return the next message. Cancelling loses none."""
+        while not self._inbox:
+            if self._session.ending is not None:
+                raise StopAsyncIteration
+            try:
+                text = await self._socket.receive()
+            except SocketClosed as closed:
+                self._session.receive_close(closed.code, closed.reason)
+            except ProtocolError as error:
+                self._session.fail(RefusalCode.PROTOCOL_VIOLATION, self._loop.time(), str(error))
+            else:
+                self._session.receive_text(text, self._loop.time())
+            self._drain()
+        return self._inbox.popleft()
+
+    def send(self, message: ServerMessage | PeerMessage, frame: Frame | None = None) -> None:
+        """Queue a message; nothing happens after the end."""
+        self._session.send(message, self._loop.time(), frame)
+        self._drain()
+
+    def fail(self, code: RefusalCode, message: str = "", retry_after: float | None = None) -> None:
+        """End the session with a refusal."""
+        self._session.fail(code, self._loop.time(), message, retry_after)
+        self._drain()
+
+    def close(self, code: CloseCode = CloseCode.NORMAL) -> None:
+        """End the session in an orderly way."""
+        self._session.close(code)
+        self._drain()
+
+    def abort(self) -> None:
+        """End the session now; the other side is told nothing, and what is queued is dropped."""
+        self._session.close(CloseCode.GOING_AWAY)
+        self._drain()
+        self._socket.abort()
+
+    async def flushed(self) -> None:
+        """Wait until the transport has taken everything that is queued now, or the connection is over."""
+        await self._flushed.wait()
+
+    @contextmanager
+    def paused(self) -> Generator[None, None, None]:
+        """Do not hold its silence against the other side while this side does not read."""
+        self._session.pause_receiving()
+        try:
+            yield
+        finally:
+            self._session.resume_receiving(self._loop.time())
+            self._drain()
+
+    def _drain(self) -> None:
+        """Carry out what the session wants; called after each input, with no await between."""
+        frames = self._session.frames_to_send()
+        if self._queued_bytes + sum(frame.size_bytes for frame in frames) > self._max_queue_bytes:
+            self._queued_bytes -= sum(frame.size_bytes for frame in self._queue)
+            self._queue.clear()
+            self._session.fail(RefusalCode.SLOW_CONSUMER, self._loop.time())
+            frames = self._session.frames_to_send()
+        self._queue.extend(frames)
+        self._queued_bytes += sum(frame.size_bytes for frame in frames)
+        self._inbox.extend(self._session.messages())
+        if frames:
+            self._flushed.clear()
+        self._wake.set()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._session.ending is not None and self._abort_timer is None:
+            self._abort_timer = self._loop.call_later(self._close_timeout, self._socket.abort)
+        deadline = self._session.deadline()
+        # A timer that is too early costs one look at the session; moving it with every message would cost more.
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._session.handle_timeout(self._loop.time())
+        self._drain()
+
+    async def _write(self) -> None:
+        try:
+            ending = await self._send_queue()
+            await self._socket.close(ending.code if ending.by_us else CloseCode.NORMAL, ending.reason)
+        except SocketClosed as closed:
+            self._session.receive_close(closed.code, closed.reason)
+        finally:
+            self._session.receive_close(CloseCode.ABNORMAL, "")
+            self._socket.abort()
+            self._flushed.set()
+
+    async def _send_queue(self) -> Ending:
+        while True:
+            while self._queue:
+                frame = self._queue.popleft()
+                await self._socket.send(frame.text)
+                self._queued_bytes -= frame.size_bytes
+            if self._session.ending is not None:
+                return self._session.ending
+            self._flushed.set()
+            self._wake.clear()
+            await self._wake.wait()

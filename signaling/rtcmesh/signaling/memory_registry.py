@@ -1,0 +1,133 @@
+"""Rooms in the memory of one process."""
+
+import asyncio
+from random import Random, SystemRandom
+
+from .messages import Ack, Join, Nack, Presence, SendSignal
+from .registry import Sink
+from .room import Deliver, Displace, Room, RoomLimits
+
+
+class MemoryRegistry:
+    """All rooms of one process; they end with it, and the next process begins new epochs."""
+
+    def __init__(self, limits: RoomLimits | None = None, *, random: Random | None = None) -> None:
+        self._limits = RoomLimits() if limits is None else limits
+        self._random = SystemRandom() if random is None else random
+        self._rooms: dict[str, _HostedRoom] = {}
+
+    @property
+    def rooms(self) -> int:
+        """How many rooms have members."""
+        return len(self._rooms)
+
+    @property
+    def members(self) -> int:
+        """How many members all rooms have, suspended ones included."""
+        return sum(len(hosted.room) for hosted in self._rooms.values())
+
+    async def attach(self, join: Join, sink: Sink) -> "MemoryAttachment":
+        """See `Registry.attach`."""
+        hosted = self._rooms.get(join.room)
+        if hosted is None:
+            epoch = f"{self._random.getrandbits(128):032x}"
+            room = Room(epoch=epoch, limits=self._limits, random=self._random)
+            hosted = _HostedRoom(self._rooms, join.room, room)
+        return hosted.attach(join, sink)
+
+    def close(self) -> None:
+        """Forget all rooms without telling anybody."""
+        for hosted in list(self._rooms.values()):
+            hosted.close()
+
+
+class _HostedRoom:
+    """A room, the sinks of its attachments, and the timer of its deadline."""
+
+    def __init__(self, rooms: "dict[str, _HostedRoom]", name: str, room: Room) -> None:
+        self.room = room
+        self._rooms = rooms
+        self._name = name
+        self._sinks: dict[int, Sink] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def attach(self, join: Join, sink: Sink) -> "MemoryAttachment":
+        try:
+            admission = self.room.join(join, self._now())
+        finally:
+            self.carry_out()
+        self._sinks[admission.attachment] = sink
+        self._rooms[self._name] = self
+        sink.welcome(admission)
+        return MemoryAttachment(self, admission.attachment)
+
+    def detach(self, attachment: int) -> None:
+        self._sinks.pop(attachment, None)
+
+    def suspend(self, attachment: int) -> None:
+        self.room.suspend(attachment, self._now())
+
+    def carry_out(self) -> None:
+        """Do what the room decided; the one place that drains it."""
+        for effect in self.room.effects():
+            match effect:
+                case Deliver(attachment, entry):
+                    self._sinks[attachment].deliver(entry)
+                case Displace(attachment, replaced):
+                    self._sinks.pop(attachment).displace(replaced=replaced)
+        if len(self.room) == 0:
+            self.close()
+        else:
+            self._schedule()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._rooms.get(self._name) is self:
+            del self._rooms[self._name]
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self.room.deadline()
+        loop = asyncio.get_running_loop()
+        self._timer = None if deadline is None else loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self.room.handle_timeout(self._now())
+        self.carry_out()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+class MemoryAttachment:
+    """See `Attachment`."""
+
+    def __init__(self, hosted: _HostedRoom, attachment: int) -> None:
+        self._hosted = hosted
+        self._attachment = attachment
+
+    async def signal(self, signal: SendSignal) -> Ack | Nack:
+        """See `Attachment.signal`."""
+        answer = self._hosted.room.signal(self._attachment, signal)
+        self._hosted.carry_out()
+        return answer
+
+    async def set_presence(self, presence: Presence) -> None:
+        """See `Attachment.set_presence`."""
+        self._hosted.room.set_presence(self._attachment, presence)
+        self._hosted.carry_out()
+
+    async def leave(self) -> None:
+        """See `Attachment.leave`."""
+        self._hosted.room.leave(self._attachment)
+        self._hosted.detach(self._attachment)
+        self._hosted.carry_out()
+
+    async def suspend(self) -> None:
+        """See `Attachment.suspend`."""
+        self._hosted.suspend(self._attachment)
+        self._hosted.detach(self._attachment)
+        self._hosted.carry_out()

@@ -1,0 +1,88 @@
+"""The signals of one peer that are not yet answered, and which of them to send.
+
+submit ──▶ waiting ──window has room──▶ unacknowledged ──ack or nack──▶ settled
+              └── withdraw ──▶ gone          └── replay: sent again after a resume, with the same id
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from .errors import ProtocolError
+from .identity import PeerId
+from .messages import Ack, Nack, SendSignal
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    ticket: int
+    to: PeerId
+    sealed: bytes
+
+
+class Outbox:
+    """Every submitted signal goes out in order, at most a window of them unanswered; a ticket names each.
+
+    The window is bounded in signals, as the server asks, and in sealed bytes; one signal always fits.
+    """
+
+    def __init__(self, *, window_bytes: int) -> None:
+        self._window_bytes = window_bytes
+        self._unacknowledged_bytes = 0
+        self._tickets = 0
+        self._next_id = 1
+        self._window = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._unacknowledged: dict[int, tuple[int, SendSignal]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._unacknowledged)
+
+    def submit(self, to: PeerId, sealed: bytes) -> int:
+        """Take a signal and return its ticket."""
+        self._tickets += 1
+        self._waiting.append(_Waiting(self._tickets, to, sealed))
+        return self._tickets
+
+    def withdraw(self, ticket: int) -> None:
+        """Forget a signal that never went out; one that did stays, since only an answer settles it."""
+        self._waiting = deque(signal for signal in self._waiting if signal.ticket != ticket)
+
+    def signals_to_send(self) -> list[SendSignal]:
+        """Hand over the waiting signals for which the window has room."""
+        signals: list[SendSignal] = []
+        while self._waiting and self._has_room(len(self._waiting[0].sealed)):
+            waiting = self._waiting.popleft()
+            signal = SendSignal(to=waiting.to, id=self._next_id, sealed=waiting.sealed)
+            self._unacknowledged[signal.id] = (waiting.ticket, signal)
+            self._unacknowledged_bytes += len(signal.sealed)
+            self._next_id += 1
+            signals.append(signal)
+        return signals
+
+    def replay(self) -> list[SendSignal]:
+        """Return the unanswered signals in order, to be sent again after a resume."""
+        return [signal for _, signal in self._unacknowledged.values()]
+
+    def settle(self, answer: Ack | Nack) -> int:
+        """Return the ticket of the signal that was answered; raise `ProtocolError` if there is none."""
+        try:
+            ticket, signal = self._unacknowledged.pop(answer.id)
+        except KeyError:
+            raise ProtocolError(f"an answer to signal {answer.id}, which waits for none") from None
+        self._unacknowledged_bytes -= len(signal.sealed)
+        return ticket
+
+    def restart(self, window: int) -> list[int]:
+        """Begin a new membership with ids from 1; return the tickets of all signals that are given up."""
+        tickets = [ticket for ticket, _ in self._unacknowledged.values()]
+        tickets.extend(signal.ticket for signal in self._waiting)
+        self._unacknowledged.clear()
+        self._waiting.clear()
+        self._next_id, self._window, self._unacknowledged_bytes = 1, window, 0
+        return tickets
+
+    def _has_room(self, size_bytes: int) -> bool:
+        if not self._unacknowledged:
+            return True
+        fits = self._unacknowledged_bytes + size_bytes <= self._window_bytes
+        return fits and len(self._unacknowledged) < self._window

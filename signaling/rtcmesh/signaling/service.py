@@ -1,0 +1,102 @@
+"""The signaling service: serves any text socket, and knows nothing of what carries it."""
+
+import asyncio
+import logging
+from random import Random, SystemRandom
+
+from .codes import RefusalCode
+from .config import ServiceConfig
+from .connection import Connection
+from .messages import Draining
+from .registry import Registry
+from .session import Role, Session
+from .stats import ServiceStats
+from .text_socket import TextSocket
+from .visit import Visit
+
+NONCE_BYTES = 32
+
+_logger = logging.getLogger(__name__)
+
+
+class SignalingService:
+    """Serves connections until it is drained; no connection can disturb another or the service."""
+
+    def __init__(
+        self, registry: Registry, config: ServiceConfig | None = None, *, random: Random | None = None
+    ) -> None:
+        self.stats = ServiceStats()
+        self._registry = registry
+        self._config = ServiceConfig() if config is None else config
+        self._random = SystemRandom() if random is None else random
+        self._connections: set[Connection] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service takes no more peers."""
+        return self._draining
+
+    async def serve(self, socket: TextSocket) -> None:
+        """Serve one connection to its end. Never raises for what the other side does; cancelling drops it."""
+        connection = Connection(
+            socket,
+            self._new_session(),
+            max_queue_bytes=self._config.max_queue_bytes,
+            close_timeout=self._config.close_timeout,
+        )
+        visit = Visit(
+            connection,
+            registry=self._registry,
+            config=self._config,
+            stats=self.stats,
+            nonce=self._random.randbytes(NONCE_BYTES),
+        )
+        self._remember(connection)
+        try:
+            async with connection:
+                if self._draining:
+                    connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=self._config.retry_after)
+                elif len(self._connections) > self._config.max_connections:
+                    connection.fail(RefusalCode.SERVER_FULL, retry_after=self._config.retry_after)
+                else:
+                    await visit.run()
+        finally:
+            self._forget(connection, visit.name)
+
+    async def drain(self) -> None:
+        """Tell every peer when and where to come back, and return when all connections have ended.
+
+        That takes `close_timeout` at most. New connections are refused with `shutting_down`. May be repeated.
+        """
+        self._draining = True
+        for connection in list(self._connections):
+            reconnect_in = self._random.uniform(0.0, self._config.drain_spread)
+            connection.send(Draining(reconnect_in=reconnect_in, alternatives=self._config.alternatives))
+            connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=reconnect_in)
+        await self._idle.wait()
+
+    def _new_session(self) -> Session:
+        return Session(
+            Role.SERVER,
+            now=asyncio.get_running_loop().time(),
+            join_timeout=self._config.join_timeout,
+            max_message_bytes=self._config.max_message_bytes,
+        )
+
+    def _remember(self, connection: Connection) -> None:
+        self.stats.connections_total += 1
+        self._connections.add(connection)
+        self.stats.connections = len(self._connections)
+        self._idle.clear()
+
+    def _forget(self, connection: Connection, name: str) -> None:
+        self._connections.discard(connection)
+        self.stats.connections = len(self._connections)
+        if not self._connections:
+            self._idle.set()
+        if connection.ending is not None:
+            reason = self.stats.count_ending(connection.ending)
+            _logger.info("the connection of %s ended: %s", name, reason)

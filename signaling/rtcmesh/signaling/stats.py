@@ -1,0 +1,43 @@
+"""What the service counts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .codes import CloseCode, NackCode, RefusalCode
+from .session import Ending
+
+
+def _zeros(*names: str) -> Counter[str]:
+    return Counter(dict.fromkeys(names, 0))
+
+
+@dataclass
+class ServiceStats:
+    """What the service has seen since it was made. Every reason is there from the start, at 0."""
+
+    connections: int = 0
+    """Connections now."""
+    connections_total: int = 0
+    """Connections ever."""
+    joins: Counter[str] = field(default_factory=lambda: _zeros("resumed", "snapshot"))
+    """Successful joins, by what the welcome brought."""
+    signals: Counter[str] = field(
+        default_factory=lambda: _zeros("accepted", NackCode.UNKNOWN_PEER.value, NackCode.TOO_LARGE.value)
+    )
+    """Signals that were taken for delivery, and refused ones by their code."""
+    endings: Counter[str] = field(
+        default_factory=lambda: _zeros(
+            *(code.value for code in RefusalCode), *(code.name.lower() for code in CloseCode), "other"
+        )
+    )
+    """Connections that have ended, by their close code."""
+
+    def count_ending(self, ending: Ending) -> str:
+        """Count the end of a connection and return the name under which it was counted."""
+        refusal = RefusalCode.from_close_code(ending.code)
+        if refusal is not None:
+            name = refusal.value
+        else:
+            name = next((code.name.lower() for code in CloseCode if code == ending.code), "other")
+        self.endings[name] += 1
+        return name

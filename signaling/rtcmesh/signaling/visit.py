@@ -1,0 +1,138 @@
+"""A visit: one connection to the service, from the challenge to its end."""
+
+import logging
+import time
+
+from .codes import CloseCode, RefusalCode
+from .config import ServiceConfig
+from .connection import Connection
+from .errors import JoinRefused
+from .identity import IdentityError, short
+from .messages import (
+    Ack,
+    Challenge,
+    Join,
+    Leave,
+    Limits,
+    PeerMessage,
+    SendSignal,
+    ServerMessage,
+    SetPresence,
+    Welcome,
+    is_room_name,
+)
+from .prekey import verify_join
+from .registry import Attachment, Registry
+from .room import Admission, Detached, StreamEntry
+from .stats import ServiceStats
+
+_logger = logging.getLogger(__name__)
+
+
+class Visit:
+    """Carries out what one peer asks, and is the sink of its events. `nonce` must be fresh."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        registry: Registry,
+        config: ServiceConfig,
+        stats: ServiceStats,
+        nonce: bytes,
+    ) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._config = config
+        self._stats = stats
+        self._nonce = nonce
+        self._attachment: Attachment | None = None
+        self.name = "nobody"
+        """Who is visiting, for the log."""
+
+    async def run(self) -> None:
+        """Serve the visitor until the connection ends; a member that did not leave is suspended then."""
+        self._connection.send(self._challenge())
+        try:
+            async for message in self._connection:
+                await self._handle(message)
+        except JoinRefused as refusal:
+            self._connection.fail(refusal.code, refusal.message)
+        except Detached:
+            # A join elsewhere took the membership over while this message was on its way.
+            self._connection.close(CloseCode.GOING_AWAY)
+        except Exception:
+            _logger.exception("failed to serve %s", self.name)
+            self._connection.fail(RefusalCode.INTERNAL)
+        finally:
+            if self._attachment is not None:
+                await self._attachment.suspend()
+
+    def welcome(self, admission: Admission) -> None:
+        """See `Sink.welcome`."""
+        self._stats.joins["resumed" if admission.resumed else "snapshot"] += 1
+        welcome = Welcome(
+            epoch=admission.epoch,
+            offset=admission.offset,
+            resumed=admission.resumed,
+            members=admission.members,
+            ice_servers=self._config.ice_servers,
+            resume_token=admission.resume_token,
+            heartbeat=self._config.heartbeat,
+        )
+        self._connection.send(welcome)
+        for entry in admission.replay:
+            self.deliver(entry)
+
+    def deliver(self, entry: StreamEntry) -> None:
+        """See `Sink.deliver`."""
+        self._connection.send(entry.event, entry.frame)
+
+    def displace(self, *, replaced: bool) -> None:
+        """See `Sink.displace`."""
+        if replaced:
+            self._connection.fail(RefusalCode.REPLACED)
+        else:
+            self._connection.abort()
+
+    async def _handle(self, message: ServerMessage | PeerMessage) -> None:
+        match message:
+            case Join():
+                self._attachment = await self._admit(message)
+            case SendSignal():
+                answer = await self._attached().signal(message)
+                self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
+                self._connection.send(answer)
+            case SetPresence():
+                await self._attached().set_presence(message.presence)
+            case Leave():
+                await self._attached().leave()
+                self._connection.close()
+            case _:
+                raise AssertionError(f"the session let a {type(message).__name__} through")
+
+    async def _admit(self, join: Join) -> Attachment:
+        if not is_room_name(join.room):
+            raise JoinRefused(RefusalCode.BAD_ROOM)
+        try:
+            verify_join(join.peer_id, join.proof, nonce=self._nonce, room=join.room, prekey=join.prekey)
+        except IdentityError as error:
+            raise JoinRefused(RefusalCode.BAD_PROOF, str(error)) from error
+        self.name = f"{short(join.peer_id)} in {join.room}"
+        return await self._registry.attach(join, self)
+
+    def _attached(self) -> Attachment:
+        # The session lets nothing of a member through before its welcome was sent.
+        assert self._attachment is not None
+        return self._attachment
+
+    def _challenge(self) -> Challenge:
+        room = self._config.room
+        limits = Limits(
+            max_message_bytes=self._config.max_message_bytes,
+            max_signal_bytes=room.max_signal_bytes,
+            max_presence_bytes=room.max_presence_bytes,
+            max_unacknowledged_signals=room.max_unacknowledged_signals,
+            join_timeout=self._config.join_timeout,
+        )
+        return Challenge(nonce=self._nonce, server_time=time.time(), limits=limits)
