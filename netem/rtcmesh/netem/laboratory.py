@@ -5,14 +5,12 @@ from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from .host import Host, current_host
+from .host import Host
 from .link import Link, LinkConfig
 from .loop import DEFAULT_LIMIT, VirtualEventLoop, running_virtual_loop
 from .network import Network, Trace
 from .randomness import seed_randomness
-from .stream_transport import StreamFactory, StreamTransport
-from .streams import Streams, StreamServer
-from .udp import SocketAddress, UdpFactory, UdpSockets, UdpTransport
+from .stack import Stack
 from .wire import Wire
 
 T = TypeVar("T")
@@ -56,9 +54,7 @@ class VirtualNetwork:
         self.network = Network(seed=loop.seed if seed is None else seed, link=link, trace=trace)
         """The machine, with its counters."""
         self._wire = Wire(loop, self.network)
-        self.udp = UdpSockets(self._wire)
-        self._streams = Streams(self._wire)
-        loop.attach(self)
+        loop.attach(Stack(self._wire))
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -95,30 +91,6 @@ class VirtualNetwork:
         """End a partition."""
         for link in self._links(source, destination, one_way=one_way):
             link.heal()
-
-    def open_datagram_endpoint(
-        self, factory: UdpFactory, local_addr: SocketAddress | None, remote_addr: SocketAddress | None
-    ) -> tuple[UdpTransport, asyncio.DatagramProtocol]:
-        """Open a UDP socket on the current host."""
-        return self.udp.open(factory, current_host(), local_addr, remote_addr)
-
-    async def connect(
-        self, factory: StreamFactory, host: str, port: int, local_addr: SocketAddress | None
-    ) -> tuple[StreamTransport, asyncio.Protocol]:
-        """Connect a stream from the current host."""
-        return await self._streams.connect(factory, current_host(), (host, port), local_addr)
-
-    def listen(self, factory: StreamFactory, host: str | None, port: int) -> StreamServer:
-        """Accept streams on the current host."""
-        return self._streams.listen(factory, current_host(), host, port)
-
-    def resolve(self, name: str) -> str:
-        """Return the address that a name means to the current host."""
-        return self._wire.resolve(name, current_host())
-
-    def look_up(self, name: str) -> str:
-        """Return the address of a host by its name."""
-        return self._wire.look_up(name)
 
     def _links(self, source: Host, destination: Host, *, one_way: bool) -> list[Link]:
         there = self.link(source, destination)

@@ -84,7 +84,7 @@ class Link:
         self._random = random
         self._flight: list[tuple[float, int, Packet]] = []
         self._entered = 0
-        self._last_due = 0.0
+        self._last_due = -math.inf
         self._wander = 0.0
         self._wandered_at = -math.inf
 

@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from .errors import Deadlock, NotVirtualTime, NoVirtualNetwork, VirtualTimeExceeded
+from .packet import SocketAddress
 from .timers import Timer, TimerQueue
 from .waits import describe_waits
 
@@ -17,7 +18,6 @@ DEFAULT_LIMIT = 3600.0
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
-SocketAddress = tuple[Any, ...]
 ProtocolFactory = Callable[[], Any]
 
 

@@ -3,9 +3,12 @@
 import enum
 import ipaddress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .segment import Segment
+
+SocketAddress = tuple[Any, ...]
+"""A host and a port as the socket module has them, with two more values for IPv6."""
 
 
 class Kind(enum.Enum):

@@ -35,24 +35,26 @@ class Stream:
         self._timer = RetransmissionTimer()
         self.outflow = Outflow(self._timer)
         self._started_at = now
-        self._connect_at: float | None = None
+        self._greet_at: float | None = now + self._timer.timeout
         self._linger_until: float | None = None
         self._is_closed = False
         self._advertised = 0
         self._outbox: list[Segment] = []
+        self._greeting = SegmentKind.CONNECT if active else SegmentKind.ACCEPT
         if active:
-            self._connect_at = now + self._timer.timeout
-            self._emit(SegmentKind.CONNECT)
+            self._emit(self._greeting)
 
     def write(self, data: bytes, now: float) -> None:
-        """Append bytes to the outgoing stream."""
-        self.outflow.write(data, now)
-        self._flush()
+        """Append bytes to the outgoing stream; a dead one drops them."""
+        if self.state is not StreamState.DEAD:
+            self.outflow.write(data, now)
+            self._flush()
 
     def finish(self, now: float) -> None:
         """End the outgoing stream after what was written; the other direction goes on."""
-        self.outflow.finish(now)
-        self._flush()
+        if self.state is not StreamState.DEAD:
+            self.outflow.finish(now)
+            self._flush()
 
     def close(self, now: float) -> None:
         """End the outgoing stream and refuse what still comes in: once all is sent, new bytes bring a reset."""
@@ -62,8 +64,9 @@ class Stream:
 
     def abort(self) -> None:
         """End the connection at once; the other end sees a reset."""
-        self._emit(SegmentKind.RESET)
-        self._die(None)
+        if self.state is not StreamState.DEAD:
+            self._emit(SegmentKind.RESET)
+            self._die(None)
 
     def read(self) -> bytes:
         """Hand over the bytes that arrived in order, and tell the other end when that made much room."""
@@ -80,6 +83,9 @@ class Stream:
             is_refused = self.state is StreamState.CONNECTING
             self._die(_os_error(errno.ECONNREFUSED if is_refused else errno.ECONNRESET))
             return
+        if segment.kind is SegmentKind.CONNECT:
+            self._emit(SegmentKind.ACCEPT)
+            return
         if self.state is StreamState.CONNECTING:
             self._open(now)
         is_bare = segment.kind is SegmentKind.DATA and not (segment.data or segment.fin)
@@ -91,15 +97,15 @@ class Stream:
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is to be called."""
-        deadlines = (self._connect_at, self.outflow.deadline, self._linger_until)
+        deadlines = (self._greet_at, self.outflow.deadline, self._linger_until)
         return min((at for at in deadlines if at is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Send again what was not acknowledged, or give up."""
         if self._linger_until is not None and now >= self._linger_until:
             self._die(None)
-        elif self._connect_at is not None and now >= self._connect_at:
-            self._connect_again(now)
+        elif self._greet_at is not None and now >= self._greet_at:
+            self._greet_again(now)
         elif self.outflow.deadline is not None and now >= self.outflow.deadline:
             if self.outflow.handle_timeout(now):
                 self._flush()
@@ -112,23 +118,21 @@ class Stream:
         return segments
 
     def _open(self, now: float) -> None:
-        if self._connect_at == self._started_at + self._timer.timeout:
+        if self._greet_at == self._started_at + self._timer.timeout:
             self._timer.measure(now - self._started_at)
         self._timer.reset()
-        self._connect_at = None
+        self._greet_at = None
         self.state = StreamState.OPEN
 
-    def _connect_again(self, now: float) -> None:
+    def _greet_again(self, now: float) -> None:
         if now - self._started_at >= GIVE_UP_TIMEOUT:
             self._die(_os_error(errno.ETIMEDOUT))
             return
         self._timer.back_off()
-        self._connect_at = now + self._timer.timeout
-        self._emit(SegmentKind.CONNECT)
+        self._greet_at = now + self._timer.timeout
+        self._emit(self._greeting)
 
     def _receive_content(self, segment: Segment) -> None:
-        if segment.kind is SegmentKind.CONNECT:
-            self._emit(SegmentKind.ACCEPT)
         is_new = segment.sequence + len(segment.data) > self.inflow.expected
         is_refused = self._is_closed and is_new
         if is_refused and self.outflow.is_flushed:
@@ -137,7 +141,8 @@ class Stream:
         if not is_refused:
             self.inflow.receive(segment.sequence, segment.data, fin=segment.fin)
         sent = self._flush()
-        if (segment.data or segment.fin) and not sent:
+        is_to_acknowledge = segment.data or segment.fin or segment.kind is SegmentKind.ACCEPT
+        if is_to_acknowledge and not sent:
             self._emit(SegmentKind.DATA)
 
     def _linger_when_done(self, now: float) -> None:
@@ -159,7 +164,7 @@ class Stream:
     def _die(self, error: OSError | None) -> None:
         self.state = StreamState.DEAD
         self.error = error
-        self._connect_at = self._linger_until = self.outflow.deadline = None
+        self._greet_at = self._linger_until = self.outflow.deadline = None
 
 
 def _os_error(code: int) -> OSError:

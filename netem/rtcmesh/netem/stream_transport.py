@@ -43,18 +43,16 @@ class StreamTransport(asyncio.Transport):
         loop: asyncio.AbstractEventLoop,
         ends: tuple[Endpoint, Endpoint],
         factory: StreamFactory,
-        *,
-        active: bool,
+        connected: "asyncio.Future[asyncio.Protocol] | None" = None,
     ) -> None:
         self.local, self.remote = ends
         super().__init__({"sockname": self.local.sockaddr, "peername": self.remote.sockaddr})
-        self.stream = Stream(active=active, now=loop.time())
-        self.connected: asyncio.Future[asyncio.Protocol] = loop.create_future()
-        """Done when the protocol has been connected, or connecting failed."""
+        self.stream = Stream(active=connected is not None, now=loop.time())
         self._sink = sink
         self._loop = loop
         self._factory = factory
-        self._protocol: asyncio.BaseProtocol | None = None
+        self._connected = connected
+        self._protocol: asyncio.Protocol | None = None
         self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
         self._high, self._low = HIGH_WATER_BYTES, HIGH_WATER_BYTES // 4
@@ -84,7 +82,7 @@ class StreamTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes; after `close`, and when the connection is lost, they are dropped."""
-        if self._is_closing or self.stream.state is StreamState.DEAD:
+        if self._is_closing:
             return
         if self.stream.outflow.is_finished:
             raise RuntimeError("cannot write after write_eof")
@@ -112,8 +110,7 @@ class StreamTransport(asyncio.Transport):
     def abort(self) -> None:
         """End the connection at once; the other end sees a reset."""
         self._is_closing = True
-        if self.stream.state is not StreamState.DEAD:
-            self.stream.abort()
+        self.stream.abort()
         self.drain()
 
     def is_closing(self) -> bool:
@@ -152,7 +149,9 @@ class StreamTransport(asyncio.Transport):
         return self.stream.outflow.unsent_bytes
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand what comes from now on to another protocol."""
+        """Hand what comes from now on to another protocol. Raises TypeError for a `BufferedProtocol`."""
+        if not isinstance(protocol, asyncio.Protocol):
+            raise TypeError(f"virtual streams serve an asyncio.Protocol, not a {type(protocol).__name__}")
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -160,6 +159,10 @@ class StreamTransport(asyncio.Transport):
         if self._protocol is None:
             raise RuntimeError("the connection is not open yet")
         return self._protocol
+
+    @property
+    def _may_read(self) -> bool:
+        return self._is_reading and not self._is_closing
 
     def _set_timer(self) -> None:
         deadline = self.stream.deadline()
@@ -179,7 +182,7 @@ class StreamTransport(asyncio.Transport):
         self._is_delivering = False
         try:
             self._connect_protocol()
-            if isinstance(self._protocol, asyncio.Protocol):
+            if self._protocol is not None:
                 self._deliver_content(self._protocol)
             self._pause_or_resume_writing()
         except BaseException as error:
@@ -190,25 +193,23 @@ class StreamTransport(asyncio.Transport):
             self._lose_protocol()
 
     def _connect_protocol(self) -> None:
-        if self._protocol is not None or self.stream.state is StreamState.CONNECTING or self.connected.done():
+        if self._protocol is not None or self.stream.state is StreamState.CONNECTING:
             return
-        if self.stream.error is not None:
-            self.connected.set_exception(self.stream.error)
-            return
-        protocol = self._factory()
-        self._protocol = protocol
-        protocol.connection_made(self)
-        if not self.connected.done():
-            self.connected.set_result(protocol)
+        connected = self._connected if self._connected is not None and not self._connected.done() else None
+        if self.stream.state is StreamState.OPEN:
+            protocol = self._factory()
+            self.set_protocol(protocol)
+            protocol.connection_made(self)
+            if connected is not None:
+                connected.set_result(protocol)
+        elif connected is not None and self.stream.error is not None:
+            connected.set_exception(self.stream.error)
 
     def _deliver_content(self, protocol: asyncio.Protocol) -> None:
-        if not self.is_reading():
-            return
-        data = self.stream.read()
-        if data:
+        if self._may_read and (data := self.stream.read()):
             protocol.data_received(data)
             self.drain()
-        if self.stream.inflow.ended and self.is_reading() and not self._has_delivered_eof:
+        if self._may_read and self.stream.inflow.ended and not self._has_delivered_eof:
             self._has_delivered_eof = True
             if not protocol.eof_received():
                 self.close()

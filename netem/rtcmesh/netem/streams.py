@@ -4,10 +4,9 @@ import asyncio
 import contextvars
 import errno
 import os
-from typing import Any
 
 from .host import Binding, Host
-from .packet import Endpoint, Kind, Packet
+from .packet import Endpoint, Kind, Packet, SocketAddress
 from .segment import Segment, SegmentKind
 from .stream_transport import StreamFactory, StreamTransport
 from .wire import Wire
@@ -107,7 +106,7 @@ class Streams:
         factory: StreamFactory,
         host: Host,
         remote_addr: tuple[str, int],
-        local_addr: tuple[Any, ...] | None,
+        local_addr: SocketAddress | None,
     ) -> tuple[StreamTransport, asyncio.Protocol]:
         """Connect from `host`. Raises OSError as connect does; cancelling aborts the connection."""
         remote = Endpoint(self.wire.resolve(remote_addr[0], host), remote_addr[1])
@@ -115,12 +114,13 @@ class Streams:
             raise OSError(errno.EHOSTUNREACH, f"{os.strerror(errno.EHOSTUNREACH)}: {remote}")
         name, port = (host.source_for(remote.address), 0) if local_addr is None else local_addr[:2]
         binding = host.bind(Kind.TCP, name, port)
-        transport = StreamTransport(self, self.wire.loop, (binding.local, remote), factory, active=True)
+        connected: asyncio.Future[asyncio.Protocol] = self.wire.loop.create_future()
+        transport = StreamTransport(self, self.wire.loop, (binding.local, remote), factory, connected)
         self._bound[transport] = (host, binding)
         self._connections[binding.local, remote] = transport
         transport.drain()
         try:
-            return transport, await transport.connected
+            return transport, await connected
         except BaseException:
             transport.abort()
             raise
@@ -170,9 +170,8 @@ class Streams:
         if server is None or segment.kind is not SegmentKind.CONNECT:
             return None
         ends = (packet.destination, packet.source)
-        create = StreamTransport
         context = server.context.copy()
-        transport = context.run(create, self, self.wire.loop, ends, server.factory, active=False)
+        transport = context.run(StreamTransport, self, self.wire.loop, ends, server.factory)
         self._connections[ends] = transport
         self._server_of[transport] = server
         server.connections.add(transport)

@@ -5,17 +5,14 @@ import contextvars
 import errno
 import os
 from collections.abc import Callable
-from typing import Any
 
 from .host import WILDCARDS, Binding, Host
-from .packet import Endpoint, Kind, Packet
+from .packet import Endpoint, Kind, Packet, SocketAddress
 from .wire import Wire
 
 MAX_DATAGRAM_BYTES = 65507
 
 UdpFactory = Callable[[], asyncio.DatagramProtocol]
-SocketAddress = tuple[Any, ...]
-"""Host and port, with two more values for IPv6."""
 
 
 class UdpTransport(asyncio.DatagramTransport):

@@ -1,0 +1,37 @@
+"""What holds for every test: whoever starts a task ends it."""
+
+import asyncio
+from collections.abc import Generator
+
+import pytest
+
+ROUNDS_TO_SETTLE = 10
+"""Rounds of the loop in which tasks that were cancelled, or about to return, may end."""
+
+_leaks: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "leaks_tasks: this test leaves tasks behind on purpose")
+    asyncio.runners._cancel_all_tasks = _record_and_cancel  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    yield
+    leaks, _leaks[:] = list(_leaks), []
+    if leaks and item.get_closest_marker("leaks_tasks") is None:
+        pytest.fail("tasks were still running at the end:\n" + "\n".join(leaks), pytrace=False)
+
+
+_cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
+
+
+def _record_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
+    """Stand in for the step with which every runner ends, this package's and pytest-asyncio's alike."""
+    for _ in range(ROUNDS_TO_SETTLE):
+        if not asyncio.all_tasks(loop):
+            return
+        loop.run_until_complete(asyncio.sleep(0))
+    _leaks.extend(map(repr, asyncio.all_tasks(loop)))
+    _cancel_all_tasks(loop)
