@@ -1,0 +1,173 @@
+"""The one-way link machine."""
+
+import itertools
+import math
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcmesh.netem import Endpoint, Kind, Link, LinkConfig, Packet
+
+SOURCE, DESTINATION = Endpoint("10.0.0.1", 1), Endpoint("10.0.0.2", 2)
+
+probabilities = st.sampled_from([0.0, 0.01, 0.3, 1.0])
+seconds = st.sampled_from([0.0, 0.001, 0.05, 2.0])
+configs = st.builds(
+    LinkConfig,
+    delay=seconds,
+    jitter=seconds,
+    loss=probabilities,
+    duplication=probabilities,
+    reordering=probabilities,
+    reordering_delay=seconds,
+)
+gaps = st.lists(st.sampled_from([0.0, 0.0001, 0.02, 1.0]), max_size=60)
+
+
+def packet(sequence: int) -> Packet:
+    return Packet(sequence, Kind.UDP, SOURCE, DESTINATION, b"")
+
+
+def send_all(link: Link, gaps: list[float], first: int = 0) -> list[float]:
+    """Send one packet after each gap, and return when each was sent."""
+    now, sent_at = 0.0, list[float]()
+    for number, gap in enumerate(gaps, first):
+        now += gap
+        link.send(packet(number), now)
+        sent_at.append(now)
+    return sent_at
+
+
+@given(configs, configs, gaps, st.integers(0, 5))
+def test_every_packet_is_accounted_for(
+    before: LinkConfig, after: LinkConfig, gaps: list[float], seed: int
+) -> None:
+    link = Link(before, Random(seed))
+    now = send_all(link, gaps)[-1] if gaps else 0.0
+    link.config = after
+    link.cut()
+    link.send(packet(1000), now)
+    link.heal()
+    link.send(packet(1001), now)
+    for _ in range(2):
+        counters = link.counters
+        gone = counters.delivered + counters.lost + counters.cut + link.in_flight
+        assert counters.sent == len(gaps) + 2
+        assert counters.sent + counters.duplicated == gone
+        link.arrivals(math.inf)
+    assert link.in_flight == 0
+
+
+@given(configs, gaps, st.integers(0, 5))
+def test_no_packet_arrives_before_it_was_sent_or_its_delay_has_passed(
+    config: LinkConfig, gaps: list[float], seed: int
+) -> None:
+    link = Link(config, Random(seed))
+    sent_at = send_all(link, gaps)
+    delay = config.delay if config.jitter == 0 else 0.0
+    for at, arrived in link.arrivals(math.inf):
+        assert at >= sent_at[arrived.sequence] + delay
+
+
+@given(configs, st.lists(seconds, min_size=1, max_size=5), gaps, st.integers(0, 5))
+def test_order_is_kept_without_reordering_even_when_the_delay_changes(
+    config: LinkConfig, delays: list[float], gaps: list[float], seed: int
+) -> None:
+    link, now = Link(config, Random(seed)), 0.0
+    for number, gap in enumerate(gaps):
+        now += gap
+        link.config = LinkConfig(delay=delays[number % len(delays)], jitter=config.jitter, loss=config.loss)
+        link.send(packet(number), now)
+    arrivals = link.arrivals(math.inf)
+    sequences = [arrived.sequence for _, arrived in arrivals]
+    assert sequences == sorted(sequences)
+    assert [at for at, _ in arrivals] == sorted(at for at, _ in arrivals)
+
+
+@given(configs, gaps, st.integers(0, 5))
+def test_the_same_seed_gives_the_same_fate(config: LinkConfig, gaps: list[float], seed: int) -> None:
+    links = [Link(config, Random(seed)) for _ in range(2)]
+    for link in links:
+        send_all(link, gaps)
+    assert links[0].counters == links[1].counters
+    assert links[0].arrivals(math.inf) == links[1].arrivals(math.inf)
+
+
+@given(configs, gaps, st.integers(0, 5))
+def test_arrivals_come_at_the_deadline_and_not_before(
+    config: LinkConfig, gaps: list[float], seed: int
+) -> None:
+    link = Link(config, Random(seed))
+    send_all(link, gaps)
+    while (deadline := link.deadline()) is not None:
+        assert link.arrivals(math.nextafter(deadline, -math.inf)) == []
+        assert all(at == deadline for at, _ in link.arrivals(deadline))
+
+
+@pytest.mark.parametrize("loss", [0.01, 0.05, 0.5])
+def test_the_loss_rate_is_the_configured_one(loss: float) -> None:
+    link, packets = Link(LinkConfig(loss=loss), Random(1)), 50_000
+    send_all(link, [0.001] * packets)
+    deviation = math.sqrt(packets * loss * (1 - loss))
+    assert abs(link.counters.lost - packets * loss) < 3 * deviation
+
+
+def test_a_duplicated_packet_arrives_twice() -> None:
+    link = Link(LinkConfig(duplication=0.5), Random(1))
+    send_all(link, [0.001] * 1000)
+    sequences = [arrived.sequence for _, arrived in link.arrivals(math.inf)]
+    assert len(sequences) == 1000 + link.counters.duplicated
+    assert len(set(sequences)) == 1000
+    assert 400 < link.counters.duplicated < 600
+
+
+def test_a_reordered_packet_is_overtaken() -> None:
+    link = Link(LinkConfig(delay=0.05, reordering=0.1, reordering_delay=0.01), Random(1))
+    send_all(link, [0.001] * 1000)
+    sequences = [arrived.sequence for _, arrived in link.arrivals(math.inf)]
+    overtaken = sum(earlier > later for earlier, later in itertools.pairwise(sequences))
+    assert 0 < overtaken <= link.counters.reordered
+    assert sorted(sequences) == list(range(1000))
+
+
+def test_jitter_has_the_configured_mean_and_deviation_and_wanders_slowly() -> None:
+    link = Link(LinkConfig(delay=0.1, jitter=0.01), Random(1))
+    sent_at = send_all(link, [2.0] * 5000)
+    delays = [at - sent_at[arrived.sequence] for at, arrived in link.arrivals(math.inf)]
+    mean = sum(delays) / len(delays)
+    deviation = math.sqrt(sum((delay - mean) ** 2 for delay in delays) / len(delays))
+    assert mean == pytest.approx(0.1, abs=0.001)
+    assert deviation == pytest.approx(0.01, rel=0.1)
+
+    link = Link(LinkConfig(delay=0.1, jitter=0.01), Random(1))
+    sent_at = send_all(link, [0.001] * 5000)
+    delays = [at - sent_at[arrived.sequence] for at, arrived in link.arrivals(math.inf)]
+    assert max(abs(a - b) for a, b in itertools.pairwise(delays)) < 0.005
+
+
+def test_a_cut_link_delivers_what_is_in_flight_and_nothing_else() -> None:
+    link = Link(LinkConfig(delay=1), Random(1))
+    link.send(packet(0), 0)
+    link.cut()
+    link.send(packet(1), 0.5)
+    link.heal()
+    link.send(packet(2), 0.6)
+    assert [arrived.sequence for _, arrived in link.arrivals(math.inf)] == [0, 2]
+    assert link.counters.cut == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"delay": -1.0},
+        {"jitter": math.nan},
+        {"loss": 1.1},
+        {"duplication": -0.1},
+        {"reordering_delay": math.inf},
+    ],
+)
+def test_impossible_configurations_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LinkConfig(**wrong)
