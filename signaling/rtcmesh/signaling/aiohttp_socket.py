@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import aiohttp
-from aiohttp import ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
 from yarl import URL
 
 from .codes import CloseCode
@@ -46,7 +46,8 @@ class AiohttpSocket:
             case WSMsgType.CLOSE:
                 raise SocketClosed(message.data or CloseCode.NO_STATUS, message.extra or "")
             case WSMsgType.ERROR:
-                raise SocketClosed(self._websocket.close_code or CloseCode.ABNORMAL, str(message.data))
+                code = message.data.code if isinstance(message.data, WebSocketError) else CloseCode.ABNORMAL
+                raise SocketClosed(code, str(message.data))
             case _:
                 raise SocketClosed(CloseCode.ABNORMAL)
 
@@ -70,13 +71,17 @@ class AiohttpSocket:
         self._abort()
 
 
+def offers_subprotocol(request: web.Request) -> bool:
+    """Whether a handshake names the protocol that is spoken here."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    return SUBPROTOCOL in (name.strip() for name in offered.split(","))
+
+
 async def accept_websocket(
     request: web.Request, *, max_frame_bytes: int
 ) -> tuple[web.WebSocketResponse, AiohttpSocket]:
     """Answer a WebSocket handshake and return the response with its socket."""
-    websocket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, autoping=True
-    )
+    websocket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes)
     await websocket.prepare(request)
 
     def abort() -> None:
@@ -99,6 +104,9 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error
+        if websocket.protocol != SUBPROTOCOL:
+            await websocket.close()
+            raise DialFailed(f"the server at {target} does not speak {SUBPROTOCOL}")
         socket: sockets.socket | None = websocket.get_extra_info("socket")
 
         def abort() -> None:

@@ -69,6 +69,17 @@ class SignalingUnreachable(SignalingError):
         return f"no signaling server welcomed us at {self.url} within {self.after:g} s"
 
 
+class MissingExtra(SignalingError):
+    """A part of the package needs a dependency that is not installed."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(extra)
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"this needs more than the base install: pip install 'rtcmesh[{self.extra}]'"
+
+
 class Closed(SignalingError):
     """The link was closed by this program, so the call can no longer be carried out."""
 

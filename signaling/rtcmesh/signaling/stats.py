@@ -31,6 +31,8 @@ class ServiceStats:
         )
     )
     """Connections that have ended, by their close code."""
+    rejections: Counter[str] = field(default_factory=lambda: _zeros("not_websocket", "origin", "subprotocol"))
+    """Requests that were turned away before they became a connection."""
 
     def count_ending(self, ending: Ending) -> str:
         """Count the end of a connection and return the name under which it was counted."""

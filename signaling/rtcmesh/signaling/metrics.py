@@ -1,0 +1,56 @@
+"""The service's numbers in the Prometheus text format. No label ever names a room or a peer."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .errors import MissingExtra
+from .memory_registry import MemoryRegistry
+from .stats import ServiceStats
+
+try:
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise MissingExtra("server") from error
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics(Collector):
+    """Reads the counters when it is asked, in a Prometheus registry of its own."""
+
+    def __init__(self, stats: ServiceStats, rooms: MemoryRegistry) -> None:
+        self._stats = stats
+        self._rooms = rooms
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        """Return all metrics as text."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable["Metric"]:
+        """Yield the metric families; called by the Prometheus registry."""
+        stats = self._stats
+        prefix = "rtcmesh_signaling"
+        yield GaugeMetricFamily(f"{prefix}_connections", "Open connections.", value=stats.connections)
+        yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=self._rooms.rooms)
+        yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=self._rooms.members)
+        yield CounterMetricFamily(
+            f"{prefix}_connections_accepted", "Connections since the start.", value=stats.connections_total
+        )
+        families = (
+            ("joins", "Successful joins.", "welcome", stats.joins),
+            ("signals", "Signals by what became of them.", "result", stats.signals),
+            ("connections_ended", "Connections that have ended.", "reason", stats.endings),
+            ("handshakes_rejected", "Requests that were no connection.", "reason", stats.rejections),
+        )
+        for name, text, label, counter in families:
+            family = CounterMetricFamily(f"{prefix}_{name}", text, labels=[label])
+            for value, count in counter.items():
+                family.add_metric([value], count)
+            yield family

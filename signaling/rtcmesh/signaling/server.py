@@ -1,0 +1,103 @@
+"""The signaling service as an HTTP server: the WebSocket, the probes and the metrics."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
+from .config import ServerConfig
+from .memory_registry import MemoryRegistry
+from .messages import SUBPROTOCOL
+from .metrics import CONTENT_TYPE, Metrics
+from .service import SignalingService
+
+FRAME_HEADROOM = 4
+"""How much longer than the limit a frame may be and still get an answer instead of a bare close (1009)."""
+
+
+class SignalingServer:
+    """A running server, as `serve` yields it."""
+
+    def __init__(self, config: ServerConfig, service: SignalingService, metrics: Metrics) -> None:
+        self.service = service
+        """What is served."""
+        self.url = ""
+        """Where peers find it, without the path."""
+        self._config = config
+        self._metrics = metrics
+
+    def application(self) -> web.Application:
+        """Return the routes."""
+        application = web.Application()
+        application.router.add_get(SIGNALING_PATH, self._signaling)
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._show_metrics)
+        return application
+
+    async def _signaling(self, request: web.Request) -> web.StreamResponse:
+        rejections = self.service.stats.rejections
+        if not web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request).ok:
+            rejections["not_websocket"] += 1
+            return web.Response(status=426, text="this is a WebSocket", headers={"Upgrade": "websocket"})
+        if not is_origin_allowed(request.headers.get("Origin"), request.host, self._config.allowed_origins):
+            rejections["origin"] += 1
+            return web.Response(status=403, text="this origin may not connect")
+        if not offers_subprotocol(request):
+            rejections["subprotocol"] += 1
+            return web.Response(status=400, text=f"the subprotocol is {SUBPROTOCOL}")
+        max_frame_bytes = FRAME_HEADROOM * self._config.service.max_message_bytes
+        websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
+        await self.service.serve(socket)
+        return websocket
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="alive")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self.service.is_draining:
+            return web.Response(status=503, text="draining")
+        return web.Response(text="ready")
+
+    async def _show_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+@asynccontextmanager
+async def serve(config: ServerConfig | None = None) -> AsyncGenerator[SignalingServer, None]:
+    """Run a server with its rooms in memory; at the end of the block it tells its peers and stops.
+
+    That takes `close_timeout` for the peers, and at most as much again for requests. A cancellation meanwhile drops
+    them. Raises `OSError` if the address cannot be had.
+    """
+    config = ServerConfig() if config is None else config
+    registry = MemoryRegistry(config.service.room)
+    service = SignalingService(registry, config.service)
+    server = SignalingServer(config, service, Metrics(service.stats, registry))
+    runner = web.AppRunner(
+        server.application(), access_log=None, shutdown_timeout=config.service.close_timeout
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, config.host, config.port).start()
+        host, port = runner.addresses[0][:2]
+        server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        yield server
+    finally:
+        try:
+            await service.drain()
+        finally:
+            await runner.cleanup()
+            registry.close()
+
+
+def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a page of this origin (RFC 6454) may connect to a server that it reached as `host`.
+
+    A browser sends the header and a page cannot change it; other programs send none and are not stopped by it.
+    """
+    if origin is None or "*" in allowed or origin in allowed:
+        return True
+    return urlsplit(origin).netloc.lower() == host.lower() != ""

@@ -1,0 +1,82 @@
+"""A peer that speaks the wire by hand, to say what no link would."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from rtcmesh.signaling.errors import ProtocolError
+from rtcmesh.signaling.messages import (
+    Challenge,
+    Join,
+    Message,
+    PeerMessage,
+    Presence,
+    Refused,
+    Resume,
+    ServerMessage,
+    Welcome,
+    decode_server,
+    encode,
+)
+from rtcmesh.signaling.prekey import sign_join
+from rtcmesh.signaling.text_socket import SocketClosed, TextSocket
+
+from .members import Member
+
+
+@dataclass
+class RawPeer:
+    """Sends any text, and joins in an orderly way when asked to."""
+
+    socket: TextSocket
+    member: Member
+
+    async def send(self, message: PeerMessage | ServerMessage) -> None:
+        await self.socket.send(encode(message).decode())
+
+    async def receive(self) -> ServerMessage:
+        return decode_server(await self.socket.receive())
+
+    async def expect(self, kind: type[Message]) -> ServerMessage:
+        message = await self.receive()
+        if not isinstance(message, kind):
+            raise ProtocolError(f"expected {kind.__name__}, got {message}")
+        return message
+
+    async def join(self, *, presence: Presence | None = None, resume: Resume | None = None) -> Welcome:
+        challenge = await self.receive()
+        assert isinstance(challenge, Challenge)
+        await self.send(self.proved_join(challenge.nonce, presence=presence, resume=resume))
+        welcome = await self.receive()
+        assert isinstance(welcome, Welcome), welcome
+        return welcome
+
+    def proved_join(
+        self, nonce: bytes, *, presence: Presence | None = None, resume: Resume | None = None
+    ) -> Join:
+        member = self.member
+        proof = sign_join(member.identity, nonce=nonce, room=member.room, prekey=member.prekey)
+        return Join(
+            room=member.room,
+            peer_id=member.peer_id,
+            prekey=member.prekey,
+            proof=proof,
+            presence=presence,
+            resume=resume,
+        )
+
+    async def last_words(self) -> tuple[Refused | None, int]:
+        """Read to the end; return the refusal, if there was one, and the close code."""
+        refused: Refused | None = None
+        while True:
+            try:
+                message = await self.receive()
+            except SocketClosed as closed:
+                return refused, closed.code
+            if isinstance(message, Refused):
+                refused = message
+
+
+def as_json(message: PeerMessage | ServerMessage) -> dict[str, object]:
+    """Return a message as its JSON object, to be changed at will."""
+    return msgspec.json.decode(encode(message), type=dict[str, object])
