@@ -7,12 +7,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.signaling.identity import IdentityError, InvalidPeerId, InvalidSignature, PeerId
+from rtcmesh.signaling.identity import InvalidPeerId, InvalidSignature, PeerId
 from rtcmesh.signaling.prekey import (
     InvalidPrekey,
     LocalPrekey,
     Prekey,
-    PrekeyReused,
     sign_join,
     verify_join,
     verify_prekey,
@@ -98,8 +97,8 @@ def test_a_prekey_of_an_id_that_nobody_checked_is_refused() -> None:
 
 def test_two_holders_of_prekeys_agree_on_a_secret() -> None:
     one, two = Member(number=1), Member(number=2)
-    secret = one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="signal")
-    assert secret == two.local_prekey.agree(one.peer_id, one.prekey, room="lobby", purpose="signal")
+    secret = one.local_prekey.agree(two.peer_id, two.prekey, "lobby")
+    assert secret == two.local_prekey.agree(one.peer_id, one.prekey, "lobby")
     assert len(secret) == 32
 
 
@@ -113,7 +112,7 @@ def test_the_secret_is_that_of_rfc_7748() -> None:
     )
     bob = Member(number=2)
     prekey = signed_by(bob, bytes.fromhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"))
-    secret = alice.agree(bob.peer_id, prekey, room="lobby", purpose="signal")
+    secret = alice.agree(bob.peer_id, prekey, "lobby")
     assert secret.hex() == "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
 
 
@@ -123,31 +122,7 @@ def test_a_signed_point_of_small_order_is_refused(point: bytes, top_bit: int) ->
     one, two = Member(number=1), Member(number=2)
     point = point[:-1] + bytes([point[-1] | top_bit])
     with pytest.raises(InvalidPrekey, match="small order"):
-        one.local_prekey.agree(two.peer_id, signed_by(two, point), room="lobby", purpose="signal")
-
-
-def test_an_agreement_is_made_once_for_each_purpose() -> None:
-    one, two = Member(number=1), Member(number=2)
-    one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="signal")
-    one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="relay")
-    with pytest.raises(PrekeyReused) as refusal:
-        one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="signal")
-    assert (refusal.value.peer_id, refusal.value.purpose) == (two.peer_id, "signal")
-    assert not isinstance(refusal.value, IdentityError)
-
-
-def test_a_refused_agreement_is_not_used_up() -> None:
-    one, two = Member(number=1), Member(number=2)
-    with pytest.raises(InvalidPrekey):
-        one.local_prekey.agree(two.peer_id, Prekey(two.prekey.key, bytes(64)), room="lobby", purpose="signal")
-    one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="signal")
-
-
-def test_a_copied_prekey_does_not_use_up_the_agreement_with_its_owner() -> None:
-    one, two, thief = Member(number=1), Member(number=2), Member(number=3)
-    stolen = signed_by(thief, two.prekey.key)
-    one.local_prekey.agree(thief.peer_id, stolen, room="lobby", purpose="signal")
-    one.local_prekey.agree(two.peer_id, two.prekey, room="lobby", purpose="signal")
+        one.local_prekey.agree(two.peer_id, signed_by(two, point), "lobby")
 
 
 def test_a_join_proof_verifies() -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.prekey import InvalidPrekey, LocalPrekey, Prekey, PrekeyReused
+from rtcmesh.signaling.prekey import InvalidPrekey, LocalPrekey, Prekey
 from rtcmesh.signaling.sealing import (
     OVERHEAD_BYTES,
+    REMOTE_SEALS,
+    SALT_BYTES,
     WINDOW_WIDTH,
     ForgedEnvelope,
     PairSeal,
@@ -42,7 +44,7 @@ def test_what_one_member_seals_the_other_opens(
 
 def test_the_same_plaintext_is_never_sealed_alike() -> None:
     one, two = pair_of_seals()
-    sealed = {one.seal(b"hello")[8:] for _ in range(100)} | {two.seal(b"hello")[8:] for _ in range(100)}
+    sealed = {one.seal(b"hello")[24:] for _ in range(100)} | {two.seal(b"hello")[24:] for _ in range(100)}
     assert len(sealed) == 200
 
 
@@ -123,7 +125,10 @@ def test_a_forgery_does_not_use_up_the_counter_or_move_the_window() -> None:
     with pytest.raises(ForgedEnvelope):
         two.open(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(ForgedEnvelope):
-        two.open(bytes.fromhex("ffffffffffffffff") + sealed[8:])
+        two.open(sealed[:16] + bytes.fromhex("ffffffffffffffff") + sealed[24:])
+    with pytest.raises(ForgedEnvelope):
+        two.open(bytes(16) + sealed[16:])
+    assert two.remote_salt is None
     assert two.open(sealed) == b"hello"
 
 
@@ -206,28 +211,84 @@ def test_a_wrong_local_peer_id_does_not_fit() -> None:
 
 
 def test_a_peer_does_not_seal_to_another_membership_of_its_own() -> None:
-    """Both would believe to be the lower of two equal ids, and seal different things with one key."""
     one = Member(number=1)
     again = LocalPrekey.create(one.identity, "lobby").public
     with pytest.raises(InvalidPrekey, match="local peer itself"):
         PairSeal.derive(one.peer_id, one.local_prekey, one.peer_id, again, room="lobby")
 
 
-def test_a_seal_is_derived_once_so_that_no_nonce_repeats() -> None:
+def test_a_seal_derived_again_seals_with_another_key() -> None:
     one, two = Member(number=1), Member(number=2)
-    one.seal_with(two)
-    with pytest.raises(PrekeyReused):
-        one.seal_with(two)
-    with pytest.raises(PrekeyReused):
-        one.seal_with(two, secret=b"secret")
-    one.seal_with(two, purpose="relay")
+    first, again = one.seal_with(two).seal(b"hello"), one.seal_with(two).seal(b"hello")
+    assert first[SALT_BYTES : SALT_BYTES + 8] == again[SALT_BYTES : SALT_BYTES + 8] == bytes(8)
+    assert first[:SALT_BYTES] != again[:SALT_BYTES]
+    assert first[SALT_BYTES + 8 :] != again[SALT_BYTES + 8 :]
+
+
+def test_the_other_end_opens_the_envelopes_of_a_seal_derived_again_and_is_told() -> None:
+    one, two = Member(number=1), Member(number=2)
+    first, again, opening = one.seal_with(two), one.seal_with(two), two.seal_with(one)
+    late, sealed = first.seal(b"late"), first.seal(b"hello")
+    assert opening.remote_salt is None
+    assert opening.open(sealed) == b"hello"
+    assert opening.remote_salt == sealed[:SALT_BYTES]
+    renewed = again.seal(b"hello again")
+    assert opening.open(renewed) == b"hello again"
+    assert opening.remote_salt == renewed[:SALT_BYTES]
+    assert opening.open(late) == b"late"
+    assert opening.remote_salt == renewed[:SALT_BYTES]
+    for replayed in (late, sealed, renewed):
+        with pytest.raises(ReplayedEnvelope):
+            opening.open(replayed)
+
+
+def test_envelopes_of_a_seal_before_the_last_four_are_refused_although_they_were_never_opened() -> None:
+    one, two = Member(number=1), Member(number=2)
+    opening = two.seal_with(one)
+    seals = [one.seal_with(two) for _ in range(REMOTE_SEALS + 1)]
+    for seal in seals:
+        opening.open(seal.seal(b"hello"))
+    assert opening.open(seals[1].seal(b"new")) == b"new"
+    with pytest.raises(ReplayedEnvelope):
+        opening.open(seals[0].seal(b"new"))
+    forged = seals[0].seal(b"new")
+    with pytest.raises(ForgedEnvelope):
+        opening.open(forged[:-1] + bytes([forged[-1] ^ 1]))
+
+
+def test_what_is_remembered_of_remote_seals_is_bounded() -> None:
+    one, two = Member(number=1), Member(number=2)
+    opening = two.seal_with(one)
+    replays = [one.seal_with(two).seal(b"hello") for _ in range(REMOTE_SEALS + 1025)]
+    for sealed in replays:
+        opening.open(sealed)
+    assert len(opening._remote_seals) == REMOTE_SEALS
+    assert len(opening._retired) == 1024
+    for sealed in replays[1:]:
+        with pytest.raises(ReplayedEnvelope):
+            opening.open(sealed)
+    assert opening.open(replays[0]) == b"hello"
+
+
+def test_a_seal_with_a_salt_of_the_other_end_gives_nothing_away() -> None:
+    one, two = Member(number=1), Member(number=2)
+    salt = bytes(SALT_BYTES)
+    seals = [
+        PairSeal.derive(
+            local.peer_id, local.local_prekey, remote.peer_id, remote.prekey, room="lobby", salt=salt
+        )
+        for local, remote in ((one, two), (two, one))
+    ]
+    assert seals[0].seal(b"hello") != seals[1].seal(b"hello")
+    with pytest.raises(ForgedEnvelope):
+        seals[0].open(seals[0].seal(b"hello"))
 
 
 def test_every_counter_is_used_once_and_then_sealing_ends() -> None:
     one, two = pair_of_seals()
     one._next_counter = 2**64 - 2
     last = [one.seal(b"one but last"), one.seal(b"last")]
-    assert [sealed[:8].hex() for sealed in last] == ["fffffffffffffffe", "ffffffffffffffff"]
+    assert [sealed[16:24].hex() for sealed in last] == ["fffffffffffffffe", "ffffffffffffffff"]
     for _ in range(3):
         with pytest.raises(SealExhausted):
             one.seal(b"one more")
@@ -250,67 +311,104 @@ def test_a_seal_is_not_copied_by_accident(duplicate: object) -> None:
         duplicate(one)
 
 
-@dataclass
-class Direction:
-    """One way between two members, with what its envelopes held and which of them were opened."""
-
-    sealing: PairSeal
-    opening: PairSeal
-    sent: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
-    opened: set[int] = field(default_factory=set[int])
-
-
-class TwoMembers(RuleBasedStateMachine):
-    """Envelopes both ways over a network that loses, repeats, delays, alters and misdirects them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        one, two = pair_of_seals(secret=b"secret")
-        self.ways = [Direction(one, two), Direction(two, one)]
-
-    @rule(
-        way=st.integers(0, 1), plaintext=st.binary(max_size=10), lost=st.sampled_from([0, 0, 1, 1020, 1024])
-    )
-    def seal(self, way: int, plaintext: bytes, lost: int) -> None:
-        direction = self.ways[way]
-        # What is lost on the way is not worth sealing.
-        direction.sealing._next_counter += lost
-        direction.sent.extend([(b"", b"lost")] * lost)
-        direction.sent.append((plaintext, direction.sealing.seal(plaintext)))
-
-    @precondition(lambda self: any(direction.sent for direction in self.ways))
-    @rule(data=st.data())
-    def deliver(self, data: st.DataObject) -> None:
-        direction = data.draw(st.sampled_from([direction for direction in self.ways if direction.sent]))
-        arriving = [number for number, (_, sealed) in enumerate(direction.sent) if sealed != b"lost"]
-        number = data.draw(st.sampled_from(arriving))
-        plaintext, sealed = direction.sent[number]
-        if number in direction.opened or number <= max(direction.opened, default=0) - WINDOW_WIDTH:
-            with pytest.raises(ReplayedEnvelope):
-                direction.opening.open(sealed)
-        else:
-            assert direction.opening.open(sealed) == plaintext
-            direction.opened.add(number)
-
-    @precondition(lambda self: any(direction.sent for direction in self.ways))
-    @rule(data=st.data())
-    def attack(self, data: st.DataObject) -> None:
-        direction = data.draw(st.sampled_from([direction for direction in self.ways if direction.sent]))
-        sealed = direction.sent[-1][1]
-        with pytest.raises(ForgedEnvelope):
-            direction.sealing.open(sealed)
-        bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
-        altered = bytearray(sealed)
-        altered[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(ForgedEnvelope):
-            direction.opening.open(bytes(altered))
-
-
-TestTwoMembers = TwoMembers.TestCase
-TestTwoMembers.settings = settings(deadline=None)
-
-
 def test_an_unchecked_remote_peer_id_is_refused() -> None:
     one, two = Member(number=1), Member(number=2)
     with pytest.raises(SignalingError):
         PairSeal.derive(one.peer_id, one.local_prekey, PeerId("two"), two.prekey, room="lobby")
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One that was sealed, and what is inside."""
+
+    plaintext: bytes
+    sealed: bytes
+
+    @property
+    def salt(self) -> bytes:
+        return self.sealed[:SALT_BYTES]
+
+    @property
+    def counter(self) -> int:
+        return int.from_bytes(self.sealed[SALT_BYTES : SALT_BYTES + 8], "big")
+
+
+@dataclass
+class End:
+    """One member: its seal, what it sealed, and by salt, in the order of first opening, the counters it opened."""
+
+    member: Member
+    seal: PairSeal
+    sent: list[Envelope] = field(default_factory=list[Envelope])
+    opened: dict[bytes, set[int]] = field(default_factory=dict[bytes, set[int]])
+
+    def refuses(self, envelope: Envelope) -> bool:
+        if envelope.salt not in self.opened:
+            return False
+        counters = self.opened[envelope.salt]
+        return (
+            envelope.salt not in list(self.opened)[-REMOTE_SEALS:]
+            or envelope.counter in counters
+            or envelope.counter <= max(counters) - WINDOW_WIDTH
+        )
+
+
+class TwoMembers(RuleBasedStateMachine):
+    """Envelopes both ways over a network that loses, repeats, delays and alters them, between members that forget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        one, two = Member(number=1), Member(number=2)
+        self.ends = [End(one, one.seal_with(two)), End(two, two.seal_with(one))]
+
+    @rule(end=st.integers(0, 1))
+    def derive_again(self, end: int) -> None:
+        local, remote = self.ends[end], self.ends[1 - end]
+        local.seal = local.member.seal_with(remote.member)
+        local.opened.clear()
+
+    @rule(end=st.integers(0, 1), plaintext=st.binary(max_size=9), lost=st.sampled_from([0, 0, 1, 1022, 1024]))
+    def seal(self, end: int, plaintext: bytes, lost: int) -> None:
+        local = self.ends[end]
+        # What is lost on the way is not worth sealing.
+        local.seal._next_counter += lost
+        local.sent.append(Envelope(plaintext, local.seal.seal(plaintext)))
+
+    @precondition(lambda self: any(end.sent for end in self.ends))
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        sender, receiver = self._way(data)
+        envelope = data.draw(st.sampled_from(sender.sent))
+        if receiver.refuses(envelope):
+            with pytest.raises(ReplayedEnvelope):
+                receiver.seal.open(envelope.sealed)
+        else:
+            assert receiver.seal.open(envelope.sealed) == envelope.plaintext
+            receiver.opened.setdefault(envelope.salt, set()).add(envelope.counter)
+        assert receiver.seal.remote_salt == list(receiver.opened)[-1]
+
+    @precondition(lambda self: any(end.sent for end in self.ends))
+    @rule(data=st.data())
+    def attack(self, data: st.DataObject) -> None:
+        sender, receiver = self._way(data)
+        sealed = data.draw(st.sampled_from(sender.sent)).sealed
+        with pytest.raises(ForgedEnvelope):
+            sender.seal.open(sealed)
+        bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
+        altered = bytearray(sealed)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ForgedEnvelope):
+            receiver.seal.open(bytes(altered))
+
+    @invariant()
+    def no_key_and_counter_is_used_twice(self) -> None:
+        sent = [envelope.sealed[: SALT_BYTES + 8] for end in self.ends for envelope in end.sent]
+        assert len(set(sent)) == len(sent)
+
+    def _way(self, data: st.DataObject) -> tuple[End, End]:
+        sender = data.draw(st.sampled_from([end for end in (0, 1) if self.ends[end].sent]))
+        return self.ends[sender], self.ends[1 - sender]
+
+
+TestTwoMembers = TwoMembers.TestCase
+TestTwoMembers.settings = settings(deadline=None)

@@ -28,6 +28,8 @@ BOB_ID = "hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyga"
 
 NONCE = bytes(range(32))
 SECRET = bytes(range(32))
+ALICE_SALT = bytes.fromhex("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf")
+BOB_SALT = bytes.fromhex("b0b1b2b3b4b5b6b7b8b9babbbcbdbebf")
 
 PINNED = {
     "prekey signature of alice": (
@@ -42,15 +44,25 @@ PINNED = {
         "785a7934165ceca1b96010faf19f0cbcd9e1de9bc7fc81f24997ef2b3a85a775"
         "34ca60cf996add2e2dc8158eb68c1bba0f553ce20923df02e7013f960a6c0904"
     ),
-    "alice's key": "9654c952526f5b118e0298d965c3e47300ff92fbafa647674aeb0a5682026ec4",
-    "bob's key": "4e4e81c23ab81ca6b97838e11deafc88e119af17c6c75531fd14e49eff4fcab2",
-    "alice's key, with the secret": "e343aa83f977ea4b2ef8f60b64de58cb36f3244b2af2a8433d67c041ab5a2fe7",
-    "bob's key, with the secret": "95ec3f7a30d5adae33f3fca9d10b8b2330b2400ddd13b5e2b5bf1b714c0edc81",
-    "alice's envelope 0": "00000000000000009de91bed4b9e250d3b007aff4e9887551452cd4d98",
-    "alice's envelope 1": "000000000000000117e9f479983021de524fe1d71d4b1548af727408b8",
-    "bob's envelope 0": "000000000000000048ef933fd9667dd1155e014279f0528a086ea21144",
-    "alice's envelope 0, with the secret": "00000000000000002f41cc02cdd48b702201e129c9f5b53923a53cd126",
-    "alice's envelope 0, for the relay": "0000000000000000d3bb003be8192fea4155f82991f0509c0805cafe24",
+    "alice's key": "39bedf071b1f746b1aafc9ae10b4030eeaa8ebfaa1960d379160e2841142bd4d",
+    "bob's key": "5c210fdf40fa788f4ee19b69b5ac3104b24a77b9e2dd91f68f888abbe1e52534",
+    "alice's key, with the secret": "1cc49cb2326f37cd8272b6e2bc641105feeff9617481c5cfa5e6c63a7b9edb76",
+    "bob's key, with the secret": "c724ce61bfebdbca4dbc27a518cc5af3c83750b3584997765db77a0d4c0cbc9e",
+    "alice's envelope 0": (
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf000000000000000003dcc84ae45dbc5aae92f4d2dcff1fcd8f11a46c32"
+    ),
+    "alice's envelope 1": (
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf0000000000000001904f552667fc29caa599955b03a07c19473de0313c"
+    ),
+    "bob's envelope 0": (
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf0000000000000000063557835c8c4af71cb02d89eb13193ed13e620b68"
+    ),
+    "alice's envelope 0, with the secret": (
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf00000000000000005b6e7fb842b5b6a1cecf16773a102f2a9e60f63958"
+    ),
+    "alice's envelope 0, for the relay": (
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf000000000000000051b88ca270668b4f48edf5b50cf641d4fe93f94b8c"
+    ),
 }
 
 
@@ -61,28 +73,26 @@ def lengthened(*parts: bytes) -> bytes:
     return result
 
 
-def hkdf(material: bytes, salt: bytes, info: bytes) -> tuple[bytes, bytes]:
-    """RFC 5869, written out for two blocks of output."""
+def hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
+    """RFC 5869, written out for one block of output."""
     pseudorandom_key = hmac.digest(salt, material, hashlib.sha256)
-    first = hmac.digest(pseudorandom_key, info + b"\x01", hashlib.sha256)
-    second = hmac.digest(pseudorandom_key, first + info + b"\x02", hashlib.sha256)
-    return first, second
+    return hmac.digest(pseudorandom_key, info + b"\x01", hashlib.sha256)
 
 
 def keys(*, secret: bytes | None = None, purpose: bytes = b"signal") -> tuple[bytes, bytes]:
-    """Return what Alice, whose id is the lower text, seals with, and what Bob does."""
+    """Return what Alice seals with, and what Bob does."""
     private = X25519PrivateKey.from_private_bytes(ALICE_PREKEY)
     shared = private.exchange(X25519PublicKey.from_public_bytes(BOB_PUBLIC))
-    return hkdf(
-        lengthened(shared) if secret is None else lengthened(shared, secret),
-        b"rtcmesh v1 seal",
-        lengthened(purpose, b"lobby", ALICE_ID.encode(), ALICE_PUBLIC, BOB_ID.encode(), BOB_PUBLIC),
-    )
+    material = lengthened(shared) if secret is None else lengthened(shared, secret)
+    alice, bob = (ALICE_ID.encode(), ALICE_PUBLIC), (BOB_ID.encode(), BOB_PUBLIC)
+    by_alice = lengthened(purpose, b"lobby", *alice, *bob, ALICE_SALT)
+    by_bob = lengthened(purpose, b"lobby", *bob, *alice, BOB_SALT)
+    return hkdf(material, b"rtcmesh v1 seal", by_alice), hkdf(material, b"rtcmesh v1 seal", by_bob)
 
 
-def sealed(key: bytes, counter: int, plaintext: bytes, associated_data: bytes) -> bytes:
+def sealed(key: bytes, salt: bytes, counter: int, plaintext: bytes, associated_data: bytes) -> str:
     nonce = counter.to_bytes(12, "big")
-    return nonce[4:] + ChaCha20Poly1305(key).encrypt(nonce, plaintext, associated_data)
+    return (salt + nonce[4:] + ChaCha20Poly1305(key).encrypt(nonce, plaintext, associated_data)).hex()
 
 
 def signed(key: bytes, *parts: bytes) -> str:
@@ -101,18 +111,19 @@ def computed() -> dict[str, str]:
         "bob's key": bob.hex(),
         "alice's key, with the secret": alice_secret.hex(),
         "bob's key, with the secret": bob_secret.hex(),
-        "alice's envelope 0": sealed(alice, 0, b"hello", b"").hex(),
-        "alice's envelope 1": sealed(alice, 1, b"hello", b"data").hex(),
-        "bob's envelope 0": sealed(bob, 0, b"hello", b"").hex(),
-        "alice's envelope 0, with the secret": sealed(alice_secret, 0, b"hello", b"").hex(),
-        "alice's envelope 0, for the relay": sealed(alice_relay, 0, b"hello", b"").hex(),
+        "alice's envelope 0": sealed(alice, ALICE_SALT, 0, b"hello", b""),
+        "alice's envelope 1": sealed(alice, ALICE_SALT, 1, b"hello", b"data"),
+        "bob's envelope 0": sealed(bob, BOB_SALT, 0, b"hello", b""),
+        "alice's envelope 0, with the secret": sealed(alice_secret, ALICE_SALT, 0, b"hello", b""),
+        "alice's envelope 0, for the relay": sealed(alice_relay, ALICE_SALT, 0, b"hello", b""),
     }
 
 
 class Party:
     """One side of the vectors, as the library has it."""
 
-    def __init__(self, identity: bytes, prekey: bytes) -> None:
+    def __init__(self, identity: bytes, prekey: bytes, salt: bytes) -> None:
+        self.salt = salt
         self.identity = Identity(Ed25519PrivateKey.from_private_bytes(identity))
         self.local_prekey = LocalPrekey(self.identity, "lobby", X25519PrivateKey.from_private_bytes(prekey))
 
@@ -125,11 +136,12 @@ class Party:
             room="lobby",
             secret=secret,
             purpose=purpose,
+            salt=self.salt,
         )
 
 
 def parties() -> tuple[Party, Party]:
-    return Party(ALICE_IDENTITY, ALICE_PREKEY), Party(BOB_IDENTITY, BOB_PREKEY)
+    return Party(ALICE_IDENTITY, ALICE_PREKEY, ALICE_SALT), Party(BOB_IDENTITY, BOB_PREKEY, BOB_SALT)
 
 
 def test_the_keys_are_those_of_the_rfcs() -> None:

@@ -13,7 +13,7 @@ from rtcmesh.signaling.sealing import PairSeal
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One membership: the same number and room always give the same keys."""
+    """One membership: the same number and room always give the same keys (a seal's salt is random)."""
 
     number: int
     room: str = "lobby"

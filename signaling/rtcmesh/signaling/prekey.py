@@ -5,7 +5,6 @@ from typing import NoReturn
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from .errors import SignalingError
 from .identity import Identity, IdentityError, InvalidSignature, PeerId, short, verify
 
 KEY_BYTES = 32
@@ -25,18 +24,6 @@ class InvalidPrekey(IdentityError):
         return f"the prekey of {short(self.peer_id)} {self.reason}"
 
 
-class PrekeyReused(SignalingError):
-    """The caller wants a second seal from the same prekeys for the same purpose: it would repeat nonces."""
-
-    def __init__(self, peer_id: PeerId, purpose: str) -> None:
-        super().__init__(peer_id, purpose)
-        self.peer_id = peer_id
-        self.purpose = purpose
-
-    def __str__(self) -> str:
-        return f"the {self.purpose!r} seal with this prekey of {short(self.peer_id)} was derived before"
-
-
 class Prekey(msgspec.Struct, frozen=True):
     """The public half of a membership's key, as it travels: believe it after `verify_prekey` only."""
 
@@ -54,13 +41,12 @@ class LocalPrekey:
     one for each membership and drop it, and the seals derived from it, when the membership ends.
     """
 
-    __slots__ = ("_agreed", "_private_key", "_public")
+    __slots__ = ("_private_key", "_public")
 
     def __init__(self, identity: Identity, room: str, private_key: X25519PrivateKey) -> None:
         key = private_key.public_key().public_bytes_raw()
         self._private_key = private_key
         self._public = Prekey(key, identity.sign(_PREKEY_CONTEXT, room.encode(), key))
-        self._agreed: set[tuple[PeerId, bytes, str]] = set()
 
     @classmethod
     def create(cls, identity: Identity, room: str) -> "LocalPrekey":
@@ -72,23 +58,18 @@ class LocalPrekey:
         """The half to publish."""
         return self._public
 
-    def agree(self, remote_peer_id: PeerId, remote_prekey: Prekey, *, room: str, purpose: str) -> bytes:
-        """Return the secret that only the two holders of these prekeys can compute, once for each purpose.
+    def agree(self, remote_peer_id: PeerId, remote_prekey: Prekey, room: str) -> bytes:
+        """Return the secret that only the two holders of these prekeys can compute.
 
         Raises `InvalidPrekey` if the remote prekey was not signed by this peer for this room or has no secret
-        to share, and `PrekeyReused` the second time. It remembers as long as it lives.
+        to share.
         """
         verify_prekey(remote_peer_id, remote_prekey, room)
-        agreement = (remote_peer_id, remote_prekey.key, purpose)
-        if agreement in self._agreed:
-            raise PrekeyReused(remote_peer_id, purpose)
         try:
-            shared = self._private_key.exchange(X25519PublicKey.from_public_bytes(remote_prekey.key))
+            return self._private_key.exchange(X25519PublicKey.from_public_bytes(remote_prekey.key))
         except ValueError:
             # RFC 7748, section 6.1: a point of small order gives zero, a "secret" that everybody knows.
             raise InvalidPrekey(remote_peer_id, "is a point of small order") from None
-        self._agreed.add(agreement)
-        return shared
 
     def __repr__(self) -> str:
         return f"<LocalPrekey {self._public.key.hex()[:8]}>"

@@ -5,9 +5,9 @@ The construction, its byte layout and its threat model are in docs/sealing.md.
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
     +---------------------------------------------------------------+
-    |                                                               |
-    +                     counter (64, big-endian)                  +
-    |                                                               |
+    |                          salt (128)                           |
+    +---------------------------------------------------------------+
+    |                    counter (64, big-endian)                   |
     +---------------------------------------------------------------+
     |            ciphertext (as long as the plaintext) ...          |
     +---------------------------------------------------------------+
@@ -15,6 +15,8 @@ The construction, its byte layout and its threat model are in docs/sealing.md.
     +---------------------------------------------------------------+
 """
 
+import os
+from collections import deque
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -26,17 +28,23 @@ from .errors import SignalingError
 from .identity import PeerId, framed
 from .prekey import KEY_BYTES, InvalidPrekey, LocalPrekey, Prekey
 
+SALT_BYTES = 16
 COUNTER_BYTES = 8
 TAG_BYTES = 16
-OVERHEAD_BYTES = COUNTER_BYTES + TAG_BYTES
+OVERHEAD_BYTES = SALT_BYTES + COUNTER_BYTES + TAG_BYTES
 """How much longer a sealed envelope is than its plaintext."""
 
 WINDOW_WIDTH = 1024
 """An envelope is accepted if fewer than this many counters lie between it and the newest one opened."""
 
+REMOTE_SEALS = 4
+"""Of how many seals that the remote member derived, one after the other, envelopes are accepted."""
+
+_RETIRED_SEALS = 1024
+_HEADER_BYTES = SALT_BYTES + COUNTER_BYTES
 _LAST_COUNTER = 2 ** (8 * COUNTER_BYTES) - 1
 _NONCE_PREFIX = bytes(4)
-_SALT = b"rtcmesh v1 seal"
+_EXTRACT_SALT = b"rtcmesh v1 seal"
 
 
 class SealError(SignalingError):
@@ -99,21 +107,60 @@ class ReplayWindow:
             self._bitmap |= 1 << -ahead
 
 
+class _Keys:
+    """Gives a pair's cipher for each direction and salt (HKDF, RFC 5869)."""
+
+    __slots__ = ("_context", "_local", "_material", "_remote")
+
+    def __init__(
+        self, material: bytes, *, context: list[bytes], local: list[bytes], remote: list[bytes]
+    ) -> None:
+        self._material = material
+        self._context = context
+        self._local = local
+        self._remote = remote
+
+    def sealing(self, salt: bytes) -> ChaCha20Poly1305:
+        return self._cipher(*self._local, *self._remote, salt)
+
+    def opening(self, salt: bytes) -> ChaCha20Poly1305:
+        return self._cipher(*self._remote, *self._local, salt)
+
+    def _cipher(self, *direction: bytes) -> ChaCha20Poly1305:
+        info = framed(*self._context, *direction)
+        hkdf = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=_EXTRACT_SALT, info=info)
+        return ChaCha20Poly1305(hkdf.derive(self._material))
+
+
+class _RemoteSeal:
+    """What is known of one seal that the remote member derived."""
+
+    __slots__ = ("cipher", "window")
+
+    def __init__(self, cipher: ChaCha20Poly1305) -> None:
+        self.cipher = cipher
+        self.window = ReplayWindow()
+
+
 class PairSeal:
     """Seals envelopes for one remote member and opens the ones it sealed for us.
 
-    What `open` returns was sealed by the holder of the remote prekey, for us, for this room and purpose,
-    with the same room secret and associated data, and is returned once. Envelopes may be lost, and arrive in
-    any order within a window of 1,024. Copying or pickling raises `TypeError`; only one thread may use it.
+    What `open` returns was sealed by the holder of the remote prekey, for us, for this room and purpose, with the
+    same room secret and associated data, and this object returns it once. Envelopes may be lost, and arrive in any
+    order within a window of 1,024. Deriving a seal again, at either end, is safe: each has a random salt and with
+    it a key of its own. Copying or pickling raises `TypeError`; only one thread may use it.
     """
 
-    __slots__ = ("_next_counter", "_opening", "_sealing", "_window")
+    __slots__ = ("_keys", "_next_counter", "_remote_salt", "_remote_seals", "_retired", "_salt", "_sealing")
 
-    def __init__(self, *, sealing_key: bytes, opening_key: bytes) -> None:
-        self._sealing = ChaCha20Poly1305(sealing_key)
-        self._opening = ChaCha20Poly1305(opening_key)
+    def __init__(self, keys: _Keys, salt: bytes) -> None:
+        self._keys = keys
+        self._salt = salt
+        self._sealing = keys.sealing(salt)
         self._next_counter = 0
-        self._window = ReplayWindow()
+        self._remote_salt: bytes | None = None
+        self._remote_seals: dict[bytes, _RemoteSeal] = {}
+        self._retired: deque[bytes] = deque(maxlen=_RETIRED_SEALS)
 
     @classmethod
     def derive(
@@ -126,68 +173,82 @@ class PairSeal:
         room: str,
         secret: bytes | None = None,
         purpose: str = "signal",
+        salt: bytes | None = None,
     ) -> "PairSeal":
-        """Return the seal that fits the one which the remote member derives from the other halves.
+        """Return a seal that fits the ones which the remote member derives from the other halves.
 
-        The two fit only if both sides agree on both peer ids, both prekeys, the room, the purpose and the
-        room secret (or on having none). A secret must be as hard to guess as a key: see docs/sealing.md.
+        Two fit only if both sides agree on both peer ids, both prekeys, the room, the purpose and the room secret
+        (or on having none). A secret must be as hard to guess as a key: see docs/sealing.md. The salt is for known
+        answers alone; without one it is random, and only then may a seal be derived again.
 
-        Raises `InvalidPrekey` if the remote prekey is not one of this peer for this room, or the remote peer
-        is the local one; `PrekeyReused` if the local prekey derived this seal before, since two seals with
-        the same keys would repeat each other's nonces; `ValueError` for an empty secret.
+        Raises `InvalidPrekey` if the remote prekey is not one of this peer for this room, or the remote peer is the
+        local one, and `ValueError` for an empty secret.
         """
         if secret is not None and not secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
         if remote_peer_id == local_peer_id:
-            # The two would have the same place in the order below, and with it the same sealing key.
             raise InvalidPrekey(remote_peer_id, "belongs to the local peer itself")
-        shared = local_prekey.agree(remote_peer_id, remote_prekey, room=room, purpose=purpose)
-        local = (local_peer_id.encode(), local_prekey.public.key)
-        remote = (remote_peer_id.encode(), remote_prekey.key)
-        lower, higher = sorted((local, remote))
-        info = framed(purpose.encode(), room.encode(), *lower, *higher)
-        by_lower, by_higher = _direction_keys(shared, secret, info)
-        if local == lower:
-            return cls(sealing_key=by_lower, opening_key=by_higher)
-        return cls(sealing_key=by_higher, opening_key=by_lower)
+        shared = local_prekey.agree(remote_peer_id, remote_prekey, room)
+        keys = _Keys(
+            framed(shared) if secret is None else framed(shared, secret),
+            context=[purpose.encode(), room.encode()],
+            local=[local_peer_id.encode(), local_prekey.public.key],
+            remote=[remote_peer_id.encode(), remote_prekey.key],
+        )
+        return cls(keys, os.urandom(SALT_BYTES) if salt is None else salt)
+
+    @property
+    def remote_salt(self) -> bytes | None:
+        """The salt of the newest seal of the remote member that an envelope was opened of; None before the first.
+
+        It changes when the remote member derived its seal again, and so forgot what was said before.
+        """
+        return self._remote_salt
 
     def seal(self, plaintext: bytes, associated_data: bytes = b"") -> bytes:
         """Return the plaintext sealed for the remote member, `OVERHEAD_BYTES` longer.
 
-        The associated data is not in the envelope, but `open` needs the same. No counter is used twice: after
-        2**64 envelopes it raises `SealExhausted`.
+        The associated data is not in the envelope, but `open` needs the same. No counter is used twice: after 2**64
+        envelopes it raises `SealExhausted`.
         """
         if self._next_counter > _LAST_COUNTER:
             raise SealExhausted
         counter = self._next_counter.to_bytes(COUNTER_BYTES, "big")
         self._next_counter += 1
-        return counter + self._sealing.encrypt(_NONCE_PREFIX + counter, plaintext, associated_data)
+        ciphertext = self._sealing.encrypt(_NONCE_PREFIX + counter, plaintext, associated_data)
+        return self._salt + counter + ciphertext
 
     def open(self, sealed: bytes, associated_data: bytes = b"") -> bytes:
         """Return the plaintext that the remote member sealed, the first time it is seen.
 
-        Raises `ForgedEnvelope` for any other bytes, and `ReplayedEnvelope` for an authentic envelope that was
-        opened before or is older than the window. A refused envelope changes nothing.
+        Raises `ForgedEnvelope` for any other bytes, and `ReplayedEnvelope` for an authentic envelope that was opened
+        before, is older than the window, or is of a seal before the last four. A refused envelope changes nothing.
         """
-        counter, ciphertext = sealed[:COUNTER_BYTES], sealed[COUNTER_BYTES:]
-        if len(ciphertext) < TAG_BYTES:
+        if len(sealed) < OVERHEAD_BYTES:
             raise ForgedEnvelope
+        salt, counter = sealed[:SALT_BYTES], sealed[SALT_BYTES:_HEADER_BYTES]
+        remote = self._remote_seals.get(salt) or _RemoteSeal(self._keys.opening(salt))
         try:
-            plaintext = self._opening.decrypt(_NONCE_PREFIX + counter, ciphertext, associated_data)
+            plaintext = remote.cipher.decrypt(
+                _NONCE_PREFIX + counter, sealed[_HEADER_BYTES:], associated_data
+            )
         except InvalidTag:
             raise ForgedEnvelope from None
         number = int.from_bytes(counter, "big")
-        if not self._window.is_new(number):
+        if salt in self._retired or not remote.window.is_new(number):
             raise ReplayedEnvelope(number)
-        self._window.mark(number)
+        remote.window.mark(number)
+        if salt not in self._remote_seals:
+            self._meet(salt, remote)
         return plaintext
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a PairSeal holds keys and counters and is neither copied nor pickled")
 
-
-def _direction_keys(shared: bytes, secret: bytes | None, info: bytes) -> tuple[bytes, bytes]:
-    """Return what the lower peer id seals with and what the higher one does (HKDF, RFC 5869)."""
-    material = framed(shared) if secret is None else framed(shared, secret)
-    keys = HKDF(algorithm=SHA256(), length=2 * KEY_BYTES, salt=_SALT, info=info).derive(material)
-    return keys[:KEY_BYTES], keys[KEY_BYTES:]
+    def _meet(self, salt: bytes, remote: _RemoteSeal) -> None:
+        self._remote_salt = salt
+        self._remote_seals[salt] = remote
+        if len(self._remote_seals) > REMOTE_SEALS:
+            oldest = next(iter(self._remote_seals))
+            del self._remote_seals[oldest]
+            self._retired.append(oldest)
