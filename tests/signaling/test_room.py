@@ -1,0 +1,242 @@
+"""The room: whatever happens to connections, each member's view is exactly the stream, or a snapshot says so."""
+
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rtcmesh.signaling.codes import LeaveReason, NackCode, RefusalCode
+from rtcmesh.signaling.errors import JoinRefused
+from rtcmesh.signaling.identity import PeerId
+from rtcmesh.signaling.messages import (
+    Ack,
+    Join,
+    Nack,
+    PeerJoined,
+    PeerLeft,
+    PeerResumed,
+    PeerSuspended,
+    Presence,
+    Resume,
+    RoomEvent,
+    SendSignal,
+    Signal,
+)
+from rtcmesh.signaling.prekey import Prekey
+from rtcmesh.signaling.room import Admission, Deliver, Displace, Room, RoomLimits
+from support.rooms import NAMES, RoomModel
+
+PEERS = st.sampled_from(NAMES)
+PRESENCES = st.dictionaries(st.sampled_from("xy"), st.integers(0, 2), max_size=2)
+
+
+class RoomMachine(RuleBasedStateMachine):
+    """Joins, leaves, presence, signals, cuts at any point of delivery, resumes, and time."""
+
+    model: RoomModel
+
+    @initialize(history_events=st.sampled_from([2, 8, 1000]))
+    def make(self, history_events: int) -> None:
+        self.model = RoomModel(history_events=history_events)
+
+    @rule(
+        peer=PEERS,
+        new_prekey=st.booleans(),
+        presence=st.none() | PRESENCES,
+        resume=st.booleans(),
+    )
+    def join(self, peer: PeerId, *, new_prekey: bool, presence: Presence | None, resume: bool) -> None:
+        self.model.join(peer, new_prekey=new_prekey, presence=presence, resume=resume)
+
+    @rule(peer=PEERS)
+    def resume(self, peer: PeerId) -> None:
+        self.model.join(peer, new_prekey=False, presence=None, resume=True)
+
+    @rule(peer=PEERS)
+    def lose(self, peer: PeerId) -> None:
+        self.model.lose(peer)
+
+    @rule(peer=PEERS)
+    def suspend(self, peer: PeerId) -> None:
+        self.model.suspend(peer)
+
+    @rule(peer=PEERS)
+    def leave(self, peer: PeerId) -> None:
+        self.model.leave(peer)
+
+    @rule(peer=PEERS, presence=PRESENCES)
+    def set_presence(self, peer: PeerId, presence: Presence) -> None:
+        self.model.set_presence(peer, presence)
+
+    @rule(sender=PEERS, to=PEERS, sealed=st.binary(max_size=9), repeat=st.integers(0, 3))
+    def signal(self, sender: PeerId, to: PeerId, sealed: bytes, repeat: int) -> None:
+        self.model.signal(sender, to, sealed, repeat=repeat)
+
+    @rule(peer=PEERS, count=st.integers(1, 5))
+    def deliver(self, peer: PeerId, count: int) -> None:
+        self.model.deliver(peer, count)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 5.0, 10.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.model.pass_time(seconds)
+
+    @precondition(lambda self: hasattr(self, "model"))
+    @rule()
+    def use_stale_attachments(self) -> None:
+        self.model.use_stale_attachments()
+
+    @invariant()
+    def every_view_is_the_stream(self) -> None:
+        if hasattr(self, "model"):
+            self.model.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            self.model.converge()
+
+
+TestRoomMachine = RoomMachine.TestCase
+TestRoomMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+ALICE, BOB, CAROL = NAMES[:3]
+
+
+def make_room(limits: RoomLimits | None = None) -> Room:
+    return Room(epoch="e", limits=RoomLimits() if limits is None else limits, random=Random(0))
+
+
+def join(room: Room, peer_id: PeerId, *, prekey: bytes = b"k", resume: Resume | None = None) -> Admission:
+    return room.join(
+        Join(room="r", peer_id=peer_id, prekey=Prekey(prekey, b""), proof=b"", resume=resume), 0.0
+    )
+
+
+def position(admission: Admission) -> Resume:
+    return Resume(epoch=admission.epoch, offset=admission.offset, token=admission.resume_token)
+
+
+def delivered(room: Room, admission: Admission) -> list[RoomEvent]:
+    effects = room.effects()
+    return [e.entry.event for e in effects if isinstance(e, Deliver) and e.attachment == admission.attachment]
+
+
+def test_a_signal_to_a_suspended_member_waits_for_its_resume() -> None:
+    room = make_room()
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.suspend(bob.attachment, 0.0)
+    assert room.signal(alice.attachment, SendSignal(to=BOB, id=1, sealed=b"x")) == Ack(id=1)
+    back = join(room, BOB, resume=position(bob))
+    assert back.resumed
+    assert [type(entry.event) for entry in back.replay] == [Signal]
+
+
+def test_a_signal_to_nobody_is_refused_again_and_again_even_when_somebody_joins_meanwhile() -> None:
+    room = make_room()
+    alice = join(room, ALICE)
+    signal = SendSignal(to=BOB, id=1, sealed=b"x")
+    refusal = Nack(id=1, code=NackCode.UNKNOWN_PEER)
+    assert room.signal(alice.attachment, signal) == refusal
+    bob = join(room, BOB)
+    assert room.signal(alice.attachment, signal) == refusal
+    assert delivered(room, bob) == []
+
+
+def test_a_half_open_connection_is_dropped_in_silence_when_its_peer_returns() -> None:
+    room = make_room()
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.effects()
+    back = join(room, ALICE, resume=position(alice))
+    assert back.resumed
+    assert [type(entry.event) for entry in back.replay] == [PeerJoined]
+    assert room.effects() == [Displace(alice.attachment, replaced=False)]
+    assert delivered(room, bob) == []
+
+
+def test_the_same_identity_with_another_prekey_replaces_the_first() -> None:
+    room = make_room()
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.effects()
+    join(room, ALICE, prekey=b"other", resume=position(alice))
+    effects = room.effects()
+    assert effects[0] == Displace(alice.attachment, replaced=True)
+    events = [e.entry.event for e in effects if isinstance(e, Deliver) and e.attachment == bob.attachment]
+    assert isinstance(events[0], PeerLeft)
+    assert events[0].reason is LeaveReason.REPLACED
+    assert isinstance(events[1], PeerJoined)
+
+
+def test_a_token_of_another_membership_does_not_resume() -> None:
+    room = make_room()
+    alice = join(room, ALICE)
+    bob = join(room, BOB)
+    for resume in (
+        position(bob),
+        Resume(epoch="other", offset=alice.offset, token=alice.resume_token),
+        Resume(epoch="e", offset=alice.offset - 1, token=alice.resume_token),
+        Resume(epoch="e", offset=99, token=alice.resume_token),
+    ):
+        fresh = join(room, ALICE, resume=resume)
+        assert not fresh.resumed
+        assert [member.peer_id for member in fresh.members] == [BOB]
+        alice = fresh
+
+
+def test_the_others_see_suspended_then_resumed_and_a_suspended_member_expires() -> None:
+    room = make_room(RoomLimits(resume_window=5.0))
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.effects()
+    room.suspend(alice.attachment, 0.0)
+    join(room, ALICE, resume=position(alice))
+    room.suspend(alice.attachment, 1.0)
+    assert [type(event) for event in delivered(room, bob)] == [PeerSuspended, PeerResumed]
+    assert room.deadline() is None
+
+
+def test_what_is_too_large_is_refused_and_changes_nothing() -> None:
+    room = make_room(RoomLimits(max_presence_bytes=10, max_signal_bytes=2))
+    alice = join(room, ALICE)
+    with pytest.raises(JoinRefused) as refused:
+        room.set_presence(alice.attachment, {"key": "value"})
+    assert refused.value.code is RefusalCode.MESSAGE_TOO_LARGE
+    signal = SendSignal(to=ALICE, id=1, sealed=b"xyz")
+    assert room.signal(alice.attachment, signal) == Nack(id=1, code=NackCode.TOO_LARGE)
+    nested: dict[str, object] = {}
+    for _ in range(20):
+        nested = {"": nested}
+    with pytest.raises(JoinRefused) as refused:
+        room.set_presence(alice.attachment, nested)
+    assert refused.value.code is RefusalCode.PROTOCOL_VIOLATION
+    assert room.offset == 1
+
+
+def test_the_history_is_bounded_in_bytes_and_a_peer_that_missed_more_gets_a_snapshot() -> None:
+    room = make_room(RoomLimits(history_bytes=1000))
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.suspend(bob.attachment, 0.0)
+    for id_ in range(1, 20):
+        room.signal(alice.attachment, SendSignal(to=BOB, id=id_, sealed=bytes(100)))
+    back = join(room, BOB, resume=position(bob))
+    assert not back.resumed
+    assert back.offset == room.offset
+
+
+def test_answers_of_the_last_window_are_remembered_and_no_more() -> None:
+    room = make_room(RoomLimits(max_unacknowledged_signals=8))
+    alice = join(room, ALICE)
+    for id_ in range(1, 1000):
+        room.signal(alice.attachment, SendSignal(to=CAROL, id=id_, sealed=b""))
+    for id_ in range(992, 1000):
+        answer = room.signal(alice.attachment, SendSignal(to=CAROL, id=id_, sealed=b""))
+        assert answer == Nack(id=id_, code=NackCode.UNKNOWN_PEER)
+    assert len(room._members[ALICE].nacks) == 8
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_members": 0}, {"history_events": 1}, {"resume_window": -1.0}, {"max_presence_bytes": 1}]
+)
+def test_limits_out_of_range_are_rejected(limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        RoomLimits(**limits)
