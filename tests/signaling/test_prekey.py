@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.signaling.identity import InvalidPeerId, InvalidSignature, PeerId
+from rtcmesh.signaling.identity import InvalidSignature, PeerId
 from rtcmesh.signaling.prekey import (
     InvalidPrekey,
     LocalPrekey,
@@ -91,7 +91,7 @@ def test_a_key_of_another_length_is_refused_even_if_signed(length: int) -> None:
 
 
 def test_a_prekey_of_an_id_that_nobody_checked_is_refused() -> None:
-    with pytest.raises(InvalidPeerId):
+    with pytest.raises(InvalidPrekey):
         verify_prekey(PeerId("nobody"), Member(number=1).prekey, "lobby")
 
 

@@ -313,7 +313,7 @@ def test_a_seal_is_not_copied_by_accident(duplicate: object) -> None:
 
 def test_an_unchecked_remote_peer_id_is_refused() -> None:
     one, two = Member(number=1), Member(number=2)
-    with pytest.raises(SignalingError):
+    with pytest.raises(InvalidPrekey):
         PairSeal.derive(one.peer_id, one.local_prekey, PeerId("two"), two.prekey, room="lobby")
 
 

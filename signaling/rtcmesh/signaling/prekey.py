@@ -5,7 +5,7 @@ from typing import NoReturn
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from .identity import Identity, IdentityError, InvalidSignature, PeerId, short, verify
+from .identity import Identity, IdentityError, InvalidPeerId, InvalidSignature, PeerId, short, verify
 
 KEY_BYTES = 32
 _PREKEY_CONTEXT = "rtcmesh v1 prekey"
@@ -79,15 +79,12 @@ class LocalPrekey:
 
 
 def verify_prekey(peer_id: PeerId, prekey: Prekey, room: str) -> None:
-    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not.
-
-    Raises `InvalidPeerId` if the id came from somewhere that did not check it.
-    """
+    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not, or if there is no such peer."""
     if len(prekey.key) != KEY_BYTES:
         raise InvalidPrekey(peer_id, f"is {len(prekey.key)} bytes long instead of {KEY_BYTES}")
     try:
         verify(peer_id, prekey.signature, _PREKEY_CONTEXT, room.encode(), prekey.key)
-    except InvalidSignature:
+    except (InvalidSignature, InvalidPeerId):
         raise InvalidPrekey(peer_id, "is not signed by this peer for this room") from None
 
 
@@ -99,7 +96,7 @@ def sign_join(identity: Identity, *, nonce: bytes, room: str, prekey: Prekey) ->
 def verify_join(peer_id: PeerId, proof: bytes, *, nonce: bytes, room: str, prekey: Prekey) -> None:
     """Return if the holder of this peer id answered this nonce and vouches for this prekey in this room.
 
-    Raises `InvalidPrekey`, `InvalidSignature` or `InvalidPeerId`, each an `IdentityError`. The nonce must be
+    Raises `InvalidPrekey` or `InvalidSignature`, each an `IdentityError`. The nonce must be
     fresh and used once: nothing else keeps an old proof from being shown again.
     """
     verify_prekey(peer_id, prekey, room)
