@@ -79,7 +79,7 @@ class LocalPrekey:
 
 
 def verify_prekey(peer_id: PeerId, prekey: Prekey, room: str) -> None:
-    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not, or if there is no such peer."""
+    """Return if this peer signed this prekey for this room; raise `InvalidPrekey` if not, or if the id is none."""
     if len(prekey.key) != KEY_BYTES:
         raise InvalidPrekey(peer_id, f"is {len(prekey.key)} bytes long instead of {KEY_BYTES}")
     try:
