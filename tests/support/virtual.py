@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual
+from rtcmesh.netem import Host, LinkConfig, Trace, VirtualNetwork, run_virtual
 
 P = ParamSpec("P")
 
@@ -24,7 +24,7 @@ def on_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
     return run
 
 
-def pair(link: LinkConfig | None = None) -> tuple[VirtualNetwork, Host, Host]:
+def pair(link: LinkConfig | None = None, trace: Trace | None = None) -> tuple[VirtualNetwork, Host, Host]:
     """Make a network of two hosts, alice and bob."""
-    network = VirtualNetwork(link=link)
+    network = VirtualNetwork(link=link, trace=trace)
     return network, network.add_host("alice"), network.add_host("bob")

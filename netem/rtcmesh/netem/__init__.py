@@ -5,7 +5,7 @@ from .host import Host, current_host
 from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc
 from .link import Link, LinkConfig, LinkCounters
 from .loop import VirtualEventLoop
-from .network import Network, TraceEntry
+from .network import Network, Trace, TraceEntry
 from .packet import Endpoint, Kind, Packet
 from .randomness import seed_randomness
 
@@ -23,6 +23,7 @@ __all__ = [
     "NoVirtualNetwork",
     "NotVirtualTime",
     "Packet",
+    "Trace",
     "TraceEntry",
     "VirtualEventLoop",
     "VirtualNetwork",

@@ -25,8 +25,12 @@ MAX_DTLS_TIMEOUT = 60.0
 def virtual_aiortc() -> Generator[None]:
     """Let aiortc and aioice see the virtual network of the running loop: addresses, names and clock."""
     loop = running_virtual_loop()
+
+    def look_up(name: str) -> str:
+        return loop.network.look_up(name)
+
     clock = SimpleNamespace(time=loop.time)
-    sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": loop.network.look_up})
+    sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": look_up})
     ssl = SimpleNamespace(**{**vars(SSL), "Connection": _Connection})
     with (
         replaced(aioice.ice, get_host_addresses=_host_addresses, socket=sockets),
