@@ -1,11 +1,11 @@
 """The peer library: a mesh of WebRTC data channels.
 
-    async with Mesh.join("http://127.0.0.1:8080", room="lobby") as mesh:
-        chat = mesh.channel("chat")
-        await mesh.wait_for_peers(1)
-        await chat.send({"text": "hello"})
-        async for message in chat:
-            print(message.sender, message.data)
+async with Mesh.join("http://127.0.0.1:8080", room="lobby") as mesh:
+    chat = mesh.channel("chat")
+    await mesh.wait_for_peers(1)
+    await chat.send({"text": "hello"})
+    async for message in chat:
+        print(message.sender, message.data)
 """
 
 from rtcmesh.signaling.config import ClientConfig

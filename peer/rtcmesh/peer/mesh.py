@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -68,6 +69,8 @@ class Mesh:
         self._seal_with = seal_with
         self._link = link
         self._tasks = tasks
+        # Tasks start in the context in which the mesh was joined, not in that of whoever happens to send a message.
+        self._context = contextvars.copy_context()
         self._roster = Roster(config.rejoin_grace)
         self._remotes: dict[PeerId, RemotePeer] = {}
         self._channels: dict[str, Channel[Any]] = {}
@@ -285,7 +288,7 @@ class Mesh:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the end of the block awaits."""
-        return self._tasks.create_task(coroutine, name=name)
+        return self._tasks.create_task(coroutine, name=name, context=self._context.copy())
 
     async def send_signal(self, to: PeerId, sealed: bytes) -> None:
         """Hand a sealed signal to the server; what is refused is negotiated again when its attempt times out."""
@@ -416,6 +419,8 @@ class Mesh:
         return inbox
 
     def _post(self, event: MeshEvent) -> None:
+        if self._closing:
+            return  # what happens while we leave is our own doing
         for stream in self._streams:
             stream.put(event)
 

@@ -1,0 +1,122 @@
+"""The command line `rtcmesh`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from rtcmesh.signaling import cli as signaling_cli
+from rtcmesh.signaling.errors import SignalingError
+from rtcmesh.signaling.identity import Identity
+
+from .chat import run_chat
+from .demo import DemoFailed, Result, default_file, run_demo
+from .mesh import Mesh
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="WebRTC data channel meshes: serve a room, join it, try it out.",
+)
+app.registered_commands += signaling_cli.app.registered_commands
+
+
+@app.command()
+def chat(
+    url: Annotated[str, typer.Argument(help="The signaling server, such as http://127.0.0.1:8080.")],
+    room: Annotated[str, typer.Argument(help="The room's name.")],
+    name: Annotated[str, typer.Option(help="How the others see you.")] = "",
+    identity: Annotated[
+        Path | None,
+        typer.Option(help="File of your identity; made if it is missing. Default: a new one each time."),
+    ] = None,
+    secret: Annotated[
+        str | None, typer.Option(envvar="RTCMESH_ROOM_SECRET", help="Room secret that all its members share.")
+    ] = None,
+) -> None:
+    """Chat with everybody in a room: a line typed is a message to all."""
+
+    async def run() -> None:
+        async with Mesh.join(
+            url,
+            room=room,
+            identity=Identity.load_or_create(identity) if identity else None,
+            presence={"name": name} if name else None,
+            room_secret=secret.encode() if secret else None,
+        ) as mesh:
+            await run_chat(mesh, Console(highlight=False))
+
+    try:
+        asyncio.run(run())
+    except SignalingError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def demo(
+    peers: Annotated[int, typer.Option(min=2, max=20, help="How many peer processes.")] = 5,
+    messages: Annotated[
+        int, typer.Option(min=1, help="How many messages each peer sends to each other one.")
+    ] = 1000,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The file to transfer. Default: the README."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until the demo counts as failed.")] = 80.0,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Start a server and some peers, let all talk to all, and check every message: exit code 0 only if all is right."""
+    console = Console(quiet=json)
+    path = file or default_file()
+    try:
+        result = asyncio.run(run_demo(console, peers=peers, messages=messages, file=path, timeout=timeout))
+    except DemoFailed as error:
+        _fail(f"the demo failed: {error}")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        _print_result(console, result)
+    raise typer.Exit(0 if result.ok else 1)
+
+
+def _print_result(console: Console, result: Result) -> None:
+    console.print()
+    for problem in result.problems:
+        console.print(f"[red]✗[/red] {problem}")
+    if not result.ok:
+        return
+    console.print(
+        f"[green]✓[/green] {result.peers} processes, {result.direct_connections} direct connections"
+    )
+    console.print(f"[green]✓[/green] {result.messages_received:,} messages, each once and in order")
+    console.print(
+        f"[green]✓[/green] {result.file}: {result.file_bytes:,} bytes, SHA-256 {result.file_sha256[:16]}… at both ends"
+    )
+    console.print(f"[green]✓[/green] all right after {result.seconds:g} s")
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True, highlight=False).print(f"[red]{message}[/red]")
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,223 @@
+"""A room with its server and its peers in one process, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from random import Random
+from typing import Any, Self
+
+from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_aiortc
+from rtcmesh.peer.config import MeshConfig
+from rtcmesh.peer.mesh import Mesh
+from rtcmesh.signaling.config import ServiceConfig
+from rtcmesh.signaling.memory_registry import MemoryRegistry
+from rtcmesh.signaling.service import SignalingService
+from rtcmesh.signaling.stream_socket import StreamSocket, dial_stream
+
+from .memory_transport import MemoryNetwork
+
+PORT = 8080
+
+
+@asynccontextmanager
+async def virtual_meshes(
+    count: int, *, link: LinkConfig | None = None, aiortc: bool = False, config: MeshConfig | None = None
+) -> AsyncGenerator[Sequence[Mesh]]:
+    """Run a room of `count` peers that are connected to one another, and give their meshes; for `run_virtual`.
+
+    `link` impairs every way between two peers, and between a peer and the server. With `aiortc`, real WebRTC
+    transports cross it; without, memory transports with its delay, which is some twenty times as fast.
+    """
+    async with virtual_room(link=link, aiortc=aiortc, config=config) as room:
+        meshes = await asyncio.gather(*(room.join(f"peer{number}") for number in range(1, count + 1)))
+        for mesh in meshes:
+            await mesh.wait_for_peers(count - 1)
+        yield meshes
+
+
+@asynccontextmanager
+async def virtual_room(
+    *,
+    link: LinkConfig | None = None,
+    aiortc: bool = False,
+    config: MeshConfig | None = None,
+    service: ServiceConfig | None = None,
+    memory: MemoryNetwork | None = None,
+) -> AsyncGenerator[VirtualRoom]:
+    """Run a signaling server, for peers to join and for tests to disturb; see `VirtualRoom`."""
+    async with asyncio.TaskGroup() as tasks:
+        with ExitStack() as patches:
+            network = VirtualNetwork(link=link)
+            memory = memory or MemoryNetwork(delay=link.delay if link else 0.01)
+            room = VirtualRoom(
+                network,
+                None if aiortc else memory,
+                tasks,
+                config=config or MeshConfig(),
+                service=service or ServiceConfig(),
+            )
+            if aiortc:
+                patches.enter_context(virtual_aiortc())
+            await room.start_server()
+            try:
+                yield room
+            finally:
+                await room.close()
+
+
+class VirtualRoom:
+    """A signaling server and any number of meshes, each on a host of its own. Made by `virtual_room`.
+
+    All of it is the product's own code but for what touches the machine: signaling runs over virtual streams, and
+    transports are aiortc's over virtual UDP, or memory transports.
+    """
+
+    def __init__(
+        self,
+        network: VirtualNetwork,
+        memory: MemoryNetwork | None,
+        tasks: asyncio.TaskGroup,
+        *,
+        config: MeshConfig,
+        service: ServiceConfig,
+    ) -> None:
+        self.network = network
+        """The virtual network: its links can be changed, its hosts partitioned and healed."""
+        self.memory = memory
+        """What carries memory transports: `cut` and `heal` pairs of names; None with aiortc."""
+        self.hosts: dict[str, Host] = {}
+        """The hosts of the meshes, by name."""
+        self.server_host = network.add_host("signaling")
+        self._tasks = tasks
+        self._config = config
+        self._service_config = service
+        self._server: asyncio.Task[None] | None = None
+        self._members: dict[asyncio.Task[None], asyncio.Event] = {}
+
+    async def join(self, name: str, **options: Any) -> Mesh:  # noqa: ANN401
+        """Join a mesh from a new host of this name, or from the one it had; `options` are those of `Mesh.join`.
+
+        The mesh is closed with the room at the latest; `leave` closes it before.
+        """
+        host = self.hosts.get(name)
+        if host is None:
+            host = self.hosts[name] = self.network.add_host(name)
+        if self.memory is not None:
+            options.setdefault("transports", self.memory.factory(name))
+        options.setdefault("config", self._config)
+        options.setdefault("random", Random(name))
+        options.setdefault("room", "virtual")
+        joined: asyncio.Future[Mesh] = asyncio.get_running_loop().create_future()
+        leave = asyncio.Event()
+        member = self._tasks.create_task(
+            _stay(host, self._url, options, joined, leave), name=f"member {name}"
+        )
+        self._members[member] = leave
+        member.add_done_callback(self._members.pop)
+        return await joined
+
+    @property
+    def server_is_running(self) -> bool:
+        """Whether the signaling server runs."""
+        return self._server is not None
+
+    async def start_server(self) -> None:
+        """Start the signaling server, with no memory of what was before."""
+        listening = asyncio.Event()
+        self._server = self._tasks.create_task(self._serve(listening), name="signaling server")
+        await listening.wait()
+
+    async def kill_server(self) -> None:
+        """End the signaling server as `kill -9` does: connections break, nothing is said."""
+        if self._server is not None:
+            self._server.cancel()
+            await asyncio.wait([self._server])
+            self._server = None
+
+    async def close(self) -> None:
+        """Close all meshes, then the server."""
+        for leave in self._members.values():
+            leave.set()
+        if self._members:
+            await asyncio.wait(list(self._members))
+        await self.kill_server()
+
+    def isolate(self, name: str) -> None:
+        """Cut a peer off from everybody, as when its cable is pulled."""
+        self._set_isolated(name, isolated=True)
+
+    def reconnect(self, name: str) -> None:
+        """End the isolation of a peer."""
+        self._set_isolated(name, isolated=False)
+
+    @property
+    def _url(self) -> str:
+        return f"tcp://{self.server_host.address}:{PORT}"
+
+    async def _serve(self, listening: asyncio.Event) -> None:
+        registry = MemoryRegistry(self._service_config.room, random=Random("registry"))
+        service = SignalingService(registry, self._service_config, random=Random("service"))
+        async with AsyncExitStack() as stack:
+            stack.callback(registry.close)
+            visits = await stack.enter_async_context(_Visits(service))
+            stack.enter_context(self.server_host)
+            server = await asyncio.start_server(visits.accept, port=PORT)
+            stack.callback(server.close)
+            listening.set()
+            await asyncio.get_running_loop().create_future()
+
+    def _set_isolated(self, name: str, *, isolated: bool) -> None:
+        for host in self.network.hosts:
+            if host.name != name:
+                (self.network.partition if isolated else self.network.heal)(self.hosts[name], host)
+                if self.memory is not None:
+                    (self.memory.cut if isolated else self.memory.heal)(name, host.name)
+
+
+class _Visits:
+    """The connections of a server, which end with it."""
+
+    def __init__(self, service: SignalingService) -> None:
+        self._service = service
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for visit in self._running:
+            visit.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve one connection."""
+        visit = asyncio.current_task()
+        assert visit is not None
+        self._running.add(visit)
+        try:
+            await self._service.serve(StreamSocket(reader, writer))
+        except asyncio.CancelledError:
+            pass  # the server was killed; asyncio's streams would report the cancellation as an error
+        finally:
+            self._running.discard(visit)
+            writer.transport.abort()
+
+
+async def _stay(
+    host: Host, url: str, options: dict[str, Any], joined: asyncio.Future[Mesh], leave: asyncio.Event
+) -> None:
+    """Be a member from a host until told to leave. A task of its own keeps the host out of the caller's context."""
+    with host:
+        try:
+            async with Mesh.join(url, dial=dial_stream, **options) as mesh:
+                if not joined.cancelled():
+                    joined.set_result(mesh)
+                await leave.wait()
+        except Exception as error:
+            if joined.done():
+                raise
+            joined.set_exception(error)
