@@ -134,11 +134,12 @@ def test_each_single_packet_may_be_lost(number: int) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sets(st.integers(0, 8), max_size=5), st.sets(st.integers(9, 16), max_size=3))
-def test_the_dtls_handshake_survives_any_few_lost_packets(early: set[int], late: set[int]) -> None:
-    # Without SCTP, whose set-up in aiortc hangs when both INIT ACKs of a simultaneous opening are lost.
+@given(st.sets(st.integers(4, 20), max_size=6))
+def test_the_dtls_handshake_survives_any_few_lost_packets(dropped: set[int]) -> None:
+    # ICE takes the first four packets. SCTP is left out: its set-up in aiortc hangs when both INIT ACKs of a
+    # simultaneous opening are lost.
     async def main() -> None:
-        async with connecting_without(early | late) as (offerer, answerer):
+        async with connecting_without(dropped) as (offerer, answerer):
             await offerer.secured.wait()
             await answerer.secured.wait()
             await asyncio.sleep(40)
