@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
@@ -69,7 +68,7 @@ class AiortcTransport:
 
     async def accept_answer(self, answer: str) -> None:
         """Apply the answer."""
-        await self._negotiate(self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer")))
+        await self._negotiate(self._apply(answer, "answer"))
 
     async def add_candidate(self, candidate: str) -> None:
         """Add a remote candidate; `candidate` is an SDP candidate attribute, with or without its name."""
@@ -97,9 +96,14 @@ class AiortcTransport:
         return self._connection.localDescription.sdp
 
     async def _describe_answer(self, offer: str) -> str:
-        await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await self._apply(offer, "offer")
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription.sdp
+
+    async def _apply(self, sdp: str, kind: str) -> None:
+        if "m=application" not in sdp:
+            raise TransportFailed(f"an {kind} without data channels")
+        await self._connection.setRemoteDescription(RTCSessionDescription(sdp, kind))
 
     async def _add_candidate(self, candidate: str) -> None:
         parsed = candidate_from_sdp(candidate)
@@ -110,7 +114,7 @@ class AiortcTransport:
         """Translate what aiortc raises: a remote description can make it fail in any way."""
         try:
             return await step
-        except (asyncio.CancelledError, KeyboardInterrupt):
+        except TransportFailed:
             raise
         except Exception as error:
             raise TransportFailed(f"{type(error).__name__}: {error}") from error

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from random import Random
 from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_aiortc
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
 from rtcmesh.signaling.config import ServiceConfig
+from rtcmesh.signaling.identity import Identity
 from rtcmesh.signaling.memory_registry import MemoryRegistry
 from rtcmesh.signaling.service import SignalingService
 from rtcmesh.signaling.stream_socket import StreamSocket, dial_stream
@@ -108,7 +112,9 @@ class VirtualRoom:
         if self.memory is not None:
             options.setdefault("transports", self.memory.factory(name))
         options.setdefault("config", self._config)
-        options.setdefault("random", Random(name))
+        # OpenSSL makes keys that no seed can repeat; these decide who offers to whom.
+        options.setdefault("identity", Identity(Ed25519PrivateKey.from_private_bytes(os.urandom(32))))
+        options.setdefault("random", Random(os.urandom(32)))
         options.setdefault("room", "virtual")
         joined: asyncio.Future[Mesh] = asyncio.get_running_loop().create_future()
         leave = asyncio.Event()
@@ -158,8 +164,8 @@ class VirtualRoom:
         return f"tcp://{self.server_host.address}:{PORT}"
 
     async def _serve(self, listening: asyncio.Event) -> None:
-        registry = MemoryRegistry(self._service_config.room, random=Random("registry"))
-        service = SignalingService(registry, self._service_config, random=Random("service"))
+        registry = MemoryRegistry(self._service_config.room, random=Random(os.urandom(32)))
+        service = SignalingService(registry, self._service_config, random=Random(os.urandom(32)))
         async with AsyncExitStack() as stack:
             stack.callback(registry.close)
             visits = await stack.enter_async_context(_Visits(service))

@@ -1,0 +1,234 @@
+"""What every transport guarantees: one suite for memory transports and for aiortc on the virtual network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_aiortc
+from rtcmesh.peer.aiortc_transport import AiortcTransport
+from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.testing import MemoryNetwork
+from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory
+
+
+class Sink:
+    """Writes down what a transport reports, and holds it to the rules of the seam."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.packets: list[bytes] = []
+        self.probes: list[bytes] = []
+        self.candidates: asyncio.Queue[str] = asyncio.Queue()
+        self.changed = asyncio.Event()
+
+    def transport_opened(self) -> None:
+        assert not self.opened.is_set(), "opened twice"
+        self.opened.set()
+
+    def candidate_gathered(self, candidate: str) -> None:
+        self.candidates.put_nowait(candidate)
+
+    def packet_received(self, packet: bytes) -> None:
+        assert self.opened.is_set(), "a packet before the transport was open"
+        assert not self.closed.is_set(), "a packet after the end"
+        self.packets.append(packet)
+        self.changed.set()
+
+    def probe_received(self, probe: bytes) -> None:
+        assert self.opened.is_set(), "a probe before the transport was open"
+        self.probes.append(probe)
+        self.changed.set()
+
+    def transport_writable(self) -> None:
+        self.writable.set()
+
+    def transport_closed(self, reason: str) -> None:
+        assert reason
+        assert not self.closed.is_set(), "closed twice"
+        self.closed.set()
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.changed.clear()
+            await self.changed.wait()
+
+
+class End:
+    """One end: a transport, its sink, and the host it stands on."""
+
+    def __init__(self, factory: TransportFactory, host: Host) -> None:
+        self.sink = Sink()
+        self.host = host
+        self.transport: Transport = factory(self.sink, ())
+
+    async def add_candidates_of(self, other: End) -> None:
+        while True:
+            await self.transport.add_candidate(await other.sink.candidates.get())
+
+
+async def connect(offering: End, answering: End) -> None:
+    with offering.host:
+        offer = await offering.transport.create_offer()
+    with answering.host:
+        answer = await answering.transport.create_answer(offer)
+    with offering.host:
+        await offering.transport.accept_answer(answer)
+    adding = [
+        asyncio.create_task(offering.add_candidates_of(answering)),
+        asyncio.create_task(answering.add_candidates_of(offering)),
+    ]
+    await asyncio.gather(offering.sink.opened.wait(), answering.sink.opened.wait())
+    for task in adding:
+        task.cancel()
+    await asyncio.gather(*adding, return_exceptions=True)
+
+
+@asynccontextmanager
+async def two_ends(kind: str) -> AsyncGenerator[tuple[End, End]]:
+    network = VirtualNetwork(link=LinkConfig(delay=0.02))
+    hosts = network.add_host("ann"), network.add_host("bob")
+    memory = MemoryNetwork(delay=0.02)
+    with virtual_aiortc():
+        if kind == "aiortc":
+            factories: list[TransportFactory] = [AiortcTransport, AiortcTransport]
+        else:
+            factories = [memory.factory("ann"), memory.factory("bob")]
+        ann, bob = (End(factory, host) for factory, host in zip(factories, hosts, strict=True))
+        try:
+            yield ann, bob
+        finally:
+            await asyncio.gather(ann.transport.close(), bob.transport.close())
+
+
+Scenario = Callable[[End, End], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", "aiortc"])
+def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Run a scenario with two fresh ends of this kind."""
+
+    def run_scenario(scenario: Scenario) -> None:
+        async def main() -> None:
+            async with two_ends(str(request.param)) as (ann, bob):
+                await scenario(ann, bob)
+
+        run_virtual(main())
+
+    return run_scenario
+
+
+def test_packets_arrive_whole_and_in_order_both_ways(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        sent = [b"%d " % number + bytes(number * 100) for number in range(200)] + [bytes(64 * 1024 - 700)]
+        for packet in sent:
+            ann.transport.send(packet)
+            bob.transport.send(packet[::-1])
+        await bob.sink.wait_for(lambda: len(bob.sink.packets) == len(sent))
+        await ann.sink.wait_for(lambda: len(ann.sink.packets) == len(sent))
+        assert bob.sink.packets == sent
+        assert ann.sink.packets == [packet[::-1] for packet in sent]
+
+    run(scenario)
+
+
+def test_probes_cross(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        ann.transport.send_probe(b"ping")
+        await bob.sink.wait_for(lambda: bob.sink.probes == [b"ping"])
+
+    run(scenario)
+
+
+def test_what_is_sent_at_the_moment_of_opening_arrives(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        connecting = asyncio.create_task(connect(ann, bob))
+        await ann.sink.opened.wait()
+        ann.transport.send(b"first")
+        await connecting
+        await bob.sink.wait_for(lambda: bob.sink.packets == [b"first"])
+
+    run(scenario)
+
+
+def test_the_other_end_learns_of_the_close(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        before = asyncio.get_running_loop().time()
+        await ann.transport.close()
+        await bob.sink.closed.wait()
+        assert asyncio.get_running_loop().time() - before < 2
+        assert not ann.sink.closed.is_set(), "who closes is not told"
+
+    run(scenario)
+
+
+def test_after_the_end_sending_is_harmless_and_closing_is_idempotent(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        ann.transport.send(b"too early")
+        ann.transport.send_probe(b"too early")
+        await connect(ann, bob)
+        await ann.transport.close()
+        await ann.transport.close()
+        ann.transport.send(b"too late")
+        ann.transport.send_probe(b"too late")
+        await bob.sink.closed.wait()
+        bob.transport.send(b"too late")
+        assert bob.sink.packets == []
+
+    run(scenario)
+
+
+def test_a_description_that_makes_no_sense_is_a_typed_error(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        with bob.host, pytest.raises(TransportFailed):
+            await bob.transport.create_answer("garbage")
+        with ann.host:
+            await ann.transport.create_offer()
+            with pytest.raises(TransportFailed):
+                await ann.transport.accept_answer("garbage")
+
+    run(scenario)
+
+
+def test_a_transport_can_be_closed_at_any_time(run: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        with ann.host:
+            await ann.transport.create_offer()
+        await ann.transport.close()
+        await bob.transport.close()
+
+    run(scenario)
+
+
+def test_what_is_buffered_is_told_and_drains() -> None:
+    async def main() -> None:
+        async with two_ends("aiortc") as (ann, bob):
+            await connect(ann, bob)
+            sent = 0
+            while ann.transport.buffered_amount < HIGH_WATER_BYTES:
+                ann.transport.send(bytes(16_000))
+                sent += 1
+            await ann.sink.writable.wait()
+            assert ann.transport.buffered_amount <= LOW_WATER_BYTES
+            await bob.sink.wait_for(lambda: len(bob.sink.packets) == sent)
+
+    run_virtual(main())
+
+
+def test_an_offer_of_a_foreign_application_without_data_channels_is_a_typed_error() -> None:
+    sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\n"
+
+    async def main() -> None:
+        async with two_ends("aiortc") as (_, bob):
+            with bob.host, pytest.raises(TransportFailed):
+                await bob.transport.create_answer(sdp)
+
+    run_virtual(main())
