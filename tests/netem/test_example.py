@@ -1,6 +1,8 @@
 """The example of the README: an exchange over a slow link, in no time."""
 
 import asyncio
+import inspect
+from pathlib import Path
 
 from rtcmesh.netem import LinkConfig, VirtualNetwork, run_virtual
 
@@ -27,3 +29,8 @@ def test_the_example_of_the_readme() -> None:
     answer, seconds = run_virtual(main(), seed=7)
     assert answer == b"hello moon\n"
     assert seconds > 1.2
+
+
+def test_the_readme_shows_this_example() -> None:
+    readme = Path(__file__).parents[2] / "netem" / "README.md"
+    assert inspect.getsource(main) in readme.read_text()
