@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rtcmesh.signaling.errors import ProtocolError
 from rtcmesh.signaling.messages import (
     Challenge,
     Join,
-    Message,
     PeerMessage,
     Presence,
     Refused,
@@ -37,33 +35,13 @@ class RawPeer:
     async def receive(self) -> ServerMessage:
         return decode_server(await self.socket.receive())
 
-    async def expect(self, kind: type[Message]) -> ServerMessage:
-        message = await self.receive()
-        if not isinstance(message, kind):
-            raise ProtocolError(f"expected {kind.__name__}, got {message}")
-        return message
-
     async def join(self, *, presence: Presence | None = None, resume: Resume | None = None) -> Welcome:
         challenge = await self.receive()
         assert isinstance(challenge, Challenge)
-        await self.send(self.proved_join(challenge.nonce, presence=presence, resume=resume))
+        await self.send(proved_join(self.member, challenge.nonce, presence=presence, resume=resume))
         welcome = await self.receive()
         assert isinstance(welcome, Welcome), welcome
         return welcome
-
-    def proved_join(
-        self, nonce: bytes, *, presence: Presence | None = None, resume: Resume | None = None
-    ) -> Join:
-        member = self.member
-        proof = sign_join(member.identity, nonce=nonce, room=member.room, prekey=member.prekey)
-        return Join(
-            room=member.room,
-            peer_id=member.peer_id,
-            prekey=member.prekey,
-            proof=proof,
-            presence=presence,
-            resume=resume,
-        )
 
     async def last_words(self) -> tuple[Refused | None, int]:
         """Read to the end; return the refusal, if there was one, and the close code."""
@@ -75,6 +53,20 @@ class RawPeer:
                 return refused, closed.code
             if isinstance(message, Refused):
                 refused = message
+
+
+def proved_join(
+    member: Member, nonce: bytes, *, presence: Presence | None = None, resume: Resume | None = None
+) -> Join:
+    proof = sign_join(member.identity, nonce=nonce, room=member.room, prekey=member.prekey)
+    return Join(
+        room=member.room,
+        peer_id=member.peer_id,
+        prekey=member.prekey,
+        proof=proof,
+        presence=presence,
+        resume=resume,
+    )
 
 
 def as_json(message: PeerMessage | ServerMessage) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from random import Random, SystemRandom
 
 from .codes import RefusalCode
@@ -20,15 +22,24 @@ _logger = logging.getLogger(__name__)
 
 
 class SignalingService:
-    """Serves connections until it is drained; no connection can disturb another or the service."""
+    """Serves connections until it is drained; no connection can disturb another or the service.
+
+    `random` and `clock` replace the system's, so that a test can be repeated.
+    """
 
     def __init__(
-        self, registry: Registry, config: ServiceConfig | None = None, *, random: Random | None = None
+        self,
+        registry: Registry,
+        config: ServiceConfig | None = None,
+        *,
+        random: Random | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.stats = ServiceStats()
         self._registry = registry
         self._config = ServiceConfig() if config is None else config
         self._random = SystemRandom() if random is None else random
+        self._clock = clock
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,6 +64,7 @@ class SignalingService:
             config=self._config,
             stats=self.stats,
             nonce=self._random.randbytes(NONCE_BYTES),
+            server_time=self._clock(),
         )
         self._remember(connection)
         try:

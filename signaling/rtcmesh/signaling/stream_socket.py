@@ -31,6 +31,7 @@ class StreamSocket:
         self._reader = reader
         self._writer = writer
         self._closed: SocketClosed | None = None
+        self._released = False
 
     async def receive(self) -> str:
         """See `TextSocket.receive`."""
@@ -61,12 +62,15 @@ class StreamSocket:
         try:
             self._writer.close()
             await self._writer.wait_closed()
+            self._released = True
         except OSError as error:
             raise self._close_with(CloseCode.ABNORMAL, "") from error
 
     def abort(self) -> None:
         """See `TextSocket.abort`."""
-        self._writer.transport.abort()
+        # What was written before an orderly close may still be on its way.
+        if not self._released:
+            self._writer.transport.abort()
 
     async def _write(self, kind: int, payload: bytes) -> None:
         if len(payload) > MAX_FRAME_BYTES:
@@ -91,7 +95,8 @@ async def dial_stream(url: str) -> AsyncGenerator[TextSocket, None]:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
     except OSError as error:
         raise DialFailed(f"no connection to {url}") from error
+    socket = StreamSocket(reader, writer)
     try:
-        yield StreamSocket(reader, writer)
+        yield socket
     finally:
-        writer.transport.abort()
+        socket.abort()

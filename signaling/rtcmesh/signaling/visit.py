@@ -1,7 +1,6 @@
 """A visit: one connection to the service, from the challenge to its end."""
 
 import logging
-import time
 
 from .codes import CloseCode, RefusalCode
 from .config import ServiceConfig
@@ -40,12 +39,14 @@ class Visit:
         config: ServiceConfig,
         stats: ServiceStats,
         nonce: bytes,
+        server_time: float,
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._config = config
         self._stats = stats
         self._nonce = nonce
+        self._server_time = server_time
         self._attachment: Attachment | None = None
         self.name = "nobody"
         """Who is visiting, for the log."""
@@ -135,4 +136,4 @@ class Visit:
             max_unacknowledged_signals=room.max_unacknowledged_signals,
             join_timeout=self._config.join_timeout,
         )
-        return Challenge(nonce=self._nonce, server_time=time.time(), limits=limits)
+        return Challenge(nonce=self._nonce, server_time=self._server_time, limits=limits)
