@@ -33,7 +33,7 @@ clean:
 
 # One environment grows from the other: the demo does not wait for the developer's tools.
 $(VENV)/.base: pyproject.toml
-	test -x $(BIN)/python || "$$(scripts/find-python)" -m venv $(VENV)
+	test -x $(BIN)/python || "$${PYTHON:-$$(scripts/find-python)}" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[server]"
 	touch $@
 

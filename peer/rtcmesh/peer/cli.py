@@ -91,6 +91,27 @@ def demo(
     raise typer.Exit(0 if result.ok else 1)
 
 
+@app.command()
+def bench(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
+    *,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
+    # Late: it brings aiortc, which the other commands load when they join, if they do.
+    from .bench import run_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        results = asyncio.run(run_bench(rounds, status.update))
+    if json:
+        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
+    else:
+        console.print(table_of(results))
+
+
 def _print_result(console: Console, result: Result) -> None:
     console.print()
     for problem in result.problems:
