@@ -117,7 +117,7 @@ async def connecting_without(dropped: set[int]) -> AsyncGenerator[tuple[Peer, Pe
         network.partition(alice, bob)
     async with connecting(alice, bob) as peers, asyncio.timeout(60):
         yield peers
-    assert sum(link.counters.cut for link in network.network.links().values()) == len(dropped)
+    assert sum(link.counters.cut for link in network.machine.links().values()) == len(dropped)
 
 
 @pytest.mark.parametrize("number", range(18))

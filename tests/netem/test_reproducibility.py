@@ -75,10 +75,11 @@ def test_another_process_has_the_same_trace() -> None:
         "from test_reproducibility import *\n"
         "print(hash_of(run_virtual(chat(LinkConfig(delay=0.03, jitter=0.01, loss=0.1), [(0, 1)] * 10), seed=5)))"
     )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     runs = [
         subprocess.run(
             [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path},
             capture_output=True,
             check=True,
         ).stdout

@@ -314,6 +314,21 @@ async def test_an_error_in_a_protocol_ends_its_connection_and_nothing_else() -> 
 
 
 @on_virtual_time
+async def test_an_error_while_a_protocol_is_connected_fails_the_connection_attempt() -> None:
+    class Broken(Pauser):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raise KeyError("broken")
+
+    _, alice, bob = pair()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: None)
+    with bob:
+        await loop.create_server(Pauser, port=80)
+    with alice, pytest.raises(KeyError, match="broken"):
+        await loop.create_connection(Broken, "bob", 80)
+
+
+@on_virtual_time
 async def test_a_server_serves_on_its_own_host_until_it_is_closed() -> None:
     _, alice, bob = pair()
     served_on: list[str] = []

@@ -129,9 +129,12 @@ async def test_a_wildcard_socket_hears_on_every_address_and_answers_from_the_rig
 
 
 @on_virtual_time
-async def test_what_a_real_socket_refuses_is_an_error_of_the_protocol() -> None:
-    _, alice, _ = pair()
+async def test_what_a_real_socket_refuses_is_an_error_of_the_protocol_and_the_rest_vanishes() -> None:
+    network, alice, _ = pair()
     sender, protocol = await open_socket(alice)
+    sender.sendto(b"nobody listens", ("bob", 9))
+    await asyncio.sleep(1)
+    assert network.machine.unreachable == 1
     sender.sendto(bytes(65508), ("bob", 9))
     sender.sendto(b"no address")
     sender.sendto(b"no such family", ("2001:db8::1", 9))

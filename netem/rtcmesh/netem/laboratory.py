@@ -51,9 +51,9 @@ class VirtualNetwork:
         self, *, seed: int | None = None, link: LinkConfig | None = None, trace: Trace | None = None
     ) -> None:
         loop = running_virtual_loop()
-        self.network = Network(seed=loop.seed if seed is None else seed, link=link, trace=trace)
-        """The machine, with its counters."""
-        self._wire = Wire(loop, self.network)
+        self.machine = Network(seed=loop.seed if seed is None else seed, link=link, trace=trace)
+        """The network machine under the sockets: its links, its trace and its counters."""
+        self._wire = Wire(loop, self.machine)
         loop.attach(Stack(self._wire))
 
     @property
@@ -69,13 +69,13 @@ class VirtualNetwork:
             high, low = divmod(len(self._wire.hosts) + 1, 250)
             address = f"10.0.{high}.{low}"
         host = Host(name, (address,) if isinstance(address, str) else address)
-        self.network.attach(name, host.addresses)
+        self.machine.attach(name, host.addresses)
         self._wire.hosts[name] = host
         return host
 
     def link(self, source: Host, destination: Host) -> Link:
         """Return the link from one host to another."""
-        return self.network.link(source.name, destination.name)
+        return self.machine.link(source.name, destination.name)
 
     def set_link(self, source: Host, destination: Host, config: LinkConfig, *, one_way: bool = False) -> None:
         """Configure the links between two hosts; packets in flight are not affected."""

@@ -50,6 +50,8 @@ class Network:
         """Told of everything that happens to a packet."""
         self.unroutable = 0
         """Packets sent to an address that no host has."""
+        self.unreachable = 0
+        """Datagrams that arrived at a port that no socket had, as the owner of the sockets counts them."""
         self._seed = seed
         self._default = link or LinkConfig()
         self._host_of: dict[str, str] = {}

@@ -56,7 +56,7 @@ class StreamTransport(asyncio.Transport):
         self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
         self._high, self._low = HIGH_WATER_BYTES, HIGH_WATER_BYTES // 4
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._is_delivering = False
         self._is_reading = True
         self._is_writing_paused = False
@@ -185,7 +185,7 @@ class StreamTransport(asyncio.Transport):
             if self._protocol is not None:
                 self._deliver_content(self._protocol)
             self._pause_or_resume_writing()
-        except BaseException as error:
+        except Exception as error:
             self._error = error
             self.abort()
             raise
@@ -193,17 +193,13 @@ class StreamTransport(asyncio.Transport):
             self._lose_protocol()
 
     def _connect_protocol(self) -> None:
-        if self._protocol is not None or self.stream.state is StreamState.CONNECTING:
+        if self._protocol is not None or self.stream.state is not StreamState.OPEN:
             return
-        connected = self._connected if self._connected is not None and not self._connected.done() else None
-        if self.stream.state is StreamState.OPEN:
-            protocol = self._factory()
-            self.set_protocol(protocol)
-            protocol.connection_made(self)
-            if connected is not None:
-                connected.set_result(protocol)
-        elif connected is not None and self.stream.error is not None:
-            connected.set_exception(self.stream.error)
+        protocol = self._factory()
+        self.set_protocol(protocol)
+        protocol.connection_made(self)
+        if self._connected is not None and not self._connected.done():
+            self._connected.set_result(protocol)
 
     def _deliver_content(self, protocol: asyncio.Protocol) -> None:
         if self._may_read and (data := self.stream.read()):
@@ -231,6 +227,8 @@ class StreamTransport(asyncio.Transport):
             return
         self._is_lost = True
         self._sink.closed(self)
+        error = self._error or self.stream.error
+        if self._connected is not None and not self._connected.done():
+            self._connected.set_exception(error or ConnectionAbortedError())
         if self._protocol is not None:
-            error = self._error or self.stream.error
-            self._protocol.connection_lost(error if isinstance(error, Exception) else None)
+            self._protocol.connection_lost(error)

@@ -85,8 +85,6 @@ class UdpSockets:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.unreachable = 0
-        """Datagrams that arrived at a port nobody had."""
         self._bound: dict[Endpoint, UdpTransport] = {}
         wire.receivers[Kind.UDP] = self._receive
 
@@ -98,12 +96,12 @@ class UdpSockets:
         remote_addr: SocketAddress | None,
     ) -> tuple[UdpTransport, asyncio.DatagramProtocol]:
         """Bind a socket on `host`. Raises OSError as bind and connect do."""
+        protocol = factory()
         remote = None if remote_addr is None else self._endpoint(host, remote_addr)
         if local_addr is not None:
             binding = host.bind(Kind.UDP, local_addr[0], local_addr[1])
         else:
             binding = host.bind(Kind.UDP, None if remote is None else host.source_for(remote.address))
-        protocol = factory()
         transport = UdpTransport(self, host, binding, remote, protocol)
         for address in binding.addresses:
             self._bound[Endpoint(address, binding.local.port)] = transport
@@ -134,6 +132,6 @@ class UdpSockets:
     def _receive(self, packet: Packet) -> None:
         transport = self._bound.get(packet.destination)
         if transport is None:
-            self.unreachable += 1
+            self.wire.network.unreachable += 1
         else:
             transport.receive(packet)

@@ -22,6 +22,8 @@ def _describe(task: asyncio.Task[object]) -> str:
         if isinstance(frame, FrameType):
             frames.append(frame)
         awaiting = getattr(awaiting, "cr_await", None) or getattr(awaiting, "gi_yieldfrom", None)
+    if not frames:
+        return task.get_name()
     own = [frame for frame in frames if not frame.f_code.co_filename.startswith(LIBRARY)]
     where = traceback.extract_stack((own or frames)[-1], limit=1)[0]
     return f"{task.get_name()} in {where.name} ({where.filename}:{where.lineno}): {where.line}"
