@@ -12,8 +12,8 @@ from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.prekey import InvalidPrekey, LocalPrekey, Prekey
 from rtcmesh.signaling.sealing import (
+    MAX_REMOTE_INSTANCES,
     OVERHEAD_BYTES,
-    REMOTE_SEALS,
     SALT_BYTES,
     WINDOW_WIDTH,
     ForgedEnvelope,
@@ -21,6 +21,7 @@ from rtcmesh.signaling.sealing import (
     ReplayedEnvelope,
     SealError,
     SealExhausted,
+    TooManyInstances,
 )
 from support.members import Member, pair_of_seals
 
@@ -225,49 +226,98 @@ def test_a_seal_derived_again_seals_with_another_key() -> None:
     assert first[SALT_BYTES + 8 :] != again[SALT_BYTES + 8 :]
 
 
-def test_the_other_end_opens_the_envelopes_of_a_seal_derived_again_and_is_told() -> None:
+def test_the_other_end_opens_the_envelopes_of_every_instance_once() -> None:
+    one, two = Member(number=1), Member(number=2)
+    instances, opening = [one.seal_with(two) for _ in range(3)], two.seal_with(one)
+    sealed = [instance.seal(b"hello") for instance in instances for _ in range(2)]
+    assert [opening.open(envelope) for envelope in sealed] == [b"hello"] * 6
+    for envelope in sealed:
+        with pytest.raises(ReplayedEnvelope):
+            opening.open(envelope)
+
+
+def test_each_instance_has_a_window_of_its_own() -> None:
     one, two = Member(number=1), Member(number=2)
     first, again, opening = one.seal_with(two), one.seal_with(two), two.seal_with(one)
-    late, sealed = first.seal(b"late"), first.seal(b"hello")
+    first._next_counter = 2**32
+    opening.open(first.seal(b"far ahead"))
+    assert opening.open(again.seal(b"hello")) == b"hello"
+
+
+def test_the_remote_salt_is_that_of_the_instance_which_appeared_last() -> None:
+    one, two = Member(number=1), Member(number=2)
+    first, again, opening = one.seal_with(two), one.seal_with(two), two.seal_with(one)
+    late, sealed, renewed = first.seal(b"late"), first.seal(b"hello"), again.seal(b"hello")
     assert opening.remote_salt is None
-    assert opening.open(sealed) == b"hello"
+    opening.open(sealed)
     assert opening.remote_salt == sealed[:SALT_BYTES]
-    renewed = again.seal(b"hello again")
-    assert opening.open(renewed) == b"hello again"
+    opening.open(renewed)
     assert opening.remote_salt == renewed[:SALT_BYTES]
-    assert opening.open(late) == b"late"
+    opening.open(late)
     assert opening.remote_salt == renewed[:SALT_BYTES]
-    for replayed in (late, sealed, renewed):
-        with pytest.raises(ReplayedEnvelope):
-            opening.open(replayed)
-
-
-def test_envelopes_of_a_seal_before_the_last_four_are_refused_although_they_were_never_opened() -> None:
-    one, two = Member(number=1), Member(number=2)
-    opening = two.seal_with(one)
-    seals = [one.seal_with(two) for _ in range(REMOTE_SEALS + 1)]
-    for seal in seals:
-        opening.open(seal.seal(b"hello"))
-    assert opening.open(seals[1].seal(b"new")) == b"new"
     with pytest.raises(ReplayedEnvelope):
-        opening.open(seals[0].seal(b"new"))
-    forged = seals[0].seal(b"new")
-    with pytest.raises(ForgedEnvelope):
-        opening.open(forged[:-1] + bytes([forged[-1] ^ 1]))
+        opening.open(sealed)
+    assert opening.remote_salt == renewed[:SALT_BYTES]
 
 
-def test_what_is_remembered_of_remote_seals_is_bounded() -> None:
+def test_an_instance_that_was_withheld_appears_when_its_first_envelope_is_opened() -> None:
+    one, two = Member(number=1), Member(number=2)
+    withheld, sealed = one.seal_with(two).seal(b"hello"), one.seal_with(two).seal(b"hello")
+    opening = two.seal_with(one)
+    opening.open(sealed)
+    opening.open(withheld)
+    assert opening.remote_salt == withheld[:SALT_BYTES]
+
+
+def test_an_instance_appears_with_an_authentic_envelope_only() -> None:
+    one, two = Member(number=1), Member(number=2)
+    opening, sealed = two.seal_with(one), one.seal_with(two).seal(b"hello")
+    for bit in range(8 * SALT_BYTES):
+        altered = bytearray(sealed)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ForgedEnvelope):
+            opening.open(bytes(altered))
+    assert opening.remote_salt is None
+    for _ in range(MAX_REMOTE_INSTANCES):
+        opening.open(one.seal_with(two).seal(b"hello"))
+
+
+def test_one_remote_instance_too_many_is_refused_and_nothing_is_forgotten() -> None:
     one, two = Member(number=1), Member(number=2)
     opening = two.seal_with(one)
-    replays = [one.seal_with(two).seal(b"hello") for _ in range(REMOTE_SEALS + 1025)]
-    for sealed in replays:
+    instances = [one.seal_with(two) for _ in range(MAX_REMOTE_INSTANCES)]
+    opened = [instance.seal(b"hello") for instance in instances]
+    for sealed in opened:
         opening.open(sealed)
-    assert len(opening._remote_seals) == REMOTE_SEALS
-    assert len(opening._retired) == 1024
-    for sealed in replays[1:]:
+    one_more = one.seal_with(two)
+    for _ in range(2):
+        with pytest.raises(TooManyInstances):
+            opening.open(one_more.seal(b"hello"))
+    with pytest.raises(ForgedEnvelope):
+        opening.open(one_more.seal(b"hello")[:-1])
+    assert opening.remote_salt == opened[-1][:SALT_BYTES]
+    for instance, sealed in zip(instances, opened, strict=True):
         with pytest.raises(ReplayedEnvelope):
             opening.open(sealed)
-    assert opening.open(replays[0]) == b"hello"
+        assert opening.open(instance.seal(b"again")) == b"again"
+    assert two.seal_with(one).open(one_more.seal(b"hello")) == b"hello"
+
+
+def test_a_freshly_derived_seal_opens_what_an_earlier_one_opened() -> None:
+    """The limit of replay protection, which what is above has to bear."""
+    one, two = Member(number=1), Member(number=2)
+    sealed = one.seal_with(two).seal(b"hello")
+    for _ in range(2):
+        assert two.seal_with(one).open(sealed) == b"hello"
+
+
+@pytest.mark.parametrize("length", [0, 15, 17])
+def test_a_salt_of_another_length_is_refused(length: int) -> None:
+    one, two = Member(number=1), Member(number=2)
+    with pytest.raises(ValueError, match="16 bytes"):
+        PairSeal.derive(
+            one.peer_id, one.local_prekey, two.peer_id, two.prekey, room="lobby", salt=bytes(length)
+        )
 
 
 def test_a_seal_with_a_salt_of_the_other_end_gives_nothing_away() -> None:
@@ -296,7 +346,9 @@ def test_every_counter_is_used_once_and_then_sealing_ends() -> None:
     assert one.open(two.seal(b"hello")) == b"hello"
 
 
-@pytest.mark.parametrize("error", [SealExhausted(), ForgedEnvelope(), ReplayedEnvelope(7)])
+@pytest.mark.parametrize(
+    "error", [SealExhausted(), ForgedEnvelope(), ReplayedEnvelope(7), TooManyInstances()]
+)
 def test_what_goes_wrong_with_an_envelope_is_a_seal_error(error: Exception) -> None:
     assert isinstance(error, SealError)
     assert isinstance(error, SignalingError)
@@ -342,15 +394,13 @@ class End:
     sent: list[Envelope] = field(default_factory=list[Envelope])
     opened: dict[bytes, set[int]] = field(default_factory=dict[bytes, set[int]])
 
-    def refuses(self, envelope: Envelope) -> bool:
-        if envelope.salt not in self.opened:
-            return False
-        counters = self.opened[envelope.salt]
-        return (
-            envelope.salt not in list(self.opened)[-REMOTE_SEALS:]
-            or envelope.counter in counters
-            or envelope.counter <= max(counters) - WINDOW_WIDTH
-        )
+    def refusal(self, envelope: Envelope) -> type[SealError] | None:
+        counters = self.opened.get(envelope.salt)
+        if counters is None:
+            return TooManyInstances if len(self.opened) == MAX_REMOTE_INSTANCES else None
+        if envelope.counter in counters or envelope.counter <= max(counters) - WINDOW_WIDTH:
+            return ReplayedEnvelope
+        return None
 
 
 class TwoMembers(RuleBasedStateMachine):
@@ -361,9 +411,13 @@ class TwoMembers(RuleBasedStateMachine):
         one, two = Member(number=1), Member(number=2)
         self.ends = [End(one, one.seal_with(two)), End(two, two.seal_with(one))]
 
-    @rule(end=st.integers(0, 1))
-    def derive_again(self, end: int) -> None:
+    @rule(end=st.integers(0, 1), short_lived=st.sampled_from([0, 0, 0, MAX_REMOTE_INSTANCES - 2]))
+    def derive_again(self, end: int, short_lived: int) -> None:
         local, remote = self.ends[end], self.ends[1 - end]
+        for _ in range(short_lived):
+            envelope = Envelope(b"", local.member.seal_with(remote.member).seal(b""))
+            local.sent.append(envelope)
+            self._deliver(envelope, remote)
         local.seal = local.member.seal_with(remote.member)
         local.opened.clear()
 
@@ -378,9 +432,12 @@ class TwoMembers(RuleBasedStateMachine):
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
         sender, receiver = self._way(data)
-        envelope = data.draw(st.sampled_from(sender.sent))
-        if receiver.refuses(envelope):
-            with pytest.raises(ReplayedEnvelope):
+        self._deliver(data.draw(st.sampled_from(sender.sent)), receiver)
+
+    def _deliver(self, envelope: Envelope, receiver: End) -> None:
+        refusal = receiver.refusal(envelope)
+        if refusal is not None:
+            with pytest.raises(refusal):
                 receiver.seal.open(envelope.sealed)
         else:
             assert receiver.seal.open(envelope.sealed) == envelope.plaintext

@@ -44,24 +44,24 @@ PINNED = {
         "785a7934165ceca1b96010faf19f0cbcd9e1de9bc7fc81f24997ef2b3a85a775"
         "34ca60cf996add2e2dc8158eb68c1bba0f553ce20923df02e7013f960a6c0904"
     ),
-    "alice's key": "39bedf071b1f746b1aafc9ae10b4030eeaa8ebfaa1960d379160e2841142bd4d",
-    "bob's key": "5c210fdf40fa788f4ee19b69b5ac3104b24a77b9e2dd91f68f888abbe1e52534",
-    "alice's key, with the secret": "1cc49cb2326f37cd8272b6e2bc641105feeff9617481c5cfa5e6c63a7b9edb76",
-    "bob's key, with the secret": "c724ce61bfebdbca4dbc27a518cc5af3c83750b3584997765db77a0d4c0cbc9e",
+    "alice's key": "e69190b654a1084eae829394f1868e503e9f877c919ecb5812c9a95e05e30d8a",
+    "bob's key": "fa8b42eb56820c81bf4db290d9e8a61c7404d1bc27331f91c922c0b76fb61de4",
+    "alice's key, with the secret": "0664354bf7c9a71edc309f7dd0a587140dad9763f57f958ec72c3b4cca8d1395",
+    "bob's key, with the secret": "0ea179cc6b1902fec8d5b9857d285ce330180e83a122101efc299bbd9ac9bcf8",
     "alice's envelope 0": (
-        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf000000000000000003dcc84ae45dbc5aae92f4d2dcff1fcd8f11a46c32"
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf000000000000000061bcb309b357ed2d77003174b15469e7dd82764dae"
     ),
     "alice's envelope 1": (
-        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf0000000000000001904f552667fc29caa599955b03a07c19473de0313c"
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf00000000000000014b650807f42e23ab68a6e20e09cb92b8174e2bd547"
     ),
     "bob's envelope 0": (
-        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf0000000000000000063557835c8c4af71cb02d89eb13193ed13e620b68"
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebf00000000000000002162face47e979a94eb34937bda50e5755445b4c26"
     ),
     "alice's envelope 0, with the secret": (
-        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf00000000000000005b6e7fb842b5b6a1cecf16773a102f2a9e60f63958"
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf00000000000000007a12a714386aa045265c912974eac4ee992bae6456"
     ),
     "alice's envelope 0, for the relay": (
-        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf000000000000000051b88ca270668b4f48edf5b50cf641d4fe93f94b8c"
+        "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf00000000000000001abbcd5f948970d093d460b81709c58937b07e6b71"
     ),
 }
 
@@ -85,9 +85,9 @@ def keys(*, secret: bytes | None = None, purpose: bytes = b"signal") -> tuple[by
     shared = private.exchange(X25519PublicKey.from_public_bytes(BOB_PUBLIC))
     material = lengthened(shared) if secret is None else lengthened(shared, secret)
     alice, bob = (ALICE_ID.encode(), ALICE_PUBLIC), (BOB_ID.encode(), BOB_PUBLIC)
-    by_alice = lengthened(purpose, b"lobby", *alice, *bob, ALICE_SALT)
-    by_bob = lengthened(purpose, b"lobby", *bob, *alice, BOB_SALT)
-    return hkdf(material, b"rtcmesh v1 seal", by_alice), hkdf(material, b"rtcmesh v1 seal", by_bob)
+    by_alice = hkdf(material, b"rtcmesh v1 seal", lengthened(purpose, b"lobby", *alice, *bob))
+    by_bob = hkdf(material, b"rtcmesh v1 seal", lengthened(purpose, b"lobby", *bob, *alice))
+    return hkdf(by_alice, ALICE_SALT, b"rtcmesh v1 instance"), hkdf(by_bob, BOB_SALT, b"rtcmesh v1 instance")
 
 
 def sealed(key: bytes, salt: bytes, counter: int, plaintext: bytes, associated_data: bytes) -> str:

@@ -16,7 +16,6 @@ The construction, its byte layout and its threat model are in docs/sealing.md.
 """
 
 import os
-from collections import deque
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -37,14 +36,14 @@ OVERHEAD_BYTES = SALT_BYTES + COUNTER_BYTES + TAG_BYTES
 WINDOW_WIDTH = 1024
 """An envelope is accepted if fewer than this many counters lie between it and the newest one opened."""
 
-REMOTE_SEALS = 4
-"""Of how many seals that the remote member derived, one after the other, envelopes are accepted."""
+MAX_REMOTE_INSTANCES = 16
+"""Of how many instances of the remote member's seal a local one opens envelopes, and remembers which it opened."""
 
-_RETIRED_SEALS = 1024
 _HEADER_BYTES = SALT_BYTES + COUNTER_BYTES
 _LAST_COUNTER = 2 ** (8 * COUNTER_BYTES) - 1
 _NONCE_PREFIX = bytes(4)
-_EXTRACT_SALT = b"rtcmesh v1 seal"
+_DIRECTION_SALT = b"rtcmesh v1 seal"
+_INSTANCE_INFO = b"rtcmesh v1 instance"
 
 
 class SealError(SignalingError):
@@ -74,6 +73,13 @@ class ReplayedEnvelope(SealError):
 
     def __str__(self) -> str:
         return f"envelope {self.counter} was opened before, or is too old to tell"
+
+
+class TooManyInstances(SealError):
+    """The remote peer did seal this, but with more instances of its seal than a local one opens envelopes of."""
+
+    def __str__(self) -> str:
+        return f"the envelope is of instance {MAX_REMOTE_INSTANCES + 1} of the remote seal, or a later one"
 
 
 class ReplayWindow:
@@ -107,33 +113,8 @@ class ReplayWindow:
             self._bitmap |= 1 << -ahead
 
 
-class _Keys:
-    """Gives a pair's cipher for each direction and salt (HKDF, RFC 5869)."""
-
-    __slots__ = ("_context", "_local", "_material", "_remote")
-
-    def __init__(
-        self, material: bytes, *, context: list[bytes], local: list[bytes], remote: list[bytes]
-    ) -> None:
-        self._material = material
-        self._context = context
-        self._local = local
-        self._remote = remote
-
-    def sealing(self, salt: bytes) -> ChaCha20Poly1305:
-        return self._cipher(*self._local, *self._remote, salt)
-
-    def opening(self, salt: bytes) -> ChaCha20Poly1305:
-        return self._cipher(*self._remote, *self._local, salt)
-
-    def _cipher(self, *direction: bytes) -> ChaCha20Poly1305:
-        info = framed(*self._context, *direction)
-        hkdf = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=_EXTRACT_SALT, info=info)
-        return ChaCha20Poly1305(hkdf.derive(self._material))
-
-
-class _RemoteSeal:
-    """What is known of one seal that the remote member derived."""
+class _RemoteInstance:
+    """One of the seals that the remote member derived: what opens its envelopes, and which were opened."""
 
     __slots__ = ("cipher", "window")
 
@@ -147,20 +128,19 @@ class PairSeal:
 
     What `open` returns was sealed by the holder of the remote prekey, for us, for this room and purpose, with the
     same room secret and associated data, and this object returns it once. Envelopes may be lost, and arrive in any
-    order within a window of 1,024. Deriving a seal again, at either end, is safe: each has a random salt and with
-    it a key of its own. Copying or pickling raises `TypeError`; only one thread may use it.
+    order within a window of 1,024. Deriving a seal again, at either end, is safe: each instance has a random salt
+    and with it a key of its own. Copying or pickling raises `TypeError`; only one thread may use it.
     """
 
-    __slots__ = ("_keys", "_next_counter", "_remote_salt", "_remote_seals", "_retired", "_salt", "_sealing")
+    __slots__ = ("_next_counter", "_opening_secret", "_remote_instances", "_salt", "_sealing")
 
-    def __init__(self, keys: _Keys, salt: bytes) -> None:
-        self._keys = keys
+    def __init__(self, *, sealing_secret: bytes, opening_secret: bytes, salt: bytes) -> None:
+        self._sealing = _cipher(sealing_secret, salt)
+        self._opening_secret = opening_secret
         self._salt = salt
-        self._sealing = keys.sealing(salt)
         self._next_counter = 0
-        self._remote_salt: bytes | None = None
-        self._remote_seals: dict[bytes, _RemoteSeal] = {}
-        self._retired: deque[bytes] = deque(maxlen=_RETIRED_SEALS)
+        # By salt, in the order in which they were first authenticated. None is ever forgotten: it could be replayed.
+        self._remote_instances: dict[bytes, _RemoteInstance] = {}
 
     @classmethod
     def derive(
@@ -182,28 +162,33 @@ class PairSeal:
         answers alone; without one it is random, and only then may a seal be derived again.
 
         Raises `InvalidPrekey` if the remote prekey is not one of this peer for this room, or the remote peer is the
-        local one, and `ValueError` for an empty secret.
+        local one, and `ValueError` for an empty secret or a salt that is not 16 bytes long.
         """
         if secret is not None and not secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
+        if salt is not None and len(salt) != SALT_BYTES:
+            raise ValueError(f"a salt must be {SALT_BYTES} bytes long")
         if remote_peer_id == local_peer_id:
             raise InvalidPrekey(remote_peer_id, "belongs to the local peer itself")
         shared = local_prekey.agree(remote_peer_id, remote_prekey, room)
-        keys = _Keys(
-            framed(shared) if secret is None else framed(shared, secret),
-            context=[purpose.encode(), room.encode()],
-            local=[local_peer_id.encode(), local_prekey.public.key],
-            remote=[remote_peer_id.encode(), remote_prekey.key],
+        material = framed(shared) if secret is None else framed(shared, secret)
+        context = (purpose.encode(), room.encode())
+        local = (local_peer_id.encode(), local_prekey.public.key)
+        remote = (remote_peer_id.encode(), remote_prekey.key)
+        return cls(
+            sealing_secret=_hkdf(material, _DIRECTION_SALT, framed(*context, *local, *remote)),
+            opening_secret=_hkdf(material, _DIRECTION_SALT, framed(*context, *remote, *local)),
+            salt=os.urandom(SALT_BYTES) if salt is None else salt,
         )
-        return cls(keys, os.urandom(SALT_BYTES) if salt is None else salt)
 
     @property
     def remote_salt(self) -> bytes | None:
-        """The salt of the newest seal of the remote member that an envelope was opened of; None before the first.
+        """The salt of the remote instance that appeared last, by its first opened envelope; None before the first.
 
-        It changes when the remote member derived its seal again, and so forgot what was said before.
+        It changes when the remote member derived its seal again, and so forgot what was said before. A late envelope
+        of an instance that appeared earlier does not change it.
         """
-        return self._remote_salt
+        return next(reversed(self._remote_instances), None)
 
     def seal(self, plaintext: bytes, associated_data: bytes = b"") -> bytes:
         """Return the plaintext sealed for the remote member, `OVERHEAD_BYTES` longer.
@@ -221,34 +206,39 @@ class PairSeal:
     def open(self, sealed: bytes, associated_data: bytes = b"") -> bytes:
         """Return the plaintext that the remote member sealed, the first time it is seen.
 
-        Raises `ForgedEnvelope` for any other bytes, and `ReplayedEnvelope` for an authentic envelope that was opened
-        before, is older than the window, or is of a seal before the last four. A refused envelope changes nothing.
+        Raises `ForgedEnvelope` for any other bytes. For an authentic envelope it raises `ReplayedEnvelope` if it was
+        opened before or is older than the window, and `TooManyInstances` if it is of a 17th remote instance. A
+        refused envelope changes nothing.
         """
         if len(sealed) < OVERHEAD_BYTES:
             raise ForgedEnvelope
         salt, counter = sealed[:SALT_BYTES], sealed[SALT_BYTES:_HEADER_BYTES]
-        remote = self._remote_seals.get(salt) or _RemoteSeal(self._keys.opening(salt))
+        known = self._remote_instances.get(salt)
+        instance = known or _RemoteInstance(_cipher(self._opening_secret, salt))
         try:
-            plaintext = remote.cipher.decrypt(
+            plaintext = instance.cipher.decrypt(
                 _NONCE_PREFIX + counter, sealed[_HEADER_BYTES:], associated_data
             )
         except InvalidTag:
             raise ForgedEnvelope from None
         number = int.from_bytes(counter, "big")
-        if salt in self._retired or not remote.window.is_new(number):
+        if not instance.window.is_new(number):
             raise ReplayedEnvelope(number)
-        remote.window.mark(number)
-        if salt not in self._remote_seals:
-            self._meet(salt, remote)
+        if known is None and len(self._remote_instances) >= MAX_REMOTE_INSTANCES:
+            raise TooManyInstances
+        instance.window.mark(number)
+        self._remote_instances[salt] = instance
         return plaintext
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a PairSeal holds keys and counters and is neither copied nor pickled")
 
-    def _meet(self, salt: bytes, remote: _RemoteSeal) -> None:
-        self._remote_salt = salt
-        self._remote_seals[salt] = remote
-        if len(self._remote_seals) > REMOTE_SEALS:
-            oldest = next(iter(self._remote_seals))
-            del self._remote_seals[oldest]
-            self._retired.append(oldest)
+
+def _cipher(direction_secret: bytes, salt: bytes) -> ChaCha20Poly1305:
+    """Return what the instance with this salt seals with in this direction."""
+    return ChaCha20Poly1305(_hkdf(direction_secret, salt, _INSTANCE_INFO))
+
+
+def _hkdf(material: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return a key (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(material)
