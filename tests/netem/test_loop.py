@@ -85,6 +85,18 @@ async def test_a_cancelled_timer_does_not_hold_the_clock() -> None:
 
 
 @on_virtual_time
+async def test_many_cancelled_timers_leave_the_others_in_order() -> None:
+    loop = asyncio.get_running_loop()
+    order: list[int] = []
+    timers = [loop.call_at(1000 - number, order.append, 1000 - number) for number in range(1000)]
+    for timer in timers:
+        if timer.when() % 10:
+            timer.cancel()
+    await asyncio.sleep(1000)
+    assert order == list(range(10, 1001, 10))
+
+
+@on_virtual_time
 async def test_timeouts_expire_on_virtual_time() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.Event().wait(), 30)
@@ -174,3 +186,17 @@ async def test_real_descriptors_are_served_before_the_clock_jumps() -> None:
         await asyncio.wait_for(arrived.wait(), 10)
         assert now() == 0
         loop.remove_reader(reader)
+
+
+@on_virtual_time
+async def test_the_loop_waits_for_a_real_descriptor_when_nothing_else_can_happen() -> None:
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        loop.add_reader(reader, arrived.set)
+        sender = threading.Timer(0.02, writer.send, [b"x"])
+        sender.start()
+        await arrived.wait()
+        loop.remove_reader(reader)
+        sender.join()
+    assert now() == 0

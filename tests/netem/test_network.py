@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Endpoint, Kind, LinkConfig, Network, Packet, TraceEntry
+from rtcmesh.netem.ports import FIRST_EPHEMERAL, LAST_PORT, Ports
 
 HOSTS = ("a", "b", "c")
 
@@ -155,3 +156,15 @@ def test_an_address_belongs_to_one_host() -> None:
 def test_sizes_are_ip_bytes(kind: Kind, ip: str, size: int) -> None:
     packet = Packet(0, kind, Endpoint(ip, 1), Endpoint(ip, 2), b"12345")
     assert packet.size == size + 5
+
+
+def test_ports_are_given_out_in_order_and_run_out() -> None:
+    ports = Ports()
+    ports.claim(Kind.UDP, ["10.0.0.1"], FIRST_EPHEMERAL)
+    given = [ports.claim(Kind.UDP, ["10.0.0.1"]) for _ in range(FIRST_EPHEMERAL, LAST_PORT)]
+    assert given == list(range(FIRST_EPHEMERAL + 1, LAST_PORT + 1))
+    with pytest.raises(OSError, match="every ephemeral port"):
+        ports.claim(Kind.UDP, ["10.0.0.1", "10.0.0.2"])
+    assert ports.claim(Kind.TCP, ["10.0.0.1"]) == FIRST_EPHEMERAL
+    ports.release(Kind.UDP, ["10.0.0.1"], given[5])
+    assert ports.claim(Kind.UDP, ["10.0.0.1"]) == given[5]

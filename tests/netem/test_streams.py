@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Host, LinkConfig, NoCurrentHost, current_host, run_virtual
+from rtcmesh.netem.streams import StreamServer
 from support.virtual import on_virtual_time, pair
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -357,6 +358,34 @@ async def test_a_server_serves_on_its_own_host_until_it_is_closed() -> None:
     writer.close()
     await closing
     assert served_on == ["bob"]
+
+
+@on_virtual_time
+async def test_a_server_can_close_or_abort_those_it_accepted() -> None:
+    loop = asyncio.get_running_loop()
+    _, alice, bob = pair()
+    with bob:
+        server: asyncio.AbstractServer = await loop.create_server(Pauser, port=80)
+    assert isinstance(server, StreamServer)
+    assert server.get_loop() is loop
+    await server.start_serving()
+
+    async def connect() -> Pauser:
+        with alice:
+            _, client = await loop.create_connection(Pauser, "bob", 80)
+        await asyncio.sleep(1)
+        return client
+
+    closed = await connect()
+    server.close_clients()
+    await asyncio.sleep(1)
+    assert closed.events == ["eof", "None"]
+    aborted = await connect()
+    server.abort_clients()
+    await asyncio.sleep(1)
+    assert "Reset" in aborted.events[0]
+    server.close()
+    await server.wait_closed()
 
 
 @on_virtual_time
