@@ -98,7 +98,7 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 TestRoomMachine = RoomMachine.TestCase
-TestRoomMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRoomMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 
 
 ALICE, BOB, CAROL = NAMES[:3]

@@ -142,6 +142,8 @@ class RoomModel:
             self.room.suspend(standing.attachment, self.now)
         if standing.expires_at is None:
             standing.expires_at = self.now + self.limits.resume_window
+            # Who was suspended first expires first, also within one moment.
+            self.standing[peer_id] = self.standing.pop(peer_id)
             self._log(PeerSuspended(offset=len(self.log) + 1, peer_id=peer_id), None, peer_id)
         self._carry_out()
 

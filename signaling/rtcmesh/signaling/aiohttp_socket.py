@@ -15,12 +15,10 @@ from yarl import URL
 
 from .codes import CloseCode
 from .errors import ProtocolError
-from .messages import SUBPROTOCOL
+from .messages import MAX_SERVER_MESSAGE_BYTES, SUBPROTOCOL
 from .text_socket import DialFailed, SocketClosed, TextSocket
 
 SIGNALING_PATH = "/v1/signaling"
-MAX_SERVER_FRAME_BYTES = 16 * 1024 * 1024
-"""The largest frame a client takes; the largest message is the welcome to a full room."""
 
 _WebSocket: TypeAlias = ClientWebSocketResponse | web.WebSocketResponse
 
@@ -100,7 +98,7 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
     async with aiohttp.ClientSession() as session:
         try:
             websocket = await session.ws_connect(
-                target, protocols=(SUBPROTOCOL,), compress=0, max_msg_size=MAX_SERVER_FRAME_BYTES
+                target, protocols=(SUBPROTOCOL,), compress=0, max_msg_size=MAX_SERVER_MESSAGE_BYTES
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
-from .aiohttp_socket import MAX_SERVER_FRAME_BYTES, dial_websocket
+from .aiohttp_socket import dial_websocket
 from .backoff import Backoff
 from .codes import NackCode, RefusalCode
 from .config import ClientConfig
@@ -25,6 +25,7 @@ from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId
 from .membership import Membership
 from .messages import (
+    MAX_SERVER_MESSAGE_BYTES,
     Ack,
     Challenge,
     Draining,
@@ -302,7 +303,7 @@ class SignalingLink:
             Role.PEER,
             now=self._now(),
             join_timeout=self._config.dial_timeout,
-            max_message_bytes=MAX_SERVER_FRAME_BYTES,
+            max_message_bytes=MAX_SERVER_MESSAGE_BYTES,
         )
         return Connection(
             socket,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .messages import IceServer
+from .messages import MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
 
 MEMBER_OVERHEAD_BYTES = 512
@@ -46,6 +46,8 @@ class ServiceConfig:
         if self.max_message_bytes < self.room.max_signal_bytes * 4 / 3 + MEMBER_OVERHEAD_BYTES:
             raise ValueError("max_message_bytes is too small for a signal of max_signal_bytes in base64")
         largest_welcome = self.room.max_members * (self.room.max_presence_bytes + MEMBER_OVERHEAD_BYTES)
+        if largest_welcome > MAX_SERVER_MESSAGE_BYTES:
+            raise ValueError("max_members is too large: no peer would take the welcome to a full room")
         if self.max_queue_bytes < largest_welcome + self.room.history_bytes:
             raise ValueError("max_queue_bytes must hold the largest welcome and a whole history")
 

@@ -87,13 +87,16 @@ class _HostedRoom:
             del self._rooms[self._name]
 
     def _schedule(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         deadline = self.room.deadline()
+        if self._timer is not None:
+            if self._timer.when() == deadline:
+                return
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = None if deadline is None else loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
+        self._timer = None
         self.room.handle_timeout(self._now())
         self.carry_out()
 

@@ -17,6 +17,8 @@ from .prekey import Prekey
 
 SUBPROTOCOL = "rtcmesh.v1"
 MAX_PRESENCE_DEPTH = 16
+MAX_SERVER_MESSAGE_BYTES = 16 * 1024 * 1024
+"""What a peer takes in one message; the largest is the welcome to a full room."""
 
 _ROOM_NAME = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
 

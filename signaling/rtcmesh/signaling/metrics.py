@@ -8,7 +8,7 @@ from .memory_registry import MemoryRegistry
 from .stats import ServiceStats
 
 try:
-    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.registry import Collector
 except ImportError as error:
@@ -17,7 +17,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics(Collector):

@@ -111,4 +111,6 @@ class SignalingService:
             self._idle.set()
         if connection.ending is not None:
             reason = self.stats.count_ending(connection.ending)
-            _logger.info("the connection of %s ended: %s", name, reason)
+            refused = connection.ending.refused
+            detail = "" if refused is None else refused.message
+            _logger.info("the connection of %s ended: %s %s", name, reason, detail)

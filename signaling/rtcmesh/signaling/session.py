@@ -140,10 +140,8 @@ class Session:
             return
         self._last_received_at = now
         self._ping_unanswered = False
-        if (
-            len(text) > self._max_message_bytes
-            or len(text.encode(errors="surrogatepass")) > self._max_message_bytes
-        ):
+        size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+        if size_bytes > self._max_message_bytes:
             self.fail(RefusalCode.MESSAGE_TOO_LARGE, now)
             return
         try:
