@@ -55,10 +55,10 @@ class _Connection(SSL.Connection):
         super().__init__(context)
         self._is_server = False
         self._is_done = False
-        self._is_answering = False
         self._heard: set[bytes] = set()
-        self._flight: list[bytes] = []
-        self._repeats: list[bytes] = []
+        self._flight = b""
+        self._is_flight_answered = False
+        self._is_repeating = False
         self._timeout = INITIAL_DTLS_TIMEOUT
         self._deadline = 0.0
 
@@ -74,14 +74,15 @@ class _Connection(SSL.Connection):
         datagram = bytes(buf)
         if not self._is_done:
             self._heard.add(datagram)
-            self._is_answering = True
+            self._is_flight_answered = True
         elif self._is_server and datagram in self._heard:
-            self._repeats = list(self._flight)
+            self._is_repeating = True
         return super().bio_write(datagram)
 
     def bio_read(self, bufsiz: int) -> bytes:
-        if self._repeats:
-            return self._repeats.pop(0)
+        if self._is_repeating:
+            self._is_repeating = False
+            return self._flight
         data = super().bio_read(bufsiz)
         if not self._is_done:
             self._keep(data)
@@ -96,16 +97,16 @@ class _Connection(SSL.Connection):
             return False
         self._timeout = min(2 * self._timeout, MAX_DTLS_TIMEOUT)
         self._deadline = _now() + self._timeout
-        self._repeats = list(self._flight)
+        self._is_repeating = True
         return True
 
     def _keep(self, data: bytes) -> None:
-        if self._is_answering:
-            self._is_answering = False
-            self._flight.clear()
+        if self._is_flight_answered:
+            self._is_flight_answered = False
+            self._flight = b""
             self._timeout = INITIAL_DTLS_TIMEOUT
+        self._flight += data
         self._deadline = _now() + self._timeout
-        self._flight.append(data)
 
 
 def _now() -> float:
