@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 
 import msgspec
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from rtcmesh.signaling.identity import PeerId, short
 
 from .channel import Channel
+from .errors import MessageTooLarge
 from .events import (
     EventsMissed,
     MeshEvent,
@@ -26,6 +28,10 @@ from .events import (
 )
 from .mesh import Mesh
 
+MAX_NAME_LENGTH = 32
+MAX_LINES_AHEAD = 64
+"""How many typed lines wait to be sent; then standard input is not read on."""
+
 
 class Line(msgspec.Struct, frozen=True):
     """What is said."""
@@ -35,69 +41,103 @@ class Line(msgspec.Struct, frozen=True):
 
 async def run_chat(mesh: Mesh, console: Console) -> None:
     """Chat until standard input ends. What the others say and what happens is printed as it comes."""
+    screen = Screen(mesh, console)
     chat = mesh.channel("chat", type=Line)
-    console.print(f"[dim]you are {short(mesh.peer_id)}; end with Ctrl-D[/dim]")
-    listeners = (
-        asyncio.create_task(_print_messages(mesh, chat, console)),
-        asyncio.create_task(_print_events(mesh, console)),
-    )
-    lines = _standard_input()
-    try:
+    screen.show_note(f"you are {short(mesh.peer_id)}; end with Ctrl-D")
+    async with asyncio.TaskGroup() as tasks:
+        listeners = (
+            tasks.create_task(screen.show_messages(chat)),
+            tasks.create_task(screen.show_events()),
+        )
+        lines = _standard_input()
         while (text := await lines.get()) is not None:
-            await chat.send(Line(text))
-    finally:
+            try:
+                await chat.send(Line(text))
+            except MessageTooLarge as error:
+                screen.show_note(f"not sent: {error}")
         for listener in listeners:
             listener.cancel()
-        await asyncio.gather(*listeners, return_exceptions=True)
 
 
 def _standard_input() -> asyncio.Queue[str | None]:
     """Return a queue of typed lines, then None. A thread reads: not every standard input can be polled."""
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    lines: asyncio.Queue[str | None] = asyncio.Queue(MAX_LINES_AHEAD)
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        for line in sys.stdin:
-            loop.call_soon_threadsafe(lines.put_nowait, line.rstrip("\n"))
-        loop.call_soon_threadsafe(lines.put_nowait, None)
+        # Not sys.stdin: the interpreter needs its lock to exit, and this thread may still wait for a line then.
+        with open(sys.stdin.fileno(), encoding="utf-8", errors="replace", closefd=False) as stdin:
+            for line in stdin:
+                asyncio.run_coroutine_threadsafe(lines.put(line.rstrip("\n")), loop).result()
+        asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
 
-    threading.Thread(target=read, daemon=True).start()
+    def read_until_the_loop_ends() -> None:
+        with contextlib.suppress(RuntimeError, asyncio.CancelledError):
+            read()
+
+    threading.Thread(target=read_until_the_loop_ends, daemon=True).start()
     return lines
 
 
-async def _print_messages(mesh: Mesh, chat: Channel[Line], console: Console) -> None:
-    async for message in chat:
-        console.print(f"[bold]{_name(mesh, message.sender)}[/bold] {escape(message.data.text)}")
+class Screen:
+    """Where the chat is shown. Whatever the others send, it changes nothing but one line of text."""
+
+    def __init__(self, mesh: Mesh, console: Console) -> None:
+        self._mesh = mesh
+        self._console = console
+        self._names: dict[PeerId, str] = {}
+
+    async def show_messages(self, chat: Channel[Line]) -> None:
+        """Print what the others say."""
+        async for message in chat:
+            name = Text(self._name(message.sender), "bold")
+            self._console.print(name.append(f" {_printable(message.data.text)}", "not bold"), soft_wrap=True)
+
+    async def show_events(self) -> None:
+        """Print what happens."""
+        async for event in self._mesh.events():
+            self._learn_name(event)
+            self.show_note(self._describe(event))
+            if isinstance(event, PeerLeft):
+                self._names.pop(event.peer_id, None)
+
+    def show_note(self, text: str) -> None:
+        """Print something that nobody has said."""
+        self._console.print(Text(_printable(text), "dim"), soft_wrap=True)
+
+    def _describe(self, event: MeshEvent) -> str:
+        match event:
+            case PeerJoined():
+                return f"{self._name(event.peer_id)} joined"
+            case PeerLeft():
+                missing = f"; {event.undelivered} messages did not reach it" if event.undelivered else ""
+                return f"{self._name(event.peer_id)} is gone ({event.reason.value}){missing}"
+            case PathChanged():
+                path = event.path.value if event.path else "none"
+                return f"path to {self._name(event.peer_id)}: {path} ({event.reason.value})"
+            case PresenceChanged():
+                return f"{short(event.peer_id)} is now {self._name(event.peer_id)}"
+            case SignalingLost():
+                return f"the server {'refuses us' if event.final else 'is out of reach'}: {event.reason}"
+            case SignalingResumed():
+                return "the server is back"
+            case MessageRejected():
+                return f"a message of {self._name(event.peer_id)} cannot be read"
+            case EventsMissed():
+                return f"{event.count} events were missed"
+
+    def _learn_name(self, event: MeshEvent) -> None:
+        if isinstance(event, PeerJoined | PresenceChanged):
+            name = event.presence.get("name")
+            self._names[event.peer_id] = name[:MAX_NAME_LENGTH] if isinstance(name, str) else ""
+
+    def _name(self, peer_id: PeerId) -> str:
+        name = self._names.get(peer_id)
+        return f"{_printable(name)} ({short(peer_id)})" if name else short(peer_id)
 
 
-async def _print_events(mesh: Mesh, console: Console) -> None:
-    async for event in mesh.events():
-        console.print(f"[dim]{escape(_describe(mesh, event))}[/dim]")
-
-
-def _describe(mesh: Mesh, event: MeshEvent) -> str:
-    match event:
-        case PeerJoined():
-            return f"{_name(mesh, event.peer_id)} joined"
-        case PeerLeft():
-            missing = f"; {event.undelivered} messages did not reach it" if event.undelivered else ""
-            return f"{_name(mesh, event.peer_id)} is gone ({event.reason.value}){missing}"
-        case PathChanged():
-            path = event.path.value if event.path else "none"
-            return f"path to {_name(mesh, event.peer_id)}: {path} ({event.reason.value})"
-        case PresenceChanged():
-            return f"{short(event.peer_id)} is now {_name(mesh, event.peer_id)}"
-        case SignalingLost():
-            return f"the server is out of reach: {event.reason}"
-        case SignalingResumed():
-            return "the server is back"
-        case MessageRejected():
-            return f"a message of {_name(mesh, event.peer_id)} cannot be read"
-        case EventsMissed():
-            return f"{event.count} events were missed"
-
-
-def _name(mesh: Mesh, peer_id: PeerId) -> str:
-    remote = mesh.peers.get(peer_id)
-    name = remote.presence.get("name") if remote else None
-    return f"{name} ({short(peer_id)})" if isinstance(name, str) and name else short(peer_id)
+def _printable(text: str) -> str:
+    """Return the text without what would steer a terminal."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

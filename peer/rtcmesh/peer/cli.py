@@ -7,16 +7,20 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from rtcmesh.signaling import cli as signaling_cli
+from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import Identity
 
 from .chat import run_chat
+from .config import MeshConfig
 from .demo import DemoFailed, Result, default_file, run_demo
 from .mesh import Mesh
 
@@ -28,10 +32,25 @@ app = typer.Typer(
 app.registered_commands += signaling_cli.app.registered_commands
 
 
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        usable = False
+    if not usable:
+        raise typer.BadParameter(f"{url!r} is not the address of a server, such as http://127.0.0.1:8080")
+    return url
+
+
 @app.command()
 def chat(
-    url: Annotated[str, typer.Argument(help="The signaling server, such as http://127.0.0.1:8080.")],
+    url: Annotated[
+        str,
+        typer.Argument(callback=_checked_url, help="The signaling server, such as http://127.0.0.1:8080."),
+    ],
     room: Annotated[str, typer.Argument(help="The room's name.")],
+    *,
     name: Annotated[str, typer.Option(help="How the others see you.")] = "",
     identity: Annotated[
         Path | None,
@@ -40,6 +59,9 @@ def chat(
     secret: Annotated[
         str | None, typer.Option(envvar="RTCMESH_ROOM_SECRET", help="Room secret that all its members share.")
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the server at the start.")
+    ] = 20.0,
 ) -> None:
     """Chat with everybody in a room: a line typed is a message to all."""
 
@@ -50,13 +72,14 @@ def chat(
             identity=Identity.load_or_create(identity) if identity else None,
             presence={"name": name} if name else None,
             room_secret=secret.encode() if secret else None,
+            config=MeshConfig(signaling=ClientConfig(connect_timeout=timeout)),
         ) as mesh:
             await run_chat(mesh, Console(highlight=False))
 
     try:
         asyncio.run(run())
-    except SignalingError as error:
-        _fail(str(error))
+    except (SignalingError, OSError) as error:
+        _fail(f"{error}: {error.__cause__}" if error.__cause__ else str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -129,7 +152,7 @@ def _print_result(console: Console, result: Result) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"[red]{message}[/red]")
+    Console(stderr=True).print(Text(message, "red"), soft_wrap=True)
     raise typer.Exit(1)
 
 

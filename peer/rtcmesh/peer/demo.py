@@ -56,10 +56,14 @@ class Worker:
 
     @classmethod
     async def start(cls, name: str, task: Task, changed: asyncio.Event) -> Worker:
-        """Start a process that carries out the task; its errors go where ours go."""
+        """Start a process that carries out the task; its errors go where ours go.
+
+        A group of its own keeps Ctrl-C from it: the demo tells it to leave.
+        """
         command = (sys.executable, "-m", demo_worker.__name__, msgspec.json.encode(task).decode())
         pipe = asyncio.subprocess.PIPE
-        return cls(name, await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe), changed)
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, process_group=0)
+        return cls(name, process, changed)
 
     async def stop(self) -> None:
         """Tell the process to leave; kill it if it does not."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -192,12 +194,14 @@ async def _run(task: Task) -> None:
     loop = asyncio.get_running_loop()
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: the interpreter needs its lock to exit, and this thread may still wait then.
+        while os.read(sys.stdin.fileno(), 1):
+            pass
         loop.call_soon_threadsafe(leave.set)
 
     def report(line: Report) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-        sys.stdout.buffer.flush()
+        with suppress(BrokenPipeError):  # the end of standard input says so too
+            os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
 
     threading.Thread(target=watch, daemon=True).start()
     match task:
