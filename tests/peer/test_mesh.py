@@ -28,7 +28,8 @@ from rtcmesh.peer import (
     PresenceChanged,
 )
 from rtcmesh.peer.events import LeaveReason
-from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_meshes, virtual_room
+from rtcmesh.peer.testing import MemoryNetwork, VirtualRoom, run_virtual, virtual_meshes, virtual_room
+from rtcmesh.signaling.testing import dial_stream
 
 E = TypeVar("E")
 STRANGER = Identity.create().peer_id
@@ -377,5 +378,38 @@ def test_a_mesh_has_no_glare() -> None:
         assert {remote.attempts for mesh in meshes for remote in mesh.peers.values()} == {1}
         assert room.memory is not None
         assert len(room.memory.transports) == 8 * 7
+
+    in_room(scenario)
+
+
+def test_what_the_block_raises_comes_out_as_it_is_and_the_mesh_is_closed() -> None:
+    class OopsError(Exception):
+        pass
+
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann")
+        events = ann.events()
+        transports = MemoryNetwork().factory("bob")
+        bobs: list[Mesh] = []
+
+        async def join_and_fail() -> None:
+            async with Mesh.join(room.url, room="virtual", dial=dial_stream, transports=transports) as bob:
+                bobs.append(bob)
+                await next_event(events, PeerJoined)
+                raise OopsError
+
+        with room.network.add_host("bob"), pytest.raises(OopsError):
+            await join_and_fail()
+        assert (await next_event(events, PeerLeft)).reason is LeaveReason.LEFT
+        with pytest.raises(Closed):
+            await bobs[0].channel("chat").send("too late")
+
+    in_room(scenario)
+
+
+def test_an_empty_room_secret_is_refused_at_once() -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        with pytest.raises(ValueError, match="empty"):
+            await room.join("ann", room_secret=b"")
 
     in_room(scenario)

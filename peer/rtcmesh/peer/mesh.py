@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from types import MappingProxyType
-from typing import Any, TypeVar, assert_never, overload
+from typing import Any, TypeVar, overload
 
-from rtcmesh.signaling import codes
 from rtcmesh.signaling import messages as wire
 from rtcmesh.signaling.client import SignalingLink
-from rtcmesh.signaling.errors import Closed as LinkClosed
-from rtcmesh.signaling.errors import JoinRefused, SignalRefused
-from rtcmesh.signaling.events import LinkEvent, LinkLost, LinkResumed
-from rtcmesh.signaling.identity import Identity, PeerId, short
-from rtcmesh.signaling.prekey import InvalidPrekey, LocalPrekey
+from rtcmesh.signaling.identity import Identity, PeerId
+from rtcmesh.signaling.prekey import LocalPrekey
 from rtcmesh.signaling.sealing import PairSeal
 from rtcmesh.signaling.text_socket import Dial
 
@@ -29,11 +24,12 @@ from .config import MeshConfig
 from .conversation import Conversation
 from .errors import Closed, NotDecodable, PeerGone
 from .event_stream import EventStream
-from .events import LeaveReason, MeshEvent, PathChangeReason
+from .events import MeshEvent
 from .inbox import Inbox
+from .members import Members
 from .remote_peer import RemotePeer
-from .roster import Admit, Decision, Dismiss, Rekey, Roster
 from .session import MessageReceived
+from .tasks import owned_tasks
 from .transport import TransportFactory
 
 logger = logging.getLogger(__name__)
@@ -54,33 +50,33 @@ class Mesh:
         link: SignalingLink,
         tasks: asyncio.TaskGroup,
         *,
-        identity: Identity,
+        peer_id: PeerId,
         seal_with: Callable[[wire.Member], PairSeal],
         config: MeshConfig,
         transports: TransportFactory,
         random: Random,
     ) -> None:
+        self.peer_id = peer_id
+        """The local peer's id."""
         self.config = config
-        self.random = random
-        self.transports = transports
-        self.dial_slot = asyncio.Semaphore(config.max_concurrent_dials)
-        self.ice_servers: Sequence[wire.IceServer] = link.welcome.ice_servers
-        self._identity = identity
-        self._seal_with = seal_with
+        """What the mesh was joined with."""
         self._link = link
-        self._tasks = tasks
-        # Tasks start in the context in which the mesh was joined, not in that of whoever happens to send a message.
-        self._context = contextvars.copy_context()
-        self._roster = Roster(config.rejoin_grace)
-        self._remotes: dict[PeerId, RemotePeer] = {}
         self._channels: dict[str, Channel[Any]] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._paths_changed = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._peers_changed = asyncio.Event()
         self._closing = False
         self._closed = asyncio.Event()
-        self._reader = tasks.create_task(self._read_link(), name="signaling events")
+        self._members = Members(
+            self,
+            link,
+            tasks,
+            peer_id=peer_id,
+            seal_with=seal_with,
+            config=config,
+            transports=transports,
+            random=random,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -104,8 +100,10 @@ class Mesh:
         read each other's signals. The block's end closes the mesh as `aclose` does. `transports`, `dial` and `random`
         are the seams that tests use.
 
-        Raises `JoinRefused` or `SignalingUnreachable`.
+        Raises `JoinRefused` or `SignalingUnreachable`, and `ValueError` for an empty room secret.
         """
+        if room_secret is not None and not room_secret:
+            raise ValueError("a room secret must not be empty; None means that there is none")
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
@@ -127,18 +125,17 @@ class Mesh:
             dial=dial,
             random=random,
         )
-        async with link as opened, asyncio.TaskGroup() as tasks:
+        async with link as opened, owned_tasks() as tasks:
             mesh = cls(
                 opened,
                 tasks,
-                identity=identity,
+                peer_id=identity.peer_id,
                 seal_with=seal_with,
                 config=config,
                 transports=transports or _default_transports(),
                 random=random,
             )
             try:
-                mesh._apply(mesh._roster.snapshot(opened.welcome.members, mesh._now()))
                 yield mesh
             finally:
                 await mesh.aclose()
@@ -146,18 +143,15 @@ class Mesh:
     # What is known
 
     @property
-    def peer_id(self) -> PeerId:
-        """The local peer's id."""
-        return self._identity.peer_id
-
-    @property
     def peers(self) -> Mapping[PeerId, RemotePeer]:
         """The other members, live: `peers[id].path`, `.rtt`, `.presence`, `.suspended`."""
-        return MappingProxyType(self._remotes)
+        return MappingProxyType(self._members.remotes)
 
     def events(self) -> EventStream:
         """Return a new stream of events; it starts with `PeerJoined` for everybody who is there already."""
-        present = [events.PeerJoined(remote.peer_id, remote.presence) for remote in self._remotes.values()]
+        present = [
+            events.PeerJoined(remote.peer_id, remote.presence) for remote in self._members.remotes.values()
+        ]
         stream = EventStream(self.config.max_queued_events, present)
         if self._closing:
             stream.close()
@@ -166,11 +160,11 @@ class Mesh:
 
     async def wait_for_peers(self, count: int) -> None:
         """Return as soon as at least `count` peers can be reached at the same time. Raises `Closed`."""
-        while sum(remote.path is not None for remote in self._remotes.values()) < count:
+        while sum(remote.path is not None for remote in self._members.remotes.values()) < count:
             if self._closing:
                 raise Closed
-            self._paths_changed.clear()
-            await self._paths_changed.wait()
+            self._peers_changed.clear()
+            await self._peers_changed.wait()
 
     # What can be done
 
@@ -220,7 +214,7 @@ class Mesh:
         self._closing = True
         try:
             async with asyncio.timeout(self.config.close_timeout):
-                await asyncio.gather(*(remote.close() for remote in self._remotes.values()))
+                await self._members.close()
         except TimeoutError:
             logger.info("closing took longer than %g s", self.config.close_timeout)
         finally:
@@ -231,18 +225,12 @@ class Mesh:
                 self._closed.set()
 
     def _release(self) -> None:
-        for remote in self._remotes.values():
-            if undelivered := remote.abandon():
-                logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
-        self._remotes.clear()
-        self._reader.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._members.abandon()
         for inbox in self._inboxes.values():
             inbox.close(Closed)
         for stream in self._streams:
             stream.close()
-        self._paths_changed.set()
+        self._peers_changed.set()
 
     # ChannelHost
 
@@ -250,14 +238,16 @@ class Mesh:
         """Send to these peers, or to all. See `Channel.send`."""
         if self._closing:
             raise Closed
-        addressed = list(self._remotes) if to is None else list(dict.fromkeys(to))
+        addressed = list(self._members.remotes) if to is None else list(dict.fromkeys(to))
         conversations = [
-            self._remotes[peer_id].conversation for peer_id in addressed if peer_id in self._remotes
+            self._members.remotes[peer_id].conversation
+            for peer_id in addressed
+            if peer_id in self._members.remotes
         ]
         waiting = [
             conversation for conversation in conversations if not conversation.try_send(label, payload)
         ]
-        gone = [peer_id for peer_id in addressed if peer_id not in self._remotes]
+        gone = [peer_id for peer_id in addressed if peer_id not in self._members.remotes]
         if waiting:
             gone += await self._send_later(waiting, label, payload)
         if gone and to is not None:
@@ -282,162 +272,26 @@ class Mesh:
 
     def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
         """Tell the application that a message was dropped."""
-        self._post(events.MessageRejected(sender, label, str(error)))
+        self.happened(events.MessageRejected(sender, label, str(error)))
 
-    # Surroundings of remote peers
+    # MembersOwner
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task that the end of the block awaits."""
-        return self._tasks.create_task(coroutine, name=name, context=self._context.copy())
-
-    async def send_signal(self, to: PeerId, sealed: bytes) -> None:
-        """Hand a sealed signal to the server; what is refused is negotiated again when its attempt times out."""
-        try:
-            await self._link.signal(to, sealed)
-        except (SignalRefused, JoinRefused, LinkClosed) as error:
-            logger.info("a signal to %s was not accepted: %s", short(to), error)
-
-    def path_changed(self, remote: RemotePeer, reason: PathChangeReason) -> None:
-        """Tell the roster and the application."""
-        self._roster.path_changed(remote.peer_id, reachable=remote.path is not None, now=self._now())
-        self._arm_timer()
-        self._paths_changed.set()
-        self._post(events.PathChanged(remote.peer_id, remote.path, reason))
+    def happened(self, event: MeshEvent) -> None:
+        """Tell everybody who reads events, but not what happens because we leave."""
+        self._peers_changed.set()
+        if not self._closing:
+            for stream in self._streams:
+                stream.put(event)
 
     def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
         """Put a message where the application takes it."""
         self._inbox(message.label).put(conversation, message)
-
-    def peer_ended(self, remote: RemotePeer) -> None:
-        """Part from a peer that said goodbye on its path."""
-        self._roster.gone(remote.peer_id)
-        self._part(remote, LeaveReason.LEFT)
-
-    def peer_restarted(self, remote: RemotePeer, undelivered: int) -> None:
-        """Tell the application that another process answers for this peer."""
-        self._post(events.PeerLeft(remote.peer_id, LeaveReason.RESTARTED, undelivered))
-        self._post(events.PeerJoined(remote.peer_id, remote.presence))
-
-    # Signaling
-
-    async def _read_link(self) -> None:
-        try:
-            async for event in self._link:
-                self._handle(event)
-        except JoinRefused as error:
-            logger.warning("signaling ended: %s", error)
-            self._post(events.SignalingLost(str(error), final=True))
-
-    def _handle(self, event: LinkEvent) -> None:
-        now = self._now()
-        match event:
-            case wire.PeerJoined():
-                self._apply(self._roster.joined(event.member))
-            case wire.PeerLeft(reason=codes.LeaveReason.REPLACED):
-                self._roster.replaced(event.peer_id, now)
-            case wire.PeerLeft():
-                self._apply(self._roster.left(event.peer_id, orderly=event.reason is codes.LeaveReason.LEFT))
-            case wire.PeerSuspended() | wire.PeerResumed():
-                if remote := self._remotes.get(event.peer_id):
-                    remote.suspended = isinstance(event, wire.PeerSuspended)
-            case wire.PresenceChanged():
-                self._set_presence(event.peer_id, event.presence)
-            case wire.Signal():
-                if remote := self._remotes.get(event.sender):
-                    remote.receive_signal(event.sealed)
-            case wire.IceServersRenewed():
-                self.ice_servers = event.ice_servers
-            case LinkLost():
-                self._post(events.SignalingLost(event.reason, final=False))
-            case LinkResumed():
-                self._resumed(event, now)
-            case _:
-                assert_never(event)
-        self._arm_timer()
-
-    def _resumed(self, event: LinkResumed, now: float) -> None:
-        self._post(events.SignalingResumed(continued=event.resumed))
-        self.ice_servers = event.welcome.ice_servers
-        if not event.resumed:
-            self._apply(self._roster.snapshot(event.welcome.members, now))
-            for member in event.welcome.members:
-                self._set_presence(member.peer_id, member.presence)
-
-    def _set_presence(self, peer_id: PeerId, presence: wire.Presence) -> None:
-        remote = self._remotes.get(peer_id)
-        if remote is not None and remote.presence != presence:
-            remote.presence = presence
-            self._post(events.PresenceChanged(peer_id, presence))
-
-    def _apply(self, decisions: Iterable[Decision]) -> None:
-        for decision in decisions:
-            match decision:
-                case Admit():
-                    self._admit(decision.member)
-                case Rekey():
-                    self._rekey(decision.member)
-                case Dismiss():
-                    self._part(self._remotes[decision.peer_id], decision.reason)
-                case _:
-                    assert_never(decision)
-
-    def _admit(self, member: wire.Member) -> None:
-        if self._closing:
-            self._roster.gone(member.peer_id)
-            return
-        try:
-            seal = self._seal_with(member)
-        except InvalidPrekey as error:
-            logger.warning("%s is not admitted: %s", short(member.peer_id), error)
-            self._roster.gone(member.peer_id)
-            return
-        remote = self._remotes[member.peer_id] = RemotePeer(member, seal, self)
-        self._post(events.PeerJoined(member.peer_id, member.presence))
-        remote.dial()
-
-    def _rekey(self, member: wire.Member) -> None:
-        remote = self._remotes[member.peer_id]
-        try:
-            remote.rekey(member, self._seal_with(member))
-        except InvalidPrekey as error:
-            logger.warning("parting from %s: %s", short(member.peer_id), error)
-            self._roster.gone(member.peer_id)
-            self._part(remote, LeaveReason.REFUSED)
-
-    def _part(self, remote: RemotePeer, reason: LeaveReason) -> None:
-        self._remotes.pop(remote.peer_id, None)
-        undelivered = remote.abandon()
-        self._paths_changed.set()
-        self._post(events.PeerLeft(remote.peer_id, reason, undelivered))
-
-    # Parts
 
     def _inbox(self, label: str) -> Inbox:
         inbox = self._inboxes.get(label)
         if inbox is None:
             inbox = self._inboxes[label] = Inbox()
         return inbox
-
-    def _post(self, event: MeshEvent) -> None:
-        if self._closing:
-            return  # what happens while we leave is our own doing
-        for stream in self._streams:
-            stream.put(event)
-
-    def _arm_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        due = self._roster.deadline()
-        loop = asyncio.get_running_loop()
-        self._timer = None if due is None or self._closing else loop.call_at(due, self._handle_timeout)
-
-    def _handle_timeout(self) -> None:
-        self._apply(self._roster.handle_timeout(self._now()))
-        self._arm_timer()
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _default_transports() -> TransportFactory:

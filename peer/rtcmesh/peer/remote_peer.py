@@ -14,9 +14,9 @@ from typing import Any, Protocol, assert_never
 
 from rtcmesh.signaling.identity import PeerId, short
 from rtcmesh.signaling.messages import IceServer, Member
-from rtcmesh.signaling.sealing import PairSeal, SealError
+from rtcmesh.signaling.sealing import PairSeal
 
-from . import frames, signals
+from . import frames
 from .attempt import Attempt
 from .config import MeshConfig
 from .conversation import Conversation
@@ -35,12 +35,10 @@ from .negotiation import (
     State,
 )
 from .session import CreditGrew, MessageReceived, RemoteEnded, RemoteRestarted, Session
+from .signal_line import SignalLine
 from .transport import HIGH_WATER_BYTES, TransportFactory
 
 logger = logging.getLogger(__name__)
-
-_SIGNAL_DATA = b"rtcmesh negotiation"
-_MAX_QUEUED_SIGNALS = 256
 
 
 class Surroundings(Protocol):
@@ -95,22 +93,17 @@ class RemotePeer:
         self.suspended = member.suspended
         self._mesh = mesh
         self._loop = asyncio.get_running_loop()
-        self._seal = seal
-        self._remote_salt: bytes | None = None
+        self._line, self._line_task = self._new_line(seal)
         self._negotiation = self._new_negotiation()
         self._attempt: Attempt | None = None
         self._path: Attempt | None = None
         self._liveness: Liveness | None = None
         self.conversation = self._new_conversation()
-        self._signals: asyncio.Queue[signals.Signal] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._drain_scheduled = False
         self._gone = False
         self._closing = False
         self._finished = asyncio.Event()
-        self.rejected_signals = 0
-        """Envelopes and signals that were forged, replayed or malformed."""
-        self._signaler = mesh.spawn(self._send_signals(), f"signals to {short(self.peer_id)}")
 
     # What is known
 
@@ -129,6 +122,11 @@ class RemotePeer:
         """How many attempts at a transport there were in the present pair of memberships."""
         return self._negotiation.attempt
 
+    @property
+    def rejected_signals(self) -> int:
+        """How many signals were forged, replayed or malformed in the present pair of memberships."""
+        return self._line.rejected
+
     # Commands
 
     def dial(self) -> None:
@@ -139,23 +137,18 @@ class RemotePeer:
     def rekey(self, member: Member, seal: PairSeal) -> None:
         """Take a new membership of the same peer. Negotiation starts over; an open path goes on."""
         self.presence, self.suspended = member.presence, member.suspended
-        self._seal = seal
-        self._remote_salt = None
+        self._line_task.cancel()
+        self._line, self._line_task = self._new_line(seal)
         self._restart_negotiation()
         self._drain()
 
     def receive_signal(self, sealed: bytes) -> None:
         """Take a sealed signal. What cannot be opened or read is counted, and changes nothing."""
-        try:
-            signal = signals.decode(self._seal.open(sealed, _SIGNAL_DATA))
-        except (SealError, ProtocolViolation) as error:
-            self.rejected_signals += 1
-            logger.warning("rejected a signal of %s: %s", short(self.peer_id), error)
+        signal = self._line.open(sealed)
+        if signal is None:
             return
-        if self._seal.remote_salt != self._remote_salt:
-            if self._remote_salt is not None:
-                self._restart_negotiation()  # the remote end counts its attempts from 1 again
-            self._remote_salt = self._seal.remote_salt
+        if self._line.remote_began_anew:
+            self._restart_negotiation()  # the remote end counts its attempts from 1 again
         self._negotiation.receive(signal, self._loop.time())
         self._drain()
 
@@ -177,7 +170,7 @@ class RemotePeer:
         self._attempt = self._path = self._liveness = None
         if self._timer is not None:
             self._timer.cancel()
-        self._signaler.cancel()
+        self._line_task.cancel()
         self.conversation.end()
         return self.conversation.session.unacknowledged
 
@@ -298,14 +291,9 @@ class RemotePeer:
             case Discard():
                 self._discard(action.attempt)
             case SendSignal():
-                self._queue_signal(action.signal)
+                self._line.post(action.signal)
             case _:
                 assert_never(action)
-
-    def _queue_signal(self, signal: signals.Signal) -> None:
-        if self._signals.qsize() >= _MAX_QUEUED_SIGNALS:
-            self._signals.get_nowait()  # the oldest belongs to an attempt that was given up long ago
-        self._signals.put_nowait(signal)
 
     def _begin(self, action: MakeOffer | MakeAnswer) -> None:
         mesh = self._mesh
@@ -384,12 +372,14 @@ class RemotePeer:
             self._attempt = None
         if self._path is not None:
             self._path.number = 0  # its number belongs to the negotiation that ends here
-        self._signals = asyncio.Queue()
-        self._signaler.cancel()
-        self._signaler = self._mesh.spawn(self._send_signals(), f"signals to {short(self.peer_id)}")
+        self._line.drop_queued()
         self._negotiation = self._new_negotiation()
         if self._path is None:
             self._negotiation.dial(self._loop.time())
+
+    def _new_line(self, seal: PairSeal) -> tuple[SignalLine, asyncio.Task[None]]:
+        line = SignalLine(self.peer_id, seal, self._mesh.send_signal)
+        return line, self._mesh.spawn(line.run(), f"signals to {short(self.peer_id)}")
 
     def _new_conversation(self) -> Conversation:
         config = self._mesh.config
@@ -406,10 +396,3 @@ class RemotePeer:
             self._mesh.peer_restarted(self, ended.session.unacknowledged)
             self.conversation.session.path_opened()
             self.conversation.session.receive(packet, now)
-
-    async def _send_signals(self) -> None:
-        queue = self._signals
-        while True:
-            signal = await queue.get()
-            sealed = self._seal.seal(signals.encode(signal), _SIGNAL_DATA)
-            await self._mesh.send_signal(self.peer_id, sealed)

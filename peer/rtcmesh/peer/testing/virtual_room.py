@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_aiortc
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.signaling.config import ServiceConfig
 from rtcmesh.signaling.identity import Identity
 from rtcmesh.signaling.memory_registry import MemoryRegistry
 from rtcmesh.signaling.service import SignalingService
-from rtcmesh.signaling.stream_socket import StreamSocket, dial_stream
+from rtcmesh.signaling.testing import dial_stream, serve_streams
 
 from .memory_transport import MemoryNetwork
 
@@ -52,7 +52,7 @@ async def virtual_room(
     memory: MemoryNetwork | None = None,
 ) -> AsyncGenerator[VirtualRoom]:
     """Run a signaling server, for peers to join and for tests to disturb; see `VirtualRoom`."""
-    async with asyncio.TaskGroup() as tasks:
+    async with owned_tasks() as tasks:
         with ExitStack() as patches:
             network = VirtualNetwork(link=link)
             memory = memory or MemoryNetwork(delay=link.delay if link else 0.01)
@@ -118,9 +118,7 @@ class VirtualRoom:
         options.setdefault("room", "virtual")
         joined: asyncio.Future[Mesh] = asyncio.get_running_loop().create_future()
         leave = asyncio.Event()
-        member = self._tasks.create_task(
-            _stay(host, self._url, options, joined, leave), name=f"member {name}"
-        )
+        member = self._tasks.create_task(_stay(host, self.url, options, joined, leave), name=f"member {name}")
         self._members[member] = leave
         member.add_done_callback(self._members.pop)
         return await joined
@@ -160,20 +158,20 @@ class VirtualRoom:
         self._set_isolated(name, isolated=False)
 
     @property
-    def _url(self) -> str:
+    def url(self) -> str:
+        """Where the server is, for `dial_stream` on a host of the network."""
         return f"tcp://{self.server_host.address}:{PORT}"
 
     async def _serve(self, listening: asyncio.Event) -> None:
         registry = MemoryRegistry(self._service_config.room, random=Random(os.urandom(32)))
         service = SignalingService(registry, self._service_config, random=Random(os.urandom(32)))
-        async with AsyncExitStack() as stack:
-            stack.callback(registry.close)
-            visits = await stack.enter_async_context(_Visits(service))
-            stack.enter_context(self.server_host)
-            server = await asyncio.start_server(visits.accept, port=PORT)
-            stack.callback(server.close)
-            listening.set()
-            await asyncio.get_running_loop().create_future()
+        try:
+            with self.server_host:
+                async with serve_streams(service, self.server_host.address, PORT):
+                    listening.set()
+                    await asyncio.get_running_loop().create_future()
+        finally:
+            registry.close()
 
     def _set_isolated(self, name: str, *, isolated: bool) -> None:
         for host in self.network.hosts:
@@ -181,36 +179,6 @@ class VirtualRoom:
                 (self.network.partition if isolated else self.network.heal)(self.hosts[name], host)
                 if self.memory is not None:
                     (self.memory.cut if isolated else self.memory.heal)(name, host.name)
-
-
-class _Visits:
-    """The connections of a server, which end with it."""
-
-    def __init__(self, service: SignalingService) -> None:
-        self._service = service
-        self._running: set[asyncio.Task[Any]] = set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        for visit in self._running:
-            visit.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
-
-    async def accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Serve one connection."""
-        visit = asyncio.current_task()
-        assert visit is not None
-        self._running.add(visit)
-        try:
-            await self._service.serve(StreamSocket(reader, writer))
-        except asyncio.CancelledError:
-            pass  # the server was killed; asyncio's streams would report the cancellation as an error
-        finally:
-            self._running.discard(visit)
-            writer.transport.abort()
 
 
 async def _stay(

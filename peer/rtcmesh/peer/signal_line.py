@@ -1,0 +1,69 @@
+"""The sealed line to one other peer through the signaling server: signals out, one after the other, and signals in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from rtcmesh.signaling.identity import PeerId, short
+from rtcmesh.signaling.sealing import PairSeal, SealError
+
+from . import signals
+from .errors import ProtocolViolation
+from .signals import Signal
+
+logger = logging.getLogger(__name__)
+
+_DATA = b"rtcmesh negotiation"
+_MAX_QUEUED = 256
+
+
+class SignalLine:
+    """Lives as long as a pair of memberships. `run` is its one task.
+
+    Guarantees: signals are handed to the server in the order of `post`, each after the one before was accepted. While
+    the server is out of reach at most 256 wait; beyond that the oldest, which belong to attempts long given up, go.
+    """
+
+    def __init__(
+        self, peer_id: PeerId, seal: PairSeal, send: Callable[[PeerId, bytes], Awaitable[None]]
+    ) -> None:
+        self._peer_id = peer_id
+        self._seal = seal
+        self._send = send
+        self._queue: asyncio.Queue[Signal] = asyncio.Queue()
+        self._remote_salt: bytes | None = None
+        self.rejected = 0
+        """Envelopes and signals that were forged, replayed or malformed."""
+        self.remote_began_anew = False
+        """Whether the signal last opened was the first one of a remote end that has forgotten the ones before."""
+
+    def post(self, signal: Signal) -> None:
+        """Queue a signal."""
+        if self._queue.qsize() >= _MAX_QUEUED:
+            self._queue.get_nowait()
+        self._queue.put_nowait(signal)
+
+    def drop_queued(self) -> None:
+        """Forget what was queued and not yet sent."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    def open(self, sealed: bytes) -> Signal | None:
+        """Return the signal in a sealed envelope; None, with a count and a log line, for anything else."""
+        try:
+            signal = signals.decode(self._seal.open(sealed, _DATA))
+        except (SealError, ProtocolViolation) as error:
+            self.rejected += 1
+            logger.warning("rejected a signal of %s: %s", short(self._peer_id), error)
+            return None
+        known, self._remote_salt = self._remote_salt, self._seal.remote_salt
+        self.remote_began_anew = known is not None and known != self._remote_salt
+        return signal
+
+    async def run(self) -> None:
+        """Send what is queued, for ever."""
+        while True:
+            signal = await self._queue.get()
+            await self._send(self._peer_id, self._seal.seal(signals.encode(signal), _DATA))
