@@ -1,22 +1,20 @@
-"""quickstart.py: run `rtcmesh serve` in one shell, and this in two others."""
+"""Quickstart: greet everybody in a room, and print what they say."""
 
 import asyncio
-import contextlib
 import sys
 
-from rtcmesh.peer import Mesh, short
+from rtcmesh.peer import Mesh
 
 
-async def main(url: str = "http://127.0.0.1:8080") -> None:
-    """Say hello as soon as somebody is there, and print what the others say."""
+async def main(url: str) -> None:
+    """Join the room of the server at this URL; run `rtcmesh serve` in one shell, and this in two others."""
     async with Mesh.join(url, room="lobby") as mesh:
-        chat = mesh.channel("chat", type=str)
+        chat = mesh.channel("chat")
         await mesh.wait_for_peers(1)
-        await chat.send(f"hello from {short(mesh.peer_id)}")
+        await chat.send({"text": "hello"})
         async for message in chat:
-            print(f"{short(message.sender)}: {message.data}")
+            print(message.sender[:8], message.data)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"))

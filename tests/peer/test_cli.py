@@ -1,0 +1,182 @@
+"""The command line as its users run it: real processes, real sockets, Ctrl-C and kill -9 included."""
+
+import hashlib
+import json
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from typer.testing import CliRunner
+
+from rtcmesh.peer.cli import app
+from rtcmesh.signaling.config import ServerConfig
+from rtcmesh.signaling.server import serve
+from support.processes import TIMEOUT, Program, rtcmesh, run_rtcmesh, serving
+
+
+@pytest.fixture
+async def url() -> AsyncGenerator[str]:
+    async with serve(ServerConfig(port=0)) as server:
+        yield server.url
+
+
+def test_help_names_every_command() -> None:
+    help_ = CliRunner().invoke(app, ["--help"])
+    assert help_.exit_code == 0
+    for command in ("serve", "schema", "chat", "demo", "bench"):
+        assert f" {command} " in help_.output
+
+
+def test_the_schema_is_json() -> None:
+    schema = CliRunner().invoke(app, ["schema"])
+    assert schema.exit_code == 0
+    assert isinstance(json.loads(schema.output), dict)
+
+
+@pytest.mark.parametrize(
+    "url", ["lobby", "ftp://127.0.0.1", "http://", "http://127.0.0.1:0", "http://127.0.0.1:99999"]
+)
+def test_what_is_no_address_of_a_server_is_refused_at_once(url: str) -> None:
+    chat = CliRunner().invoke(app, ["chat", url, "lobby"])
+    assert chat.exit_code == 2
+    assert "is not the address" in chat.output
+
+
+# The demo
+
+
+async def test_the_demo_proves_every_message_and_a_file_and_says_so_in_json(tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    file.write_bytes(bytes(range(256)) * 2_000)
+    demo = await run_rtcmesh("demo", "--peers", "3", "--messages", "50", "--file", str(file), "--json")
+    assert (demo.code, demo.errors) == (0, "")
+    result = json.loads(demo.output)
+    assert result.pop("seconds") > 0
+    assert result == {
+        "ok": True,
+        "problems": [],
+        "peers": 3,
+        "direct_connections": 3,
+        "messages_sent": 3 * 2 * 50,
+        "messages_received": 3 * 2 * 50,
+        "file": "numbers",
+        "file_bytes": 512_000,
+        "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+
+
+async def test_the_demo_tells_people_what_it_has_proved() -> None:
+    demo = await run_rtcmesh("demo", "--peers", "2", "--messages", "7")
+    assert (demo.code, demo.errors) == (0, "")
+    assert "14 messages, each once and in order" in demo.output
+    assert "README.md: " in demo.output
+    assert "all right after" in demo.output
+
+
+async def test_a_demo_that_cannot_work_says_why_and_leaves_no_process() -> None:
+    demo = await run_rtcmesh("demo", "--timeout", "0.1", "--json")
+    assert (demo.code, demo.output) == (1, "")
+    assert demo.errors == "the demo failed: not done after 0.1 s\n"
+
+
+def endless_demo() -> AbstractAsyncContextManager[Program]:
+    """Run a demo that a test ends, with the live table that a terminal shows."""
+    return rtcmesh("demo", "--peers", "2", "--messages", "1000000000", FORCE_COLOR="1")
+
+
+async def test_ctrl_c_ends_a_demo_in_silence_and_leaves_no_process() -> None:
+    async with endless_demo() as demo:
+        await demo.expect(" ms")
+        demo.interrupt()
+        ended = await demo.ended()
+        assert (ended.code, ended.errors) == (130, "")
+
+
+async def test_the_workers_of_a_killed_demo_end_by_themselves() -> None:
+    async with endless_demo() as demo:
+        await demo.expect(" ms")
+        demo.send_signal(signal.SIGKILL)
+        ended = await demo.ended()
+        assert (ended.code, ended.errors) == (-signal.SIGKILL, "")
+
+
+# The chat
+
+
+async def test_chat_carries_lines_under_names_until_ctrl_d(url: str) -> None:
+    async with chatting(url, "Ann") as ann, chatting(url, "Bob") as bob:
+        await connected(ann, bob)
+        ann.say("hello Bob")
+        assert (await bob.expect("hello Bob")).startswith("Ann (")
+        bob.say("x" * 65_536)
+        await bob.expect("not sent: a message of")
+        bob.say("last words")
+        bob.end_input()
+        assert (await ann.expect("last words")).startswith("Bob (")
+        line = await ann.expect("is gone")
+        assert line.startswith("Bob (")
+        assert line.endswith("is gone (left)")
+        ann.interrupt()
+        for program, code in ((ann, 130), (bob, 0)):
+            ended = await program.ended()
+            assert (ended.code, ended.errors) == (code, "")
+
+
+async def test_a_chat_without_a_server_fails_with_one_line_that_says_why() -> None:
+    chat = await run_rtcmesh("chat", "http://127.0.0.1:1", "lobby", "--timeout", "0.5")
+    assert (chat.code, chat.output, chat.errors.count("\n")) == (1, "", 1)
+    assert "no signaling server welcomed us at http://127.0.0.1:1 within 0.5 s" in chat.errors
+    assert "Connect call failed" in chat.errors
+
+
+async def test_a_chat_goes_on_when_a_peer_is_killed(url: str) -> None:
+    async with chatting(url, "Ann") as ann, chatting(url, "Bob") as bob, chatting(url, "Cat") as cat:
+        await connected(ann, bob)
+        await connected(ann, cat)
+        bob.send_signal(signal.SIGKILL)
+        assert (await ann.expect("none (")).startswith("path to Bob (")
+        ann.say("where is Bob?")
+        await cat.expect("where is Bob?")
+        cat.say("gone")
+        await ann.expect("gone")
+
+
+async def test_a_chat_goes_on_without_the_server_and_grows_when_it_is_back() -> None:
+    async with serving() as (server, url), chatting(url, "Ann") as ann, chatting(url, "Bob") as bob:
+        await connected(ann, bob)
+        server.send_signal(signal.SIGKILL)
+        await server.ended()
+        for program in (ann, bob):
+            await program.expect("the server is out of reach")
+        ann.say("still there?")
+        await bob.expect("still there?")
+        async with serving(port_of(url)), chatting(url, "Cat") as cat:
+            for program in (ann, bob):
+                await program.expect("path to Cat")
+                await cat.expect(": direct (opened)")
+            cat.say("hello both")
+            for program in (ann, bob):
+                await program.expect("hello both")
+
+
+@asynccontextmanager
+async def chatting(url: str, name: str) -> AsyncGenerator[Program]:
+    """Run a chat that has joined the room."""
+    async with rtcmesh("chat", url, "lobby", "--name", name, "--timeout", str(TIMEOUT)) as chat:
+        await chat.expect("you are")
+        yield chat
+
+
+async def connected(one: Program, other: Program) -> None:
+    """Wait until both have noted the connection that opened next."""
+    await one.expect(": direct (opened)")
+    await other.expect(": direct (opened)")
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
