@@ -19,6 +19,7 @@ from rtcmesh.signaling.messages import (
     PeerResumed,
     PeerSuspended,
     Presence,
+    PresenceChanged,
     Resume,
     RoomEvent,
     SendSignal,
@@ -37,9 +38,12 @@ class RoomMachine(RuleBasedStateMachine):
 
     model: RoomModel
 
-    @initialize(history_events=st.sampled_from([2, 8, 1000]))
-    def make(self, history_events: int) -> None:
+    @initialize(history_events=st.sampled_from([2, 3, 4, 8, 1000]), members=st.integers(0, 4))
+    def make(self, history_events: int, members: int) -> None:
         self.model = RoomModel(history_events=history_events)
+        for peer in NAMES[:members]:
+            self.model.join(peer, new_prekey=False, presence=None, resume=False)
+            self.model.deliver(peer, 1)
 
     @rule(
         peer=PEERS,
@@ -98,7 +102,37 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 TestRoomMachine = RoomMachine.TestCase
-TestRoomMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestRoomMachine.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_long_random_lives_of_a_room_keep_every_view_whole(seed: int) -> None:
+    random = Random(seed)
+    model = RoomModel(history_events=random.choice([2, 3, 5, 10, 1000]))
+    for _ in range(200):
+        peer, other = random.sample(NAMES, 2)
+        presence = {"n": random.randrange(3)} if random.random() < 0.3 else None
+        step = random.choices(range(8), weights=[1, 6, 2, 4, 1, 2, 6, 6])[0]
+        match step:
+            case 0:
+                model.join(peer, new_prekey=random.random() < 0.3, presence=presence, resume=False)
+            case 1:
+                model.join(peer, new_prekey=False, presence=presence, resume=True)
+            case 2:
+                model.lose(peer)
+            case 3:
+                model.suspend(peer)
+            case 4:
+                model.leave(peer)
+            case 5:
+                model.pass_time(random.choice([0.5, 4.0]))
+            case 6:
+                model.signal(peer, other, bytes(random.randrange(10)), repeat=random.randrange(3))
+            case _:
+                model.deliver(peer, random.randrange(1, 9))
+        model.check()
+    model.use_stale_attachments()
+    model.converge()
 
 
 ALICE, BOB, CAROL = NAMES[:3]
@@ -221,6 +255,17 @@ def test_the_history_is_bounded_in_bytes_and_a_peer_that_missed_more_gets_a_snap
     back = join(room, BOB, resume=position(bob))
     assert not back.resumed
     assert back.offset == room.offset
+
+
+def test_the_events_of_a_return_do_not_push_out_what_was_missed() -> None:
+    room = make_room(RoomLimits(history_events=3))
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.suspend(bob.attachment, 0.0)
+    room.signal(alice.attachment, SendSignal(to=BOB, id=1, sealed=b"x"))
+    room.set_presence(alice.attachment, {})
+    back = join(room, BOB, resume=position(bob))
+    assert back.resumed
+    assert [type(entry.event) for entry in back.replay] == [Signal, PresenceChanged]
 
 
 def test_answers_of_the_last_window_are_remembered_and_no_more() -> None:

@@ -69,6 +69,7 @@ class Standing:
     presence: Presence
     began_at: int
     attachment: int
+    token: str = ""
     expires_at: float | None = None
 
 
@@ -114,6 +115,7 @@ class RoomModel:
             standing is not None
             and same
             and position is not None
+            and position.token == standing.token
             and position.offset >= max(standing.began_at, len(self.log) - self.limits.history_events)
         )
         admission = self.room.join(join, self.now)
@@ -121,6 +123,7 @@ class RoomModel:
         if not can_resume:
             view.last_id, view.answers = 0, {}
         self._note_join(peer_id, view, admission, presence)
+        self.standing[peer_id].token = admission.resume_token
         view.pipe = [admission, *admission.replay]
         self.pipes[admission.attachment] = (view, view.pipe)
         self._carry_out()

@@ -231,10 +231,12 @@ class Room:
         self._members[join.peer_id] = member
         joined = PeerJoined(offset=self._offset + 1, member=self._describe(join.peer_id, member))
         self._append(joined, about=join.peer_id)
-        return self._attach(join.peer_id, member, resume=None)
+        return self._attach(join.peer_id, member)
 
     def _readmit(self, join: Join, member: _Membership) -> Admission:
         resume = join.resume if join.resume is not None and self._can_resume(member, join.resume) else None
+        # Taken now, because the events of the return itself may push the oldest of them out of the history.
+        missed = () if resume is None else tuple(self._missed(join.peer_id, resume.offset))
         if member.attachment is not None:
             del self._attached[member.attachment]
             self._effects.append(Displace(member.attachment, replaced=resume is None))
@@ -245,9 +247,16 @@ class Room:
             self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
-        return self._attach(join.peer_id, member, resume=resume)
+        return self._attach(join.peer_id, member, resume=resume, missed=missed)
 
-    def _attach(self, peer_id: PeerId, member: _Membership, *, resume: Resume | None) -> Admission:
+    def _attach(
+        self,
+        peer_id: PeerId,
+        member: _Membership,
+        *,
+        resume: Resume | None = None,
+        missed: tuple[StreamEntry, ...] = (),
+    ) -> Admission:
         self._attachments += 1
         member.attachment = self._attachments
         self._attached[self._attachments] = peer_id
@@ -258,7 +267,7 @@ class Room:
             resumed=resume is not None,
             members=self._others(peer_id) if resume is None else (),
             resume_token=member.token,
-            replay=() if resume is None else tuple(self._missed(peer_id, resume.offset)),
+            replay=missed,
         )
 
     def _can_resume(self, member: _Membership, resume: Resume) -> bool:
