@@ -175,6 +175,27 @@ def test_a_redial_that_does_not_know_the_current_attempt_yet_does_not_disturb_it
     assert (machine.actions(), machine.state) == ([], State.OFFERED)
 
 
+def test_an_offering_peer_that_counts_anew_is_told_how_far_the_other_has_counted() -> None:
+    old, fresh = answering(), offered()
+    old.receive(Offer(50, "of a forgotten instance, or shown again by a malicious server"), 0)
+    old.failed(50, 0)
+    old.actions()
+    old.receive(Offer(1, "offer 1"), 0)
+    assert old.actions() == [SendSignal(Redial(50))]
+    fresh.receive(Redial(50), 0)
+    assert fresh.actions() == [Discard(1)]
+    fresh.handle_timeout(fresh.deadline() or 0)
+    assert fresh.actions() == [MakeOffer(51)]
+
+
+def test_a_late_offer_does_not_disturb_the_attempt_under_way() -> None:
+    machine = answering()
+    machine.receive(Offer(2, "offer 2"), 0)
+    machine.actions()
+    machine.receive(Offer(1, "offer 1"), 0)
+    assert (machine.actions(), machine.stale) == ([], 1)
+
+
 def test_reports_of_a_discarded_transport_change_nothing() -> None:
     machine = answering()
     machine.receive(Offer(2, "offer 2"), 0)

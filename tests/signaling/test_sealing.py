@@ -411,7 +411,7 @@ class TwoMembers(RuleBasedStateMachine):
         one, two = Member(number=1), Member(number=2)
         self.ends = [End(one, one.seal_with(two)), End(two, two.seal_with(one))]
 
-    @rule(end=st.integers(0, 1), short_lived=st.sampled_from([0, 0, 0, MAX_REMOTE_INSTANCES - 2]))
+    @rule(end=st.integers(0, 1), short_lived=st.sampled_from([*[0] * 9, MAX_REMOTE_INSTANCES - 2]))
     def derive_again(self, end: int, short_lived: int) -> None:
         local, remote = self.ends[end], self.ends[1 - end]
         for _ in range(short_lived):

@@ -237,6 +237,10 @@ class Negotiation:
     def _receive_offer(self, offer: Offer) -> None:
         if self._offers or offer.attempt <= self._attempt:
             self.stale += 1
+            if not self._offers and self._state not in _UNDER_WAY:
+                self._send(
+                    Redial(self._attempt)
+                )  # the other end may have begun to count anew: tell it where we are
             return
         if self._state in _UNDER_WAY:
             self._actions.append(Discard(self._attempt))
@@ -269,10 +273,12 @@ class Negotiation:
     def _receive_redial(self, redial: Redial, now: float) -> None:
         if not self._offers or redial.attempt < self._attempt:
             self.stale += 1  # a newer attempt is under way already, or the offer has yet to arrive over there
-        elif self._state in _UNDER_WAY:
+            return
+        if self._state in _UNDER_WAY:
             self._give_up(now)
-        elif self._state is State.IDLE:
+        else:
             self.dial(now)
+        self._attempt = redial.attempt  # the next one is newer for both
 
     def _receive_abandon(self, abandon: Abandon, now: float) -> None:
         if abandon.attempt == self._attempt and self._state in _UNDER_WAY:

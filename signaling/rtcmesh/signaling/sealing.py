@@ -36,7 +36,7 @@ OVERHEAD_BYTES = SALT_BYTES + COUNTER_BYTES + TAG_BYTES
 WINDOW_WIDTH = 1024
 """An envelope is accepted if fewer than this many counters lie between it and the newest one opened."""
 
-MAX_REMOTE_INSTANCES = 16
+MAX_REMOTE_INSTANCES = 64
 """Of how many instances of the remote member's seal a local one opens envelopes, and remembers which it opened."""
 
 _HEADER_BYTES = SALT_BYTES + COUNTER_BYTES
@@ -207,8 +207,8 @@ class PairSeal:
         """Return the plaintext that the remote member sealed, the first time it is seen.
 
         Raises `ForgedEnvelope` for any other bytes. For an authentic envelope it raises `ReplayedEnvelope` if it was
-        opened before or is older than the window, and `TooManyInstances` if it is of a 17th remote instance. A
-        refused envelope changes nothing.
+        opened before or is older than the window, and `TooManyInstances` if it is of one instance more than
+        `MAX_REMOTE_INSTANCES`. A refused envelope changes nothing.
         """
         if len(sealed) < OVERHEAD_BYTES:
             raise ForgedEnvelope
