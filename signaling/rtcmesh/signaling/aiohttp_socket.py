@@ -59,8 +59,9 @@ class AiohttpSocket:
     async def close(self, code: int, reason: str) -> None:
         """See `TextSocket.close`."""
         try:
-            # RFC 6455 section 5.5: a control frame carries at most 125 bytes, two of them the code.
-            await self._websocket.close(code=code, message=reason.encode()[:123])
+            # RFC 6455 section 5.5: a control frame carries at most 125 bytes, two of them the code, the rest UTF-8.
+            message = reason.encode()[:123].decode(errors="ignore").encode()
+            await self._websocket.close(code=code, message=message)
         except (aiohttp.ClientError, OSError) as error:
             raise SocketClosed(CloseCode.ABNORMAL) from error
 
