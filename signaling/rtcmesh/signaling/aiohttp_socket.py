@@ -103,9 +103,6 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error
-        if websocket.protocol != SUBPROTOCOL:
-            await websocket.close()
-            raise DialFailed(f"the server at {target} does not speak {SUBPROTOCOL}")
         socket: sockets.socket | None = websocket.get_extra_info("socket")
 
         def abort() -> None:
@@ -115,6 +112,8 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
                     socket.shutdown(sockets.SHUT_RDWR)
 
         try:
+            if websocket.protocol != SUBPROTOCOL:
+                raise DialFailed(f"the server at {target} does not speak {SUBPROTOCOL}")
             yield AiohttpSocket(websocket, abort)
         finally:
             abort()
