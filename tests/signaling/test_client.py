@@ -18,11 +18,13 @@ from rtcmesh.signaling.errors import (
     SignalRefused,
 )
 from rtcmesh.signaling.events import LinkEvent, LinkLost, LinkResumed
+from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.messages import (
     PeerJoined,
     PeerLeft,
     PeerResumed,
     PeerSuspended,
+    Presence,
     PresenceChanged,
     Resume,
     Signal,
@@ -416,3 +418,60 @@ async def test_no_signal_is_lost_or_repeated_over_a_bad_network_that_is_cut_agai
             await asyncio.sleep(0.05)
         assert await receiving == [n.to_bytes(2) for n in range(200)]
         await disturbing
+
+
+class Roster:
+    """Who is in the room, as one link tells it, by the events alone."""
+
+    def __init__(self, link: SignalingLink) -> None:
+        self.link = link
+        self.presences = {member.peer_id: member.presence for member in link.welcome.members}
+
+    async def follow_until(self, peers: dict[PeerId, Presence]) -> None:
+        while self.presences != peers:
+            match await anext(self.link):
+                case PeerJoined(member=member):
+                    assert member.peer_id not in self.presences
+                    self.presences[member.peer_id] = member.presence
+                case PeerLeft(peer_id=peer_id):
+                    del self.presences[peer_id]
+                case PresenceChanged(peer_id=peer_id, presence=presence):
+                    assert peer_id in self.presences
+                    self.presences[peer_id] = presence
+                case LinkResumed(resumed=False, welcome=welcome):
+                    self.presences = {member.peer_id: member.presence for member in welcome.members}
+                case _:
+                    pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+@on_virtual_time
+async def test_twenty_links_agree_on_the_room_again_after_cuts_and_a_killed_server(seed: int) -> None:
+    lab = Lab(link=LinkConfig(delay=0.05, jitter=0.02, loss=0.02), config=ServiceConfig(heartbeat=1.0))
+    numbers = range(1, 21)
+    presences: dict[PeerId, Presence] = {Member(number=n).peer_id: {"n": n} for n in numbers}
+
+    async def all_agree() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for number, roster in rosters.items():
+                me = Member(number=number).peer_id
+                others = {peer_id: presence for peer_id, presence in presences.items() if peer_id != me}
+                tasks.create_task(roster.follow_until(others))
+
+    async with AsyncExitStack() as stack:
+        async with lab.server():
+            rosters = {
+                n: Roster(await stack.enter_async_context(lab.link(n, presence={"n": n}))) for n in numbers
+            }
+            await all_agree()
+            for n in numbers[seed::3]:
+                lab.partition(n)
+                await rosters[n].link.set_presence({"n": -n})
+                presences[Member(number=n).peer_id] = {"n": -n}
+            await asyncio.sleep(3.0)
+            for n in numbers[seed::3]:
+                lab.heal(n)
+            await all_agree()
+            raise Killed
+        async with lab.server():
+            await all_agree()
