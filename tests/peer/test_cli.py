@@ -27,7 +27,7 @@ def test_help_names_every_command() -> None:
     help_ = CliRunner().invoke(app, ["--help"])
     assert help_.exit_code == 0
     for command in ("serve", "schema", "chat", "demo", "bench"):
-        assert f" {command} " in help_.output
+        assert command in help_.output.split()
 
 
 def test_the_schema_is_json() -> None:
@@ -42,7 +42,7 @@ def test_the_schema_is_json() -> None:
 def test_what_is_no_address_of_a_server_is_refused_at_once(url: str) -> None:
     chat = CliRunner().invoke(app, ["chat", url, "lobby"])
     assert chat.exit_code == 2
-    assert "is not the address" in chat.output
+    assert "is not the address of a server" in " ".join(chat.output.replace("│", "").split())
 
 
 # The demo
@@ -66,14 +66,6 @@ async def test_the_demo_proves_every_message_and_a_file_and_says_so_in_json(tmp_
         "file_bytes": 512_000,
         "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-
-
-async def test_the_demo_tells_people_what_it_has_proved() -> None:
-    demo = await run_rtcmesh("demo", "--peers", "2", "--messages", "7")
-    assert (demo.code, demo.errors) == (0, "")
-    assert "14 messages, each once and in order" in demo.output
-    assert "README.md: " in demo.output
-    assert "all right after" in demo.output
 
 
 async def test_a_demo_that_cannot_work_says_why_and_leaves_no_process() -> None:
@@ -108,7 +100,8 @@ async def test_the_workers_of_a_killed_demo_end_by_themselves() -> None:
 
 async def test_chat_carries_lines_under_names_until_ctrl_d(url: str) -> None:
     async with chatting(url, "Ann") as ann, chatting(url, "Bob") as bob:
-        await connected(ann, bob)
+        for program in (ann, bob):
+            await program.expect(": direct (opened)")
         ann.say("hello Bob")
         assert (await bob.expect("hello Bob")).startswith("Ann (")
         bob.say("x" * 65_536)
@@ -132,21 +125,10 @@ async def test_a_chat_without_a_server_fails_with_one_line_that_says_why() -> No
     assert "Connect call failed" in chat.errors
 
 
-async def test_a_chat_goes_on_when_a_peer_is_killed(url: str) -> None:
-    async with chatting(url, "Ann") as ann, chatting(url, "Bob") as bob, chatting(url, "Cat") as cat:
-        await connected(ann, bob)
-        await connected(ann, cat)
-        bob.send_signal(signal.SIGKILL)
-        assert (await ann.expect("none (")).startswith("path to Bob (")
-        ann.say("where is Bob?")
-        await cat.expect("where is Bob?")
-        cat.say("gone")
-        await ann.expect("gone")
-
-
-async def test_a_chat_goes_on_without_the_server_and_grows_when_it_is_back() -> None:
+async def test_a_chat_survives_its_server_grows_when_that_is_back_and_survives_a_peer() -> None:
     async with serving() as (server, url), chatting(url, "Ann") as ann, chatting(url, "Bob") as bob:
-        await connected(ann, bob)
+        for program in (ann, bob):
+            await program.expect(": direct (opened)")
         server.send_signal(signal.SIGKILL)
         await server.ended()
         for program in (ann, bob):
@@ -160,6 +142,10 @@ async def test_a_chat_goes_on_without_the_server_and_grows_when_it_is_back() -> 
             cat.say("hello both")
             for program in (ann, bob):
                 await program.expect("hello both")
+            bob.send_signal(signal.SIGKILL)
+            assert (await ann.expect(": none (")).startswith("path to Bob (")
+            ann.say("where is Bob?")
+            await cat.expect("where is Bob?")
 
 
 @asynccontextmanager
@@ -168,12 +154,6 @@ async def chatting(url: str, name: str) -> AsyncGenerator[Program]:
     async with rtcmesh("chat", url, "lobby", "--name", name, "--timeout", str(TIMEOUT)) as chat:
         await chat.expect("you are")
         yield chat
-
-
-async def connected(one: Program, other: Program) -> None:
-    """Wait until both have noted the connection that opened next."""
-    await one.expect(": direct (opened)")
-    await other.expect(": direct (opened)")
 
 
 def port_of(url: str) -> int:

@@ -21,7 +21,7 @@ from rtcmesh.signaling.identity import Identity
 
 from .chat import run_chat
 from .config import MeshConfig
-from .demo import DemoFailed, Result, default_file, run_demo
+from .demo import DemoFailed, default_file, run_demo, show_result
 from .mesh import Mesh
 
 app = typer.Typer(
@@ -110,7 +110,7 @@ def demo(
     if json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
-        _print_result(console, result)
+        show_result(console, result)
     raise typer.Exit(0 if result.ok else 1)
 
 
@@ -133,22 +133,6 @@ def bench(
         sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
     else:
         console.print(table_of(results))
-
-
-def _print_result(console: Console, result: Result) -> None:
-    console.print()
-    for problem in result.problems:
-        console.print(f"[red]✗[/red] {problem}")
-    if not result.ok:
-        return
-    console.print(
-        f"[green]✓[/green] {result.peers} processes, {result.direct_connections} direct connections"
-    )
-    console.print(f"[green]✓[/green] {result.messages_received:,} messages, each once and in order")
-    console.print(
-        f"[green]✓[/green] {result.file}: {result.file_bytes:,} bytes, SHA-256 {result.file_sha256[:16]}… at both ends"
-    )
-    console.print(f"[green]✓[/green] all right after {result.seconds:g} s")
 
 
 def _fail(message: str) -> NoReturn:

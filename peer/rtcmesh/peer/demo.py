@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from rtcmesh.signaling.identity import PeerId, short
@@ -140,14 +141,15 @@ class Demo:
     def _judge(self, seconds: float) -> Result:
         content = self._file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        problems = tuple(self._problems(digest))
-        links = [link for report in self.progress for link in report.links.values()]
+        reports = self.progress
+        problems = tuple(problems_in(reports, peers=self._peers, messages=self._messages, digest=digest))
+        links = [link for report in reports for link in report.links.values()]
         return Result(
             ok=not problems,
             problems=problems,
             peers=self._peers,
             direct_connections=sum(link.path == "direct" for link in links) // 2,
-            messages_sent=sum(report.sent for report in self.progress),
+            messages_sent=sum(report.sent for report in reports),
             messages_received=sum(link.received for link in links),
             file=self._file.name,
             file_bytes=len(content),
@@ -155,24 +157,26 @@ class Demo:
             seconds=round(seconds, 2),
         )
 
-    def _problems(self, digest: str) -> Iterator[str]:
-        """Compare what each peer has got with what the others sent."""
-        reports = self.progress
-        for report in reports:
-            who = short(PeerId(report.peer_id))
-            if set(report.links) != {other.peer_id for other in reports} - {report.peer_id}:
-                yield f"{who} knows {len(report.links)} peers instead of {self._peers - 1}"
-            if report.sent != self._messages * (self._peers - 1):
-                yield f"{who} sent {report.sent} messages"
-            for other, link in report.links.items():
-                sender = short(PeerId(other))
-                if link.received != self._messages:
-                    yield f"{who} received {link.received} messages of {sender} instead of {self._messages}"
-                if not link.in_order:
-                    yield f"{who} received messages of {sender} out of order"
-        digests = [report.file_sha256 for report in reports if report.file_sha256]
-        if digests != [digest]:
-            yield f"the file arrived as {digests or 'nothing'} instead of {digest}"
+
+def problems_in(reports: Sequence[Progress], *, peers: int, messages: int, digest: str) -> Iterator[str]:
+    """Compare what each peer has got with what the others sent; yield a sentence for everything that is not right."""
+    if len(reports) != peers:
+        yield f"{len(reports)} peers reported instead of {peers}"
+    for report in reports:
+        who = short(PeerId(report.peer_id))
+        if set(report.links) != {other.peer_id for other in reports} - {report.peer_id}:
+            yield f"{who} knows {len(report.links)} peers instead of the {peers - 1} others"
+        if report.sent != messages * (peers - 1):
+            yield f"{who} sent {report.sent} messages instead of {messages * (peers - 1)}"
+        for other, link in report.links.items():
+            sender = short(PeerId(other))
+            if link.received != messages:
+                yield f"{who} received {link.received} messages of {sender} instead of {messages}"
+            if not link.in_order:
+                yield f"{who} received messages of {sender} out of order"
+    digests = [report.file_sha256 for report in reports if report.file_sha256]
+    if digests != [digest]:
+        yield f"the file arrived as {' and '.join(digests) or 'nothing'} instead of {digest}"
 
 
 def table_of(reports: Sequence[Progress]) -> Table:
@@ -204,6 +208,20 @@ def _cell(report: Progress, other: str) -> str:
     if link is None or link.path is None:
         return "[dim]dialling[/dim]"
     return link.path if link.rtt is None else f"{link.path} {link.rtt * 1000:.0f} ms"
+
+
+def show_result(console: Console, result: Result) -> None:
+    """Tell people what was proved, or what is wrong."""
+    mark = "[green]✓[/green]" if result.ok else "[red]✗[/red]"
+    proved = (
+        f"{result.peers} processes, {result.direct_connections} direct connections",
+        f"{result.messages_received:,} messages, each once and in order",
+        f"{result.file}: {result.file_bytes:,} bytes, SHA-256 {result.file_sha256[:16]}… at both ends",
+        f"all right after {result.seconds:g} s",
+    )
+    console.print()
+    for line in proved if result.ok else result.problems:
+        console.print(f"{mark} {escape(line)}")
 
 
 def default_file() -> Path:

@@ -1,0 +1,129 @@
+"""The judgement of the demo: it is worth something only if it sees what is wrong."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+from typer.testing import CliRunner
+
+from rtcmesh.peer.cli import app
+from rtcmesh.peer.demo import Result, default_file, problems_in, show_result, table_of
+from rtcmesh.peer.demo_worker import Link, Progress
+
+MESSAGES = 10
+NAMES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
+
+Change = Callable[[Progress], Progress]
+
+
+def report_of(name: str) -> Progress:
+    """Return what a peer reports when all is right."""
+    link = Link(path="direct", rtt=0.001, received=MESSAGES, in_order=True)
+    return Progress(
+        peer_id=name,
+        sent=2 * MESSAGES,
+        links={other: link for other in NAMES if other != name},
+        file_sha256="f" if name == NAMES[-1] else None,
+        file_sent_to=NAMES[-1] if name == NAMES[0] else None,
+        done=True,
+    )
+
+
+def judge(*reports: Progress) -> list[str]:
+    return list(problems_in(reports, peers=3, messages=MESSAGES, digest="f"))
+
+
+def change(**changes: object) -> Change:
+    return lambda report: replace(report, **changes)
+
+
+def change_link(**changes: object) -> Change:
+    def change_report(report: Progress) -> Progress:
+        return replace(report, links={**report.links, NAMES[1]: replace(report.links[NAMES[1]], **changes)})
+
+    return change_report
+
+
+def test_nothing_is_wrong_when_all_is_right() -> None:
+    assert judge(*map(report_of, NAMES)) == []
+
+
+@pytest.mark.parametrize(
+    ("mistake", "problem"),
+    [
+        (change_link(received=9), "aaaaaaaa received 9 messages of bbbbbbbb instead of 10"),
+        (change_link(received=11), "aaaaaaaa received 11 messages of bbbbbbbb instead of 10"),
+        (change_link(in_order=False), "aaaaaaaa received messages of bbbbbbbb out of order"),
+        (change(sent=19), "aaaaaaaa sent 19 messages instead of 20"),
+        (
+            change(links={NAMES[1]: Link(path="direct", rtt=None, received=MESSAGES, in_order=True)}),
+            "aaaaaaaa knows 1 peers instead of the 2 others",
+        ),
+        (change(file_sha256="e"), "the file arrived as e and f instead of f"),
+    ],
+)
+def test_whatever_is_wrong_is_named(mistake: Change, problem: str) -> None:
+    first, *others = map(report_of, NAMES)
+    assert judge(mistake(first), *others) == [problem]
+
+
+def test_a_missing_peer_and_a_missing_file_are_noticed() -> None:
+    problems = judge(*map(report_of, NAMES[:2]))
+    assert "2 peers reported instead of 3" in problems
+    assert "the file arrived as nothing instead of f" in problems
+
+
+def test_the_table_shows_paths_round_trips_and_counts() -> None:
+    first, *others = map(report_of, NAMES)
+    output = io.StringIO()
+    Console(file=output, width=100).print(
+        table_of([change_link(path=None, rtt=None, received=0)(first), *others])
+    )
+    row = next(line for line in output.getvalue().splitlines() if "aaaaaaaa" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "1 aaaaaaaa",
+        "",
+        "dialling",
+        "direct 1 ms",
+        "20",
+        "10",
+        "sent",
+    ]
+
+
+@pytest.mark.parametrize("problems", [(), ("[x] one thing", "another thing")])
+def test_people_are_told_what_was_proved_or_all_that_is_wrong(problems: tuple[str, ...]) -> None:
+    output = io.StringIO()
+    result = Result(
+        ok=not problems,
+        problems=problems,
+        peers=5,
+        direct_connections=10,
+        messages_sent=20_000,
+        messages_received=20_000,
+        file="README.md",
+        file_bytes=4_000,
+        file_sha256="f" * 64,
+        seconds=2.5,
+    )
+    show_result(Console(file=output, width=100), result)
+    told = [line[2:] for line in output.getvalue().splitlines() if line]
+    assert told == list(problems) or told == [
+        "5 processes, 10 direct connections",
+        "20,000 messages, each once and in order",
+        f"README.md: 4,000 bytes, SHA-256 {'f' * 16}… at both ends",
+        "all right after 2.5 s",
+    ]
+
+
+def test_the_file_is_the_readme_unless_told_otherwise() -> None:
+    assert default_file() == Path(__file__).parents[2] / "README.md"
+
+
+def test_a_file_that_is_not_there_is_refused_at_once() -> None:
+    demo = CliRunner().invoke(app, ["demo", "--file", "nowhere"])
+    assert demo.exit_code == 2
+    assert "does not exist" in demo.output
