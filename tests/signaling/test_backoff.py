@@ -35,7 +35,7 @@ def test_a_connection_that_lasted_resets_the_bound_and_one_that_flapped_does_not
     backoff.connected(10.0)
     assert backoff.next_delay(12.9) == 0.5
     backoff.connected(20.0)
-    assert backoff.next_delay(23.0) == 0.25
+    assert [backoff.next_delay(now) for now in (23.0, 24.0, 25.0)] == [0.25, 0.5, 1.0]
 
 
 def test_the_same_seed_gives_the_same_delays() -> None:
