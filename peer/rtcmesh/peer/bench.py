@@ -92,12 +92,12 @@ class TransportEnd:
         self._packets: asyncio.Queue[bytes] = asyncio.Queue()
         self._writable = asyncio.Event()
 
-    async def send(self, packet: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send a packet once there is room."""
         while self.transport.buffered_amount >= HIGH_WATER_BYTES:
             self._writable.clear()
             await self._writable.wait()
-        self.transport.send(packet)
+        self.transport.send(data)
 
     async def receive(self) -> bytes:
         """Return the next packet."""
@@ -222,9 +222,7 @@ def table_of(results: dict[str, list[Figures]]) -> Table:
     table.add_column(f"{names[0]} / {names[-1]}", justify="right")
     for field in Figures.__struct_fields__:
         medians = [statistics.median(getattr(figures, field) for figures in results[name]) for name in names]
-        table.add_row(
-            field.replace("_", " "), *map(_format, medians), f"{medians[0] / medians[-1]:.2f}"
-        )
+        table.add_row(field.replace("_", " "), *map(_format, medians), f"{medians[0] / medians[-1]:.2f}")
     return table
 
 

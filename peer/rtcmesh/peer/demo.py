@@ -184,7 +184,7 @@ def table_of(reports: Sequence[Progress]) -> Table:
     table = Table(title="rtcmesh demo: path and round-trip time to each peer", title_justify="left")
     table.add_column("peer", no_wrap=True)
     for number in range(1, len(reports) + 1):
-        table.add_column(f"to {number}", justify="right")
+        table.add_column(f"to {number}", justify="right", no_wrap=True)
     table.add_column("sent", justify="right", no_wrap=True)
     table.add_column("got", justify="right", no_wrap=True)
     table.add_column("file", no_wrap=True)
@@ -206,8 +206,8 @@ def _cell(report: Progress, other: str) -> str:
         return ""
     link = report.links.get(other)
     if link is None or link.path is None:
-        return "[dim]dialling[/dim]"
-    return link.path if link.rtt is None else f"{link.path} {link.rtt * 1000:.0f} ms"
+        return "[dim]dials[/dim]"
+    return link.path if link.rtt is None else f"{link.path}\n{link.rtt * 1000:.0f} ms"
 
 
 def show_result(console: Console, result: Result) -> None:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from rtcmesh.peer import bench
+
+
+async def test_the_bench_measures_every_contender_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in (("SMALL_COUNT", 50), ("BULK_COUNT", 5), ("PINGS", 5)):
+        monkeypatch.setattr(bench, name, count)
+    progress: list[str] = []
+    results = await bench.run_bench(2, progress.append)
+    assert progress == [f"round {n} of 2: {name}" for n in (1, 2) for name in ("mesh", "bare transport")]
+    for figures in results.values():
+        assert len(figures) == 2
+        for figure in figures:
+            assert 0 < figure.ping_p50_ms <= figure.ping_p99_ms
+            assert min(figure.connect_seconds, figure.small_per_second, figure.bulk_mbit_per_second) > 0
+    console = Console(record=True, width=100)
+    console.print(bench.table_of(results))
+    assert "mesh / bare transport" in console.export_text()
