@@ -82,16 +82,10 @@ def test_the_table_shows_paths_round_trips_and_counts() -> None:
     Console(file=output, width=100).print(
         table_of([change_link(path=None, rtt=None, received=0)(first), *others])
     )
-    row = next(line for line in output.getvalue().splitlines() if "aaaaaaaa" in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == [
-        "1 aaaaaaaa",
-        "",
-        "dialling",
-        "direct 1 ms",
-        "20",
-        "10",
-        "sent",
-    ]
+    lines = iter(output.getvalue().splitlines())
+    row = next(line for line in lines if "aaaaaaaa" in line)
+    assert row.split() == ["1", "aaaaaaaa", "dials", "direct", "20", "10", "sent"]
+    assert next(lines).split() == ["1", "ms"]
 
 
 @pytest.mark.parametrize("problems", [(), ("[x] one thing", "another thing")])

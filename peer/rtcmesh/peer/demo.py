@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -181,7 +182,8 @@ def problems_in(reports: Sequence[Progress], *, peers: int, messages: int, diges
 
 def table_of(reports: Sequence[Progress]) -> Table:
     """Return the live table: who reaches whom, by which path and how fast, and what was said."""
-    table = Table(title="rtcmesh demo: path and round-trip time to each peer", title_justify="left")
+    title = "rtcmesh demo: path and round-trip time to each peer"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("peer", no_wrap=True)
     for number in range(1, len(reports) + 1):
         table.add_column(f"to {number}", justify="right", no_wrap=True)
