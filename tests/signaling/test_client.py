@@ -319,7 +319,7 @@ async def test_a_cancelled_signal_is_never_delivered_twice_and_disturbs_no_other
 async def test_an_application_that_does_not_pull_stops_the_reader_and_loses_nothing() -> None:
     lab = Lab(config=ServiceConfig(heartbeat=1.0))
     async with (
-        lab.server(),
+        lab.server() as service,
         lab.link(2) as bob,
         lab.link(1, config=ClientConfig(max_queued_events=4)) as alice,
     ):
@@ -329,6 +329,7 @@ async def test_an_application_that_does_not_pull_stops_the_reader_and_loses_noth
         assert len(alice._events._items) == 4
         assert await pull_signals(alice, 100) == [bytes([n]) for n in range(100)]
         await alice.signal(BOB.peer_id, b"alive")
+        assert service.stats.joins["resumed"] == 0
 
 
 @on_virtual_time
