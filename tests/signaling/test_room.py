@@ -194,13 +194,29 @@ def test_the_same_identity_with_another_prekey_replaces_the_first() -> None:
     room = make_room()
     alice, bob = join(room, ALICE), join(room, BOB)
     room.effects()
-    join(room, ALICE, prekey=b"other", resume=position(alice))
+    join(room, ALICE, prekey=b"other")
     effects = room.effects()
     assert effects[0] == Displace(alice.attachment, replaced=True)
     events = [e.entry.event for e in effects if isinstance(e, Deliver) and e.attachment == bob.attachment]
     assert isinstance(events[0], PeerLeft)
     assert events[0].reason is LeaveReason.REPLACED
     assert isinstance(events[1], PeerJoined)
+
+
+def test_who_comes_back_to_find_another_in_its_place_gives_way() -> None:
+    room = make_room()
+    first = join(room, ALICE)
+    second = join(room, ALICE, prekey=b"other")
+    room.effects()
+    for attached in (True, False):
+        if not attached:
+            room.suspend(second.attachment, now=0)
+            room.effects()
+        with pytest.raises(JoinRefused) as refused:
+            join(room, ALICE, resume=position(first))
+        assert refused.value.code is RefusalCode.REPLACED
+        assert room.effects() == []
+    assert join(room, ALICE, prekey=b"other", resume=position(second)).resumed
 
 
 def test_a_position_that_was_never_given_out_does_not_resume() -> None:

@@ -157,7 +157,7 @@ class Room:
     def join(self, join: Join, now: float) -> Admission:
         """Admit a peer whose identity was proved: as a resume, as the same membership anew, or as a new one.
 
-        Raises `JoinRefused` (`room_full`, `message_too_large`, `protocol_violation`), which admits nobody.
+        Raises `JoinRefused` (`room_full`, `replaced`, `message_too_large`, `protocol_violation`), which admits nobody.
         """
         self.handle_timeout(now)
         if join.presence is not None:
@@ -166,6 +166,10 @@ class Room:
         if member is None and len(self._members) >= self._limits.max_members:
             raise JoinRefused(RefusalCode.ROOM_FULL)
         if member is not None and member.prekey != join.prekey:
+            if join.resume is not None:
+                # It was a member before and comes back to find another in its place: the older of the two gives way,
+                # or they would replace each other for ever.
+                raise JoinRefused(RefusalCode.REPLACED)
             self._remove(join.peer_id, LeaveReason.REPLACED)
             member = None
         if member is None:
