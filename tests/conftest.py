@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROUNDS_TO_SETTLE = 10
 """Rounds of the loop in which tasks that were cancelled, or about to return, may end."""
 
 _leaks: list[str] = []
+
+# A busy machine makes a property slow, not wrong.
+settings.register_profile("rtcmesh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rtcmesh")
 
 
 def pytest_configure(config: pytest.Config) -> None:

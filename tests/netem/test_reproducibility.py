@@ -53,7 +53,7 @@ async def chat(link: LinkConfig, sends: list[tuple[int, int]]) -> list[TraceEntr
     return trace
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     links,
     st.lists(st.tuples(st.integers(0, HOSTS - 1), st.integers(0, HOSTS - 1)), max_size=10),

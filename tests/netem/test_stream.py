@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.netem.inflow import RECEIVE_WINDOW_BYTES, Inflow
@@ -82,7 +82,6 @@ def connected() -> Ends:
 chunks = st.lists(st.binary(max_size=3000) | st.builds(bytes, st.integers(0, 100_000)), max_size=8)
 
 
-@settings(deadline=None)
 @given(chunks, chunks, st.sampled_from([0.0, 0.05, 0.2]), st.integers(0, 1000))
 def test_bytes_arrive_whole_and_in_order_over_any_network(
     upward: list[bytes], downward: list[bytes], loss: float, seed: int

@@ -53,7 +53,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await writer.wait_closed()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.builds(bytes.__mul__, st.binary(max_size=50), st.integers(1, 2000)), max_size=8),
     st.integers(0, 99),

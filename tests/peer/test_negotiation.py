@@ -339,7 +339,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seed=st.integers(0, 2**16), steps=STEPS)
 def test_negotiation_converges_once_signals_get_through(seed: int, steps: list[tuple[str, int, int]]) -> None:
     pair = Pair(seed)

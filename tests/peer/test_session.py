@@ -274,7 +274,7 @@ def test_a_peer_that_has_lost_what_it_acknowledged_is_found_out() -> None:
         session.receive(resume(), 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(packets=st.lists(st.binary(max_size=60), max_size=8))
 def test_any_bytes_are_taken_or_refused_with_a_code(packets: list[bytes]) -> None:
     session = Session(11, window=WINDOW, max_channels=4)
@@ -300,7 +300,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(steps=STEPS)
 def test_every_message_arrives_once_and_in_order_whatever_the_paths_do(
     steps: list[tuple[str, int, int, int]],

@@ -103,7 +103,7 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 TestRoomMachine = RoomMachine.TestCase
-TestRoomMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRoomMachine.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -468,4 +468,3 @@ class TwoMembers(RuleBasedStateMachine):
 
 
 TestTwoMembers = TwoMembers.TestCase
-TestTwoMembers.settings = settings(deadline=None)

@@ -302,7 +302,7 @@ GARBAGE = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.booleans(), GARBAGE), min_size=1, max_size=8), st.binary(max_size=12))
 def test_whatever_a_peer_says_the_server_and_the_others_go_on(
     frames: list[tuple[bool, str]], raw: bytes

@@ -286,4 +286,4 @@ class TwoSessions(RuleBasedStateMachine):
 
 
 TestTwoSessions = TwoSessions.TestCase
-TestTwoSessions.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTwoSessions.settings = settings(max_examples=60, stateful_step_count=40)
