@@ -15,7 +15,13 @@ U64 = st.integers(0, 2**64 - 1)
 PROGRESS = st.builds(Progress, U16, U64, U64)
 LABEL = st.text(min_size=1, max_size=60).filter(lambda label: label.isascii())
 FRAME = st.one_of(
-    st.builds(Resume, st.integers(1, 2**64 - 1), U64, st.lists(PROGRESS, max_size=5).map(tuple)),
+    st.builds(
+        Resume,
+        st.integers(1, 2**64 - 1),
+        U64,
+        st.integers(2**17, 2**64 - 1),
+        st.lists(PROGRESS, max_size=5).map(tuple),
+    ),
     st.builds(Open, U16, LABEL),
     st.builds(Data, U16, U64, st.binary(max_size=100)),
     st.builds(Ack, PROGRESS),

@@ -8,6 +8,7 @@ import pytest
 
 from rtcmesh.peer import Mesh, PathChanged, PathChangeReason, PathKind
 from rtcmesh.peer.testing import LinkConfig, run_virtual, virtual_meshes, virtual_room
+from support.meshes import news
 
 IMPAIRED = LinkConfig(delay=0.05, loss=0.01)
 
@@ -77,11 +78,10 @@ def test_a_partition_of_the_network_is_survived(seed: int) -> None:
         async with virtual_room(link=IMPAIRED, aiortc=True) as room:
             ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
             await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
-            events = ann.events()
+            events = news(ann)
             exchanging = asyncio.create_task(exchange([ann, bob], 300, pause=0.05))
             await asyncio.sleep(2.3)
             room.network.partition(room.hosts["ann"], room.hosts["bob"])
-            await anext(events)
             lost = await anext(events)
             assert isinstance(lost, PathChanged)
             assert lost.reason is PathChangeReason.SILENT

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtcmesh.peer.negotiation import (
-    MAX_EARLY_CANDIDATES,
+    MAX_CANDIDATES,
     AcceptAnswer,
     AddCandidate,
     Discard,
@@ -111,11 +111,11 @@ def test_candidates_of_an_older_attempt_do_not_reach_a_newer_one() -> None:
 
 def test_early_candidates_are_bounded() -> None:
     machine = negotiation(offers=False)
-    for number in range(MAX_EARLY_CANDIDATES + 10):
+    for number in range(MAX_CANDIDATES + 10):
         machine.receive(Candidate(1, str(number)), 0)
     machine.receive(Offer(1, "sdp"), 0)
     machine.answer_made(1, "answer", 0)
-    assert sum(isinstance(action, AddCandidate) for action in machine.actions()) == MAX_EARLY_CANDIDATES
+    assert sum(isinstance(action, AddCandidate) for action in machine.actions()) == MAX_CANDIDATES
     assert machine.stale == 10
 
 
@@ -159,7 +159,7 @@ def test_an_attempt_that_takes_too_long_is_abandoned_on_both_ends() -> None:
 def test_a_redial_makes_the_offering_peer_give_up_a_path_that_it_took_for_alive() -> None:
     machine = offered()
     machine.receive(Answer(1, "answer"), 0)
-    machine.opened(1)
+    machine.opened(1, 0)
     machine.actions()
     machine.receive(Redial(1), 50)
     assert machine.actions() == [Discard(1)]
@@ -200,7 +200,7 @@ def test_reports_of_a_discarded_transport_change_nothing() -> None:
     machine = answering()
     machine.receive(Offer(2, "offer 2"), 0)
     machine.actions()
-    machine.opened(1)
+    machine.opened(1, 0)
     machine.failed(1, 0)
     machine.answer_made(1, "late", 0)
     machine.candidate_gathered(1, "late")
@@ -233,6 +233,52 @@ def test_pauses_are_random_below_a_bound_that_doubles(failures: int) -> None:
     assert max(pauses) <= bound
     assert max(pauses) > 0.8 * bound
     assert min(pauses) < 0.2 * bound
+
+
+def test_transports_that_open_and_die_at_once_do_not_make_the_peers_dial_in_a_hurry() -> None:
+    machine, now = negotiation(offers=True), 0.0
+    machine.dial(now)
+    for attempt in range(1, 40):
+        now = machine.deadline() or now
+        machine.handle_timeout(now)
+        machine.offer_made(attempt, "offer", now)
+        machine.receive(Answer(attempt, "answer"), now)
+        machine.opened(attempt, now)
+        machine.failed(attempt, now)
+    assert now > 100, "seconds"
+
+
+def test_a_transport_that_lasted_lets_the_pauses_start_over() -> None:
+    machine, now = negotiation(offers=True), 0.0
+    machine.dial(now)
+    for _ in range(10):
+        now = machine.deadline() or now
+        machine.handle_timeout(now)
+        machine.failed(machine.attempt, now)
+    now = machine.deadline() or now
+    machine.handle_timeout(now)
+    machine.offer_made(11, "offer", now)
+    machine.receive(Answer(11, "answer"), now)
+    machine.opened(11, now)
+    machine.failed(11, now + 60)
+    assert (machine.deadline() or 0) - (now + 60) <= 0.25
+
+
+@pytest.mark.parametrize("waits_for", ["a pause", "an answer"])
+def test_hurry_starts_over_at_once(waits_for: str) -> None:
+    machine = offered()
+    if waits_for == "a pause":
+        for _ in range(20):
+            machine.failed(machine.attempt, 100)
+            machine.handle_timeout(machine.deadline() or 0)
+        machine.failed(machine.attempt, 100)
+    machine.actions()
+    attempt = machine.attempt
+    machine.hurry(200)
+    assert machine.actions() == ([] if waits_for == "a pause" else [Discard(1)])
+    assert 200 <= (machine.deadline() or 0) <= 200.25
+    machine.handle_timeout(machine.deadline() or 0)
+    assert machine.actions() == [MakeOffer(attempt + 1)]
 
 
 # Two machines, a list for a signaling service, and transports that are nothing but numbers
@@ -311,8 +357,8 @@ class Pair:
     def open_what_can_open(self) -> None:
         left, right = self.ends
         if left.transport and left.transport == right.transport and left.candidates and right.candidates:
-            left.machine.opened(left.transport)
-            right.machine.opened(right.transport)
+            left.machine.opened(left.transport, self.now)
+            right.machine.opened(right.transport, self.now)
 
     def kill(self, index: int) -> None:
         end = self.ends[index]

@@ -37,8 +37,11 @@ def test_a_new_membership_of_a_known_peer_is_a_rekey() -> None:
     assert machine.deadline() is None
 
 
-def test_who_says_that_it_leaves_is_dismissed_even_with_a_path() -> None:
-    assert roster(reachable=True).left(ANN, orderly=True) == [Dismiss(ANN, LeaveReason.LEFT)]
+def test_who_says_that_it_leaves_is_dismissed_once_its_path_is_closed() -> None:
+    assert roster(reachable=False).left(ANN, orderly=True) == [Dismiss(ANN, LeaveReason.LEFT)]
+    machine = roster(reachable=True)
+    assert machine.left(ANN, orderly=True) == []
+    assert machine.path_changed(ANN, reachable=False, now=1) == [Dismiss(ANN, LeaveReason.LEFT)]
 
 
 def test_whom_the_server_gives_up_stays_as_long_as_its_path() -> None:
@@ -111,7 +114,7 @@ def test_decisions_always_fit_what_was_decided_before(steps: list[tuple[str, Pee
                 case Rekey():
                     assert decision.member.peer_id in admitted
                 case Dismiss():
-                    assert decision.reason is LeaveReason.LEFT or decision.peer_id not in reachable
+                    assert decision.peer_id not in reachable
                     admitted.remove(decision.peer_id)
                     reachable.discard(decision.peer_id)
 
@@ -127,7 +130,7 @@ def test_decisions_always_fit_what_was_decided_before(steps: list[tuple[str, Pee
                 machine.replaced(peer_id, now)
             case "up" | "down" if peer_id in admitted:
                 (reachable.add if step == "up" else reachable.discard)(peer_id)
-                machine.path_changed(peer_id, reachable=step == "up", now=now)
+                carry_out(machine.path_changed(peer_id, reachable=step == "up", now=now))
             case "snapshot":
                 carry_out(machine.snapshot([member(peer_id)], now))
             case "empty":
@@ -139,7 +142,7 @@ def test_decisions_always_fit_what_was_decided_before(steps: list[tuple[str, Pee
     carry_out(machine.snapshot([], now))
     for peer_id in list(admitted):
         reachable.discard(peer_id)
-        machine.path_changed(peer_id, reachable=False, now=now)
+        carry_out(machine.path_changed(peer_id, reachable=False, now=now))
     carry_out(machine.handle_timeout(now + GRACE))
     assert not admitted
     assert machine.deadline() is None

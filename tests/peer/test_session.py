@@ -22,13 +22,14 @@ from rtcmesh.peer.session import (
 )
 
 WINDOW = 1000
+GRANT = 128 * 1024
 
 
 class End:
     """A session, what its application got, and what it has not taken yet."""
 
     def __init__(self, number: int) -> None:
-        self.session = Session(number, window=WINDOW, max_channels=4)
+        self.session = Session(number, window=WINDOW)
         self.outgoing: deque[bytes] = deque()
         self.unread: deque[MessageReceived] = deque()
         self.read: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -122,9 +123,9 @@ def test_what_was_sent_before_there_was_a_path_goes_over_the_first_one() -> None
 
 def roomy_session() -> Session:
     """A session with a synchronised path and a megabyte of credit."""
-    session = Session(1, window=10**6, max_channels=4)
+    session = Session(1, window=10**6)
     session.path_opened()
-    session.receive(frames.encode_resume(Resume(2, 1, ())), 0)
+    session.receive(frames.encode_resume(Resume(2, 1, 10**6, ())), 0)
     return session
 
 
@@ -205,17 +206,17 @@ def test_another_session_at_the_other_end_is_noticed_and_never_taken_for_the_old
 
 
 def test_a_new_session_ignores_what_is_meant_for_the_one_before() -> None:
-    fresh = Session(33, window=WINDOW, max_channels=4)
+    fresh = Session(33, window=WINDOW)
     fresh.path_opened()
-    fresh.receive(frames.encode_resume(Resume(11, 22, (Progress(0, 7, 100),))), 0)
+    fresh.receive(frames.encode_resume(Resume(11, 22, GRANT, (Progress(0, 7, 100),))), 0)
     fresh.send("chat", b"hello")
     assert b"hello" not in b"".join(fresh.packets_to_send(10**6)), "not synchronised yet"
-    fresh.receive(frames.encode_resume(Resume(44, 33, ())), 0)
+    fresh.receive(frames.encode_resume(Resume(44, 33, GRANT, ())), 0)
     assert b"hello" in b"".join(fresh.packets_to_send(10**6))
 
 
 def resume(*progress: Progress) -> bytes:
-    return frames.encode_resume(Resume(22, 11, progress))
+    return frames.encode_resume(Resume(22, 11, GRANT, progress))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,10 @@ def resume(*progress: Progress) -> bytes:
         ([resume(), frames.encode_open(0, "a") + frames.encode_data(0, 1, bytes(WINDOW))], "beyond_credit"),
         ([resume(), frames.encode_open(1, "a")], "bad_open"),
         ([resume(), frames.encode_open(0, "a") + frames.encode_open(0, "b")], "bad_open"),
-        ([resume(), *(frames.encode_open(n, f"{n}") for n in range(5))], "too_many_channels"),
+        (
+            [resume(), *(frames.encode_open(n, f"{n}") for n in range(frames.MAX_CHANNELS + 1))],
+            "too_many_channels",
+        ),
         ([resume(), frames.encode_ack(Progress(3, 1, 1))], "bad_ack"),
         ([resume(), frames.encode_ack(Progress(0, 2, WINDOW))], "bad_ack"),
         ([resume(), resume()], "bad_resume"),
@@ -236,7 +240,7 @@ def resume(*progress: Progress) -> bytes:
     ],
 )
 def test_what_the_protocol_does_not_allow_has_a_code(packets: list[bytes], code: str) -> None:
-    session = Session(11, window=WINDOW, max_channels=4)
+    session = Session(11, window=WINDOW)
     session.path_opened()
     session.send("chat", b"one message")
     session.packets_to_send(10**6)
@@ -248,7 +252,7 @@ def test_what_the_protocol_does_not_allow_has_a_code(packets: list[bytes], code:
 
 
 def test_a_peer_that_grants_too_much_cannot_make_us_keep_more_than_a_window() -> None:
-    session = Session(11, window=WINDOW, max_channels=4)
+    session = Session(11, window=WINDOW)
     session.path_opened()
     session.send("chat", b"x")
     session.receive(resume(), 0)
@@ -261,8 +265,47 @@ def test_a_peer_that_grants_too_much_cannot_make_us_keep_more_than_a_window() ->
         assert kept <= WINDOW
 
 
+def test_windows_of_different_size_bound_what_either_end_holds() -> None:
+    pair = Pair()
+    pair.ends[1].session = Session(22, window=400)
+    for number in range(12):
+        pair.ends[0].send("chat", b"%d" % number)
+    pair.open_path()
+    for _ in range(3):
+        pair.let_time_pass(ACK_DELAY)
+        for index in (0, 1):
+            pair.flush(index)
+            while pair.ends[1 - index].outgoing:
+                pair.deliver(index)
+    assert len(pair.ends[1].unread) == 400 // (1 + frames.MESSAGE_OVERHEAD)
+    assert not pair.ends[0].session.fits("chat", b"beyond the credit")
+    pair.settle()
+    assert pair.ends[1].read["chat"] == [b"%d" % number for number in range(12)]
+
+
+def test_what_was_taken_before_the_remote_resume_came_is_reported_after_it() -> None:
+    pair = connected()
+    pair.ends[0].send("chat", b"unread")
+    pair.flush(0)
+    pair.deliver(1)
+    pair.kill_path()
+    pair.open_path()
+    pair.flush(1)
+    pair.ends[1].take(pair.now)
+    pair.let_time_pass(ACK_DELAY)
+    assert pair.ends[1].session.packets_to_send(10**6) == [], "nothing but RESUME before the remote RESUME"
+    pair.settle()
+    assert pair.ends[0].session.unacknowledged == 0
+
+
+def test_a_session_that_changes_on_one_path_is_a_violation_and_not_a_restart() -> None:
+    pair = connected()
+    with pytest.raises(ProtocolViolation):
+        pair.ends[0].session.receive(frames.encode_resume(Resume(99, 11, GRANT, ())), 0)
+
+
 def test_a_peer_that_has_lost_what_it_acknowledged_is_found_out() -> None:
-    session = Session(11, window=WINDOW, max_channels=4)
+    session = Session(11, window=WINDOW)
     session.path_opened()
     session.send("chat", b"x")
     session.receive(resume(), 0)
@@ -277,7 +320,7 @@ def test_a_peer_that_has_lost_what_it_acknowledged_is_found_out() -> None:
 @settings(max_examples=300)
 @given(packets=st.lists(st.binary(max_size=60), max_size=8))
 def test_any_bytes_are_taken_or_refused_with_a_code(packets: list[bytes]) -> None:
-    session = Session(11, window=WINDOW, max_channels=4)
+    session = Session(11, window=WINDOW)
     session.path_opened()
     try:
         for packet in packets:

@@ -31,6 +31,7 @@ from .events import (
     SignalingResumed,
 )
 from .mesh import Mesh
+from .peer import Peer
 
 __all__ = [
     "Channel",
@@ -52,6 +53,7 @@ __all__ = [
     "PathChangeReason",
     "PathChanged",
     "PathKind",
+    "Peer",
     "PeerGone",
     "PeerId",
     "PeerJoined",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aiortc import (
@@ -11,9 +14,11 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
+    RTCIceTransport,
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.rtcicetransport import parse_stun_turn_uri
 from aiortc.sdp import candidate_from_sdp
 
 from rtcmesh.signaling.messages import IceServer
@@ -22,6 +27,17 @@ from .errors import TransportFailed
 from .transport import LOW_WATER_BYTES, TransportSink
 
 logger = logging.getLogger(__name__)
+
+MAX_CANDIDATES = 64
+"""More than any honest peer has: each one makes us send packets to the address that it names."""
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""What every remote peer must take in one data channel message."""
+
+MAX_WAITING_PROBE_BYTES = 1024
+"""Probes that cannot be sent are worth nothing later."""
+
+SETTLE_TIMEOUT = 1.0
 
 T = TypeVar("T")
 
@@ -37,9 +53,9 @@ class AiortcTransport:
         self._sink = sink
         self._closed = False
         self._open_lanes = 0
+        self._early: list[Callable[[], None]] = []
         # Always explicit: the default configuration of aiortc asks a public STUN server.
-        servers = [RTCIceServer(list(s.urls), s.username, s.credential) for s in ice_servers]
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=_usable(ice_servers)))
         self._packets = self._connection.createDataChannel("packets", negotiated=True, id=0)
         self._probes = self._connection.createDataChannel(
             "probes", negotiated=True, id=1, ordered=False, maxRetransmits=0
@@ -79,14 +95,19 @@ class AiortcTransport:
         self._send(self._packets, packet)
 
     def send_probe(self, probe: bytes) -> None:
-        """Send a packet on the data channel without order and retransmission."""
-        self._send(self._probes, probe)
+        """Send a packet on the data channel without order and retransmission, unless others still wait there."""
+        if self._probes.bufferedAmount < MAX_WAITING_PROBE_BYTES:
+            self._send(self._probes, probe)
 
     async def close(self) -> None:
         """Close the connection; queued data is lost, as aiortc does not flush."""
         self._closed = True
+        ice = self._connection.sctp.transport.transport if self._connection.sctp else None
+        checking = ice is not None and ice.state == "checking"
         try:
             await self._connection.close()
+            if ice is not None and checking:
+                await _settle(ice)
         except Exception:
             # Closing races with handshakes inside aiortc; whatever it trips over, the connection is over.
             logger.warning("aiortc failed to close a connection", exc_info=True)
@@ -101,12 +122,16 @@ class AiortcTransport:
         return self._connection.localDescription.sdp
 
     async def _apply(self, sdp: str, kind: str) -> None:
-        if "m=application" not in sdp:
-            raise TransportFailed(f"an {kind} without data channels")
+        _check_description(sdp)
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp, kind))
 
     async def _add_candidate(self, candidate: str) -> None:
-        parsed = candidate_from_sdp(candidate)
+        try:
+            parsed = candidate_from_sdp(candidate)
+        except (AssertionError, ValueError, IndexError) as error:
+            # RFC 8839 section 5.1: a candidate that is not understood is ignored.
+            logger.info("ignored a candidate: %s: %s", type(error).__name__, error)
+            return
         parsed.sdpMid, parsed.sdpMLineIndex = "0", 0
         await self._connection.addIceCandidate(parsed)
 
@@ -124,19 +149,37 @@ class AiortcTransport:
             lane.send(data)
         except InvalidStateError:
             logger.debug("dropped %d bytes: the data channel is %s", len(data), lane.readyState)
+        except (
+            ValueError
+        ) as error:  # larger than the remote description allows, which was checked to be enough
+            asyncio.get_running_loop().call_soon(self._report_closed, str(error))
 
     def _lane_opened(self) -> None:
         self._open_lanes += 1
         if self._open_lanes == 2 and not self._closed:
             self._sink.transport_opened()
+            for report in self._early:
+                report()
+            self._early = []
 
     def _packet_received(self, data: bytes | str) -> None:
-        if not self._closed:
-            self._sink.packet_received(data.encode() if isinstance(data, str) else data)
+        packet = data.encode() if isinstance(data, str) else data
+        self._report(lambda: self._sink.packet_received(packet))
 
     def _probe_received(self, data: bytes | str) -> None:
-        if not self._closed:
-            self._sink.probe_received(data.encode() if isinstance(data, str) else data)
+        probe = data.encode() if isinstance(data, str) else data
+        self._report(lambda: self._sink.probe_received(probe))
+
+    def _report(self, report: Callable[[], None]) -> None:
+        """Report what arrived, but not before the opening.
+
+        The remote end may be open, and send, while the last packet of our handshake is lost (RFC 9260 section 5.1).
+        aiortc hands that over at once, and SCTP has acknowledged it, so it must not be dropped.
+        """
+        if self._open_lanes < 2:
+            self._early.append(report)
+        elif not self._closed:
+            report()
 
     def _writable(self) -> None:
         if not self._closed:
@@ -153,3 +196,47 @@ class AiortcTransport:
         if not self._closed:
             self._closed = True
             self._sink.transport_closed(reason)
+
+
+def _usable(ice_servers: Sequence[IceServer]) -> list[RTCIceServer]:
+    """Return the servers in aiortc's form, without URLs that it would choke on."""
+    usable: list[RTCIceServer] = []
+    for server in ice_servers:
+        for url in server.urls:
+            try:
+                parse_stun_turn_uri(url)
+            except ValueError as error:
+                logger.warning("the signaling server announced an ICE server that is not usable: %s", error)
+            else:
+                usable.append(RTCIceServer(url, server.username, server.credential))
+    return usable
+
+
+def _check_description(sdp: str) -> None:
+    """Refuse what a peer of this library never sends, before aiortc opens sockets and decoders for it."""
+    sections = re.findall(r"^m=(\w+)", sdp, re.MULTILINE)
+    if sections != ["application"]:
+        raise TransportFailed(
+            f"a description with the media sections {sections} instead of one for data channels"
+        )
+    if len(re.findall(r"^a=candidate:", sdp, re.MULTILINE)) > MAX_CANDIDATES:
+        raise TransportFailed(f"a description with more than {MAX_CANDIDATES} candidates")
+    for limit in re.findall(r"^a=max-message-size:(\d+)", sdp, re.MULTILINE):
+        # RFC 8841 section 6: 0 means any size.
+        if 0 < int(limit) < MAX_MESSAGE_BYTES:
+            raise TransportFailed(f"a peer that takes messages of {limit} bytes only")
+
+
+async def _settle(ice: RTCIceTransport) -> None:
+    """Stop an ICE transport again that was closed in the midst of its checks.
+
+    When the checks succeed at that moment, aioice goes on to watch consent on the closed connection, for ever.
+    """
+    changed = asyncio.Event()
+    ice.on("statechange", changed.set)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_TIMEOUT):
+            while ice.state == "closed":
+                changed.clear()
+                await changed.wait()
+    await ice.stop()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from rtcmesh.signaling.messages import IceServer
@@ -13,6 +14,30 @@ from .negotiation import AcceptAnswer, AddCandidate, MakeAnswer, MakeOffer
 from .transport import Transport, TransportFactory
 
 _Step = AcceptAnswer | AddCandidate
+
+
+SLOT_TIME = 2.0
+"""How long an attempt holds a dial slot at most, in seconds: after that it waits for others and costs nothing."""
+
+
+@asynccontextmanager
+async def _held_briefly(slot: asyncio.Semaphore) -> AsyncGenerator[None]:
+    """Hold a slot to the end of the block, or for `SLOT_TIME`: peers that never answer must not use them up."""
+    await slot.acquire()
+    held = True
+
+    def release() -> None:
+        nonlocal held
+        if held:
+            held = False
+            slot.release()
+
+    timer = asyncio.get_running_loop().call_later(SLOT_TIME, release)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        release()
 
 
 class AttemptOwner(Protocol):
@@ -61,6 +86,7 @@ class Attempt:
         self._transport: Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._over = False
+        self._ending = False
 
     def start(self, task: asyncio.Task[None]) -> None:
         """Name the task that runs this attempt."""
@@ -74,19 +100,22 @@ class Attempt:
         slot: asyncio.Semaphore,
         setup_timeout: float,
     ) -> None:
-        """Negotiate within a dial slot, then keep the transport until the attempt is over."""
+        """Negotiate in a dial slot, then keep the transport until the attempt is over."""
+        failure = ""
         try:
-            async with slot:
+            async with _held_briefly(slot):
                 self._transport = transport = transports(self, ice_servers)
                 await self._negotiate(transport, begin, setup_timeout)
             await asyncio.get_running_loop().create_future()  # until `discard` cancels this task
         except TransportFailed as error:
-            self.transport_closed(str(error))
+            failure = str(error)
         except TimeoutError:
-            self.transport_closed(f"no session description within {setup_timeout:g} s")
+            failure = f"no session description within {setup_timeout:g} s"
         finally:
+            self._ending = True
             if self._transport is not None:
                 await self._transport.close()
+        self.transport_closed(failure)
 
     async def _negotiate(
         self, transport: Transport, begin: MakeOffer | MakeAnswer, setup_timeout: float
@@ -111,9 +140,10 @@ class Attempt:
         self._steps.put_nowait(step)
 
     def discard(self) -> None:
-        """End the attempt: the transport is closed by its task. Idempotent."""
+        """End the attempt: the transport is closed by its task, which is not disturbed again. Idempotent."""
         self._over = True
-        if self._task is not None:
+        if self._task is not None and not self._ending:
+            self._ending = True
             self._task.cancel()
 
     @property

@@ -49,7 +49,7 @@ class Channel(Generic[T]):
         self.label = label
         self.expected = expected
         self._decode = codec.decoder(expected)
-        self._inbox = inbox
+        self.inbox = inbox
         self._host = host
         self._max_message_bytes = max_message_bytes
 
@@ -74,7 +74,7 @@ class Channel(Generic[T]):
     async def receive(self) -> Message[T]:
         """Return the next message. Cancelling it loses nothing. Raises `Closed` after the last one."""
         while True:
-            sender, payload = await self._inbox.take()
+            sender, payload = await self.inbox.take()
             try:
                 return Message(sender, cast("T", self._decode(payload)), self.label)
             except NotDecodable as error:

@@ -60,8 +60,9 @@ def decoder(expected: object = Any) -> Callable[[bytes], object]:
                 return _checked(body.decode(), expected)
             if kind == _BYTES:
                 return _checked(body, expected)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise NotDecodable(str(error)) from error
+        except Exception as error:
+            # An application's type may run code of its own, such as __post_init__, on what a stranger sent.
+            raise NotDecodable(f"{type(error).__name__}: {error}") from error
         raise NotDecodable(f"unknown kind of payload {kind!r}")
 
     return decode

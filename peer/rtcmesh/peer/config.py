@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from rtcmesh.signaling.config import ClientConfig
 
+MIN_WINDOW_BYTES = 128 * 1024
+"""Every window takes two of the largest messages of any peer, so that none waits for ever."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeshConfig:
@@ -13,9 +16,6 @@ class MeshConfig:
 
     channel_window_bytes: int = 256 * 1024
     """How much one peer may have under way or unread on one channel of another. Full: `send` waits."""
-
-    max_channels: int = 64
-    """How many channels one peer may open towards another; bounds what an unread peer can make us hold."""
 
     max_message_bytes: int = 63 * 1024
     """The largest encoded message. One data channel message of 64 KiB carries it with its framing."""
@@ -55,10 +55,8 @@ class MeshConfig:
             raise ValueError(
                 "max_message_bytes must be 1 to 64,512: one data channel message carries one message"
             )
-        if self.channel_window_bytes < 2 * self.max_message_bytes:
-            raise ValueError("channel_window_bytes must hold two messages of max_message_bytes")
-        if not 1 <= self.max_channels <= 65_536:
-            raise ValueError("max_channels must be 1 to 65,536")
+        if self.channel_window_bytes < MIN_WINDOW_BYTES:
+            raise ValueError(f"channel_window_bytes must be at least {MIN_WINDOW_BYTES:,}")
         if self.path_timeout < 2 * self.ping_interval:
             raise ValueError(
                 "path_timeout must be at least two ping intervals, or one lost probe ends a path"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 
 from rtcmesh.signaling.identity import PeerId
 
 from .errors import PeerGone
 from .session import CreditGrew, MessageReceived, Session
+
+_Waiting = deque[tuple[bytes, asyncio.Future[None]]]
 
 
 class Conversation:
@@ -20,29 +22,29 @@ class Conversation:
         self.session = session
         self.ended = False
         self._changed = changed
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._credit: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._waiting: defaultdict[str, _Waiting] = defaultdict(deque)
 
-    def try_send(self, label: str, payload: bytes) -> bool:
-        """Hand the message to the session if nobody waits on this channel and it fits; return whether it did."""
-        if self.ended or self._turns[label].locked() or not self.session.fits(label, payload):
-            return False
-        self._hand_over(label, payload)
-        return True
+    def send(self, label: str, payload: bytes) -> asyncio.Future[None] | None:
+        """Hand a message to the session, now (None) or when the future is done.
 
-    async def send(self, label: str, payload: bytes) -> None:
-        """Wait for credit and hand the message to the session; senders of one channel go in the order they came.
-
-        Cancelling it before it returns means that the message was not sent. Raises `PeerGone` when the peer leaves
-        meanwhile.
+        Messages of one channel take their places in the order of these calls. Cancelling the future before it is done
+        means that the message is not sent. It fails with `PeerGone` when the peer leaves first.
         """
-        async with self._turns[label]:
-            while not self.ended and not self.session.fits(label, payload):
-                self._credit[label].clear()
-                await self._credit[label].wait()
-            if self.ended:
-                raise PeerGone([self.peer_id])
+        waiting = self._waiting[label]
+        if not waiting and not self.ended and self.session.fits(label, payload):
             self._hand_over(label, payload)
+            return None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            future.set_exception(PeerGone([self.peer_id]))
+        else:
+            waiting.append((payload, future))
+            future.add_done_callback(lambda done: self._serve(label) if done.cancelled() else None)
+        return future
+
+    def credit_grew(self, event: CreditGrew) -> None:
+        """Let the senders of a channel have what they wait for."""
+        self._serve(event.label)
 
     def taken(self, message: MessageReceived, now: float) -> None:
         """Note that the application has taken a message of this conversation."""
@@ -50,15 +52,25 @@ class Conversation:
             self.session.taken(message, now)
             self._changed()
 
-    def credit_grew(self, event: CreditGrew) -> None:
-        """Let the senders of a channel look again."""
-        self._credit[event.label].set()
-
     def end(self) -> None:
         """Fail the senders that still wait; what the session was given before is not touched."""
         self.ended = True
-        for credit in self._credit.values():
-            credit.set()
+        for waiting in self._waiting.values():
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(PeerGone([self.peer_id]))
+            waiting.clear()
+
+    def _serve(self, label: str) -> None:
+        waiting = self._waiting[label]
+        while waiting:
+            payload, future = waiting[0]
+            if not future.cancelled():
+                if not self.session.fits(label, payload):
+                    return
+                self._hand_over(label, payload)
+                future.set_result(None)
+            waiting.popleft()
 
     def _hand_over(self, label: str, payload: bytes) -> None:
         self.session.send(label, payload)

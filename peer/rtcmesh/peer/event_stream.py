@@ -25,7 +25,7 @@ class EventStream:
     def put(self, event: MeshEvent) -> None:
         """Add an event."""
         self._events.append(event)
-        if len(self._events) > self._limit:
+        while len(self._events) > self._limit:
             self._events.popleft()
             self._missed += 1
         self._changed.set()

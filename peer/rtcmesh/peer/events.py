@@ -40,8 +40,6 @@ class LeaveReason(Enum):
     """The signaling server gave it up, and no path to it was open."""
     RESTARTED = "restarted"
     """A new process joined with its identity; `PeerJoined` for that one follows."""
-    REFUSED = "refused"
-    """Its membership could not be verified: a forged prekey or a broken message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,15 @@ class PeerJoined:
 
 @dataclass(frozen=True, slots=True)
 class PeerLeft:
-    """A peer is gone. What it had sent before is still delivered."""
+    """A peer is gone. What it had sent before is still delivered, but for what `unread` counts."""
 
     peer_id: PeerId
     reason: LeaveReason
     undelivered: int
     """How many of our messages it never acknowledged (it may have received some of them)."""
+    unread: int = 0
+    """How many of its messages were dropped, because too much of departed peers was left unread here: more than
+    `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened."""
 
 
 @dataclass(frozen=True, slots=True)

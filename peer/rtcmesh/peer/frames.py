@@ -8,8 +8,9 @@ A packet of the reliable lane is one or more frames, one after the other. Every 
     +--------+-----------------+-----------------------------------+------------------+----------------
 
     RESUME  channel 0, number: the sender's session number
-            body: session number of the receiver as the sender knows it (64; 0: not yet), then for each channel
-            that the receiver has opened: channel (16), received through (64), limit (64)
+            body: session number of the receiver as the sender knows it (64; 0: not yet), limit of channels that are
+            not in the list (64), then for each channel that the receiver has opened: channel (16), received
+            through (64), limit (64)
     OPEN    channel: chosen by its sender from 0 up; body: the label in UTF-8
     DATA    number: of the message on its channel, from 1 up; body: the payload
     ACK     number: received through; body: limit (64)
@@ -35,10 +36,14 @@ MESSAGE_OVERHEAD = 64
 
 MAX_LABEL_BYTES = 255
 
+MAX_CHANNELS = 64
+"""How many channels one session may open: a constant, since both ends must agree on it."""
+
 _HEADER = struct.Struct("!BHQI")
 _PROGRESS = struct.Struct("!HQQ")
 _PROBE = struct.Struct("!BQ")
 _NUMBER = struct.Struct("!Q")
+_RESUME = struct.Struct("!QQ")
 
 HEADER_BYTES = _HEADER.size
 
@@ -75,6 +80,8 @@ class Resume(NamedTuple):
 
     session: int
     remote_session: int
+    window: int
+    """The limit of channels that are not in `progress`."""
     progress: tuple[Progress, ...]
 
 
@@ -120,7 +127,8 @@ def cost(payload: bytes) -> int:
 
 def encode_resume(resume: Resume) -> bytes:
     """Return the frame's bytes."""
-    body = _NUMBER.pack(resume.remote_session) + b"".join(_PROGRESS.pack(*entry) for entry in resume.progress)
+    head = _RESUME.pack(resume.remote_session, resume.window)
+    body = head + b"".join(_PROGRESS.pack(*entry) for entry in resume.progress)
     return _HEADER.pack(FrameType.RESUME, 0, resume.session, len(body)) + body
 
 
@@ -170,7 +178,7 @@ def _decode_frame(kind: int, channel: int, number: int, body: bytes) -> Frame:
             return Ack(Progress(channel, number, *_NUMBER.unpack(body)))
         case FrameType.OPEN if 1 <= len(body) <= MAX_LABEL_BYTES:
             return Open(channel, _decode_label(body))
-        case FrameType.RESUME if len(body) % _PROGRESS.size == _NUMBER.size:
+        case FrameType.RESUME if len(body) % _PROGRESS.size == _RESUME.size:
             return _decode_resume(number, body)
         case FrameType.END if not body:
             return End()
@@ -186,11 +194,11 @@ def _decode_label(body: bytes) -> str:
 
 
 def _decode_resume(session: int, body: bytes) -> Resume:
-    (remote_session,) = _NUMBER.unpack_from(body)
-    progress = tuple(Progress(*entry) for entry in _PROGRESS.iter_unpack(body[_NUMBER.size :]))
+    remote_session, window = _RESUME.unpack_from(body)
+    progress = tuple(Progress(*entry) for entry in _PROGRESS.iter_unpack(body[_RESUME.size :]))
     if session == 0:
         raise ProtocolViolation("bad_frame", "a session without a number")
-    return Resume(session, remote_session, progress)
+    return Resume(session, remote_session, window, progress)
 
 
 def encode_probe(probe: Probe) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rtcmesh.signaling.identity import PeerId
 
 from .conversation import Conversation
+from .frames import cost
 from .session import MessageReceived
 
 
@@ -16,7 +17,8 @@ class Inbox:
     """Holds what has arrived until it is taken; taking a message gives its sender credit for another.
 
     There is one per label from the first message on, whether or not the application has opened the channel yet, so
-    nothing is lost before the first reader. What one peer can make it hold is bounded by that peer's credit.
+    nothing is lost before the first reader. What a peer that is there can make it hold is bounded by that peer's
+    credit.
     """
 
     def __init__(self) -> None:
@@ -24,10 +26,26 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._end: Callable[[], BaseException] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._messages
+
     def put(self, conversation: Conversation, message: MessageReceived) -> None:
         """Add a message."""
         self._messages.append((conversation, message))
         self._arrived.set()
+
+    @property
+    def left_behind_bytes(self) -> int:
+        """What the messages of ended conversations cost."""
+        return sum(cost(message.payload) for conversation, message in self._messages if conversation.ended)
+
+    def drop(self, ended: Conversation) -> int:
+        """Drop what a conversation left here. Returns how many messages that was."""
+        kept = deque(entry for entry in self._messages if entry[0] is not ended)
+        dropped, self._messages = len(self._messages) - len(kept), kept
+        return dropped
 
     def close(self, error: Callable[[], BaseException]) -> None:
         """Let readers have what is there, and then `error`."""

@@ -41,6 +41,10 @@ class MembersOwner(Protocol):
         """A message waits to be taken."""
         ...
 
+    def conversation_ended(self, conversation: Conversation) -> int:
+        """Nothing more comes in this conversation. Returns how many of its messages were dropped unread."""
+        ...
+
 
 class Members:
     """One shell around the roster: reads the link, and owns a `RemotePeer` for every member that is admitted.
@@ -103,6 +107,14 @@ class Members:
         """Start a task that the mesh awaits before it is closed."""
         return self._tasks.create_task(coroutine, name=name, context=self._context.copy())
 
+    def derive_seal(self, member: wire.Member) -> PairSeal | None:
+        """Return a new seal for a membership; None, with a log line, for a prekey that cannot be verified."""
+        try:
+            return self._seal_with(member)
+        except InvalidPrekey as error:
+            logger.warning("%s has no valid prekey: %s", short(member.peer_id), error)
+            return None
+
     async def send_signal(self, to: PeerId, sealed: bytes) -> None:
         """Hand a sealed signal to the server; what is refused is negotiated again when its attempt times out."""
         try:
@@ -112,9 +124,10 @@ class Members:
 
     def path_changed(self, remote: RemotePeer, reason: PathChangeReason) -> None:
         """Tell the roster and the application."""
-        self._roster.path_changed(remote.peer_id, reachable=remote.path is not None, now=self._loop.time())
-        self._arm_timer()
         self._owner.happened(events.PathChanged(remote.peer_id, remote.path, reason))
+        reachable = remote.path is not None
+        self._apply(self._roster.path_changed(remote.peer_id, reachable=reachable, now=self._loop.time()))
+        self._arm_timer()
 
     def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
         """Put a message where the application takes it."""
@@ -125,10 +138,11 @@ class Members:
         self._roster.gone(remote.peer_id)
         self._part(remote, LeaveReason.LEFT)
 
-    def peer_restarted(self, remote: RemotePeer, undelivered: int) -> None:
+    def peer_restarted(self, remote: RemotePeer, ended: Conversation) -> None:
         """Tell the application that another process answers for this peer."""
-        self._owner.happened(events.PeerLeft(remote.peer_id, LeaveReason.RESTARTED, undelivered))
+        self._tell_left(ended, LeaveReason.RESTARTED)
         self._owner.happened(events.PeerJoined(remote.peer_id, remote.presence))
+        self._owner.happened(events.PathChanged(remote.peer_id, remote.path, PathChangeReason.OPENED))
 
     # Signaling
 
@@ -139,12 +153,16 @@ class Members:
         except JoinRefused as error:
             logger.warning("signaling ended: %s", error)
             self._owner.happened(events.SignalingLost(str(error), final=True))
+            # From now on nobody is listed: who has no path, or loses it, is given up after the grace.
+            self._apply(self._roster.snapshot([], self._loop.time()))
+            self._arm_timer()
 
     def _handle(self, event: LinkEvent) -> None:
         now = self._loop.time()
         match event:
             case wire.PeerJoined():
                 self._apply(self._roster.joined(event.member))
+                self._refresh(event.member)
             case wire.PeerLeft(reason=codes.LeaveReason.REPLACED):
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
@@ -173,7 +191,15 @@ class Members:
         if not event.resumed:
             self._apply(self._roster.snapshot(event.welcome.members, now))
             for member in event.welcome.members:
-                self._set_presence(member.peer_id, member.presence)
+                self._refresh(member)
+        for remote in list(self.remotes.values()):
+            remote.hurry()
+
+    def _refresh(self, member: wire.Member) -> None:
+        """Take what a member that is known already says of itself when it joins again."""
+        if remote := self.remotes.get(member.peer_id):
+            remote.suspended = member.suspended
+        self._set_presence(member.peer_id, member.presence)
 
     def _set_presence(self, peer_id: PeerId, presence: wire.Presence) -> None:
         remote = self.remotes.get(peer_id)
@@ -196,7 +222,7 @@ class Members:
                     assert_never(decision)
 
     def _admit(self, member: wire.Member) -> None:
-        seal = None if self._closing else self._derive(member)
+        seal = None if self._closing else self.derive_seal(member)
         if seal is None:
             self._roster.gone(member.peer_id)
             return
@@ -205,25 +231,18 @@ class Members:
         remote.dial()
 
     def _rekey(self, member: wire.Member) -> None:
-        remote = self.remotes[member.peer_id]
-        seal = self._derive(member)
-        if seal is None:
-            self._roster.gone(member.peer_id)
-            self._part(remote, LeaveReason.REFUSED)
-        else:
-            remote.rekey(member, seal)
-
-    def _derive(self, member: wire.Member) -> PairSeal | None:
-        try:
-            return self._seal_with(member)
-        except InvalidPrekey as error:
-            logger.warning("%s is not admitted: %s", short(member.peer_id), error)
-            return None
+        # A membership that cannot be verified is the server's doing: it ends nothing that the peer itself began.
+        if seal := self.derive_seal(member):
+            self.remotes[member.peer_id].rekey(member, seal)
 
     def _part(self, remote: RemotePeer, reason: LeaveReason) -> None:
         self.remotes.pop(remote.peer_id, None)
-        undelivered = remote.abandon()
-        self._owner.happened(events.PeerLeft(remote.peer_id, reason, undelivered))
+        remote.abandon()
+        self._tell_left(remote.conversation, reason)
+
+    def _tell_left(self, ended: Conversation, reason: LeaveReason) -> None:
+        undelivered, unread = ended.session.unacknowledged, self._owner.conversation_ended(ended)
+        self._owner.happened(events.PeerLeft(ended.peer_id, reason, undelivered, unread))
 
     def _arm_timer(self) -> None:
         if self._timer is not None:

@@ -8,11 +8,11 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from rtcmesh.signaling import messages as wire
 from rtcmesh.signaling.client import SignalingLink
+from rtcmesh.signaling.errors import Closed as LinkClosed
 from rtcmesh.signaling.identity import Identity, PeerId
 from rtcmesh.signaling.prekey import LocalPrekey
 from rtcmesh.signaling.sealing import PairSeal
@@ -24,10 +24,11 @@ from .config import MeshConfig
 from .conversation import Conversation
 from .errors import Closed, NotDecodable, PeerGone
 from .event_stream import EventStream
-from .events import MeshEvent
+from .events import MeshEvent, PathChangeReason
+from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
 from .inbox import Inbox
 from .members import Members
-from .remote_peer import RemotePeer
+from .peer import Peer
 from .session import MessageReceived
 from .tasks import owned_tasks
 from .transport import TransportFactory
@@ -66,6 +67,7 @@ class Mesh:
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._peers_changed = asyncio.Event()
         self._closing = False
+        self._released = False
         self._closed = asyncio.Event()
         self._members = Members(
             self,
@@ -104,6 +106,7 @@ class Mesh:
         """
         if room_secret is not None and not room_secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
+        transports = transports or _default_transports()
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
@@ -132,7 +135,7 @@ class Mesh:
                 peer_id=identity.peer_id,
                 seal_with=seal_with,
                 config=config,
-                transports=transports or _default_transports(),
+                transports=transports,
                 random=random,
             )
             try:
@@ -143,15 +146,17 @@ class Mesh:
     # What is known
 
     @property
-    def peers(self) -> Mapping[PeerId, RemotePeer]:
-        """The other members, live: `peers[id].path`, `.rtt`, `.presence`, `.suspended`."""
-        return MappingProxyType(self._members.remotes)
+    def peers(self) -> Mapping[PeerId, Peer]:
+        """The other members as they are now, by id; each `Peer` shows how things stand whenever it is asked."""
+        return {peer_id: Peer(remote) for peer_id, remote in self._members.remotes.items()}
 
     def events(self) -> EventStream:
-        """Return a new stream of events; it starts with `PeerJoined` for everybody who is there already."""
-        present = [
-            events.PeerJoined(remote.peer_id, remote.presence) for remote in self._members.remotes.values()
-        ]
+        """Return a new stream of events, which starts with who is there already and how they are reached."""
+        present: list[MeshEvent] = []
+        for remote in self._members.remotes.values():
+            present.append(events.PeerJoined(remote.peer_id, remote.presence))
+            if remote.path is not None:
+                present.append(events.PathChanged(remote.peer_id, remote.path, PathChangeReason.OPENED))
         stream = EventStream(self.config.max_queued_events, present)
         if self._closing:
             stream.close()
@@ -179,17 +184,17 @@ class Mesh:
 
         With `type`, messages are converted to it and checked by msgspec; what does not fit is dropped and told as a
         `MessageRejected` event. The same label gives the same channel. Raises `ValueError` for a bad label, for
-        another type than before, and beyond `MeshConfig.max_channels`.
+        another type than before, and for the 65th channel.
         """
         known = self._channels.get(label)
         if known is not None:
             if known.expected != type:
                 raise ValueError(f"channel {label!r} is open with another type")
             return known
-        if not 1 <= len(label.encode()) <= 255:
-            raise ValueError("a channel's label has 1 to 255 bytes in UTF-8")
-        if len(self._channels) >= self.config.max_channels:
-            raise ValueError(f"a mesh has at most {self.config.max_channels} channels")
+        if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES:
+            raise ValueError(f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8")
+        if len(self._channels) >= MAX_CHANNELS:
+            raise ValueError(f"a mesh has at most {MAX_CHANNELS} channels")
         channel = self._channels[label] = Channel(
             label, type, self._inbox(label), self, self.config.max_message_bytes
         )
@@ -198,9 +203,13 @@ class Mesh:
     async def set_presence(self, presence: wire.Presence) -> None:
         """Tell everybody in the room something about this peer: a small JSON object that replaces the one before.
 
-        Returns when the link has taken it; while the server is out of reach it is sent on the next connection.
+        Returns when the link has taken it; while the server is out of reach it is sent on the next connection. Raises
+        `Closed`, and `SignalingError` for a presence that is too large or not JSON.
         """
-        await self._link.set_presence(presence)
+        try:
+            await self._link.set_presence(presence)
+        except LinkClosed:
+            raise Closed from None
 
     async def aclose(self) -> None:
         """Deliver what was sent, say goodbye, and release everything. Idempotent; a second caller waits for the first.
@@ -225,6 +234,7 @@ class Mesh:
                 self._closed.set()
 
     def _release(self) -> None:
+        self._released = True
         self._members.abandon()
         for inbox in self._inboxes.values():
             inbox.close(Closed)
@@ -244,31 +254,16 @@ class Mesh:
             for peer_id in addressed
             if peer_id in self._members.remotes
         ]
-        waiting = [
-            conversation for conversation in conversations if not conversation.try_send(label, payload)
-        ]
+        waiting = [future for c in conversations if (future := c.send(label, payload)) is not None]
         gone = [peer_id for peer_id in addressed if peer_id not in self._members.remotes]
         if waiting:
-            gone += await self._send_later(waiting, label, payload)
+            for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+                if isinstance(outcome, PeerGone):
+                    gone += outcome.peer_ids
+        if self._closing and gone:
+            raise Closed
         if gone and to is not None:
             raise PeerGone(gone)
-
-    async def _send_later(self, waiting: Iterable[Conversation], label: str, payload: bytes) -> list[PeerId]:
-        outcomes = await asyncio.gather(
-            *(conversation.send(label, payload) for conversation in waiting), return_exceptions=True
-        )
-        if self._closing and any(outcomes):
-            raise Closed
-        gone: list[PeerId] = []
-        for outcome in outcomes:
-            match outcome:
-                case PeerGone():
-                    gone += outcome.peer_ids
-                case BaseException():
-                    raise outcome
-                case _:
-                    pass
-        return gone
 
     def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
         """Tell the application that a message was dropped."""
@@ -287,10 +282,26 @@ class Mesh:
         """Put a message where the application takes it."""
         self._inbox(message.label).put(conversation, message)
 
+    def conversation_ended(self, conversation: Conversation) -> int:
+        """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""
+        dropped = 0
+        unopened = [inbox for label, inbox in self._inboxes.items() if label not in self._channels]
+        opened = [[channel.inbox] for channel in self._channels.values()]
+        for group in (unopened, *opened):
+            if sum(inbox.left_behind_bytes for inbox in group) > self.config.channel_window_bytes:
+                dropped += sum(inbox.drop(conversation) for inbox in group)
+        for label in [
+            label for label, inbox in self._inboxes.items() if inbox in unopened and inbox.is_empty
+        ]:
+            del self._inboxes[label]
+        return dropped
+
     def _inbox(self, label: str) -> Inbox:
         inbox = self._inboxes.get(label)
         if inbox is None:
             inbox = self._inboxes[label] = Inbox()
+            if self._released:
+                inbox.close(Closed)
         return inbox
 
 

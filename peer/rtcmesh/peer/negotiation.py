@@ -29,8 +29,8 @@ from typing import assert_never
 
 from .signals import Abandon, Answer, Candidate, Offer, Redial, Signal
 
-MAX_EARLY_CANDIDATES = 64
-"""How many candidates are kept for a description that has not arrived or is not applied yet."""
+MAX_CANDIDATES = 64
+"""How many remote candidates one attempt takes: each makes us send packets to the address that it names."""
 
 
 class State(Enum):
@@ -130,8 +130,10 @@ class Negotiation:
         self._state = State.IDLE
         self._attempt = 0
         self._failures = 0
+        self._opened_at = 0.0
         self._deadline: float | None = None
         self._early: list[Candidate] = []
+        self._candidates = 0
         self._actions: list[Action] = []
         self.stale = 0
         """How many signals were ignored because they came too late, twice, or from the wrong side."""
@@ -162,6 +164,14 @@ class Negotiation:
         if self._state is State.IDLE:
             self._state, self._deadline = State.PAUSING, now
 
+    def hurry(self, now: float) -> None:
+        """Waste no more time on what the time before has spoilt, as when signaling was away: start over at once."""
+        if self._state in (State.PAUSING, State.OFFERED):
+            self._failures = 0
+            if self._state is State.OFFERED:
+                self._actions.append(Discard(self._attempt))
+            self._state, self._deadline = State.PAUSING, now + self._draw_pause()
+
     def hang_up(self) -> None:
         """Want no path: discard the attempt that is under way, if any. A newer offer is still answered."""
         if self._state in _UNDER_WAY:
@@ -188,10 +198,10 @@ class Negotiation:
         if attempt == self._attempt and self._state in _UNDER_WAY:
             self._send(Candidate(attempt, candidate))
 
-    def opened(self, attempt: int) -> None:
+    def opened(self, attempt: int, now: float) -> None:
         """Note that the transport opened: the attempt has succeeded."""
         if self._advance(attempt, Input.OPENED):
-            self._deadline, self._failures = None, 0
+            self._deadline, self._opened_at = None, now
 
     def failed(self, attempt: int, now: float) -> None:
         """Note that the transport failed, closed or fell silent: say so and try again after a pause."""
@@ -205,7 +215,7 @@ class Negotiation:
         """Take a signal of the remote peer. Stale, repeated and misplaced ones are counted and change nothing."""
         match signal:
             case Offer():
-                self._receive_offer(signal)
+                self._receive_offer(signal, now)
             case Answer():
                 self._receive_answer(signal)
             case Candidate():
@@ -234,7 +244,7 @@ class Negotiation:
 
     # Rules
 
-    def _receive_offer(self, offer: Offer) -> None:
+    def _receive_offer(self, offer: Offer, now: float) -> None:
         if self._offers or offer.attempt <= self._attempt:
             self.stale += 1
             if not self._offers and self._state not in _UNDER_WAY:
@@ -243,6 +253,7 @@ class Negotiation:
                 )  # the other end may have begun to count anew: tell it where we are
             return
         if self._state in _UNDER_WAY:
+            self._note_success(now)
             self._actions.append(Discard(self._attempt))
         early = [candidate for candidate in self._early if candidate.attempt == offer.attempt]
         self._start_attempt(offer.attempt)
@@ -258,8 +269,8 @@ class Negotiation:
 
     def _receive_candidate(self, candidate: Candidate) -> None:
         if candidate.attempt == self._attempt and self._state is State.CONNECTING:
-            self._actions.append(AddCandidate(candidate.attempt, candidate.candidate))
-        elif self._is_early(candidate.attempt) and len(self._early) < MAX_EARLY_CANDIDATES:
+            self._take_candidate(candidate)
+        elif self._is_early(candidate.attempt) and len(self._early) < MAX_CANDIDATES:
             self._early.append(candidate)
         else:
             self.stale += 1
@@ -297,20 +308,35 @@ class Negotiation:
         # No deadline while the local transport describes itself: its owner bounds that, and it may queue for a slot.
         self._state, self._attempt, self._deadline = State.DESCRIBING, attempt, None
         self._early = []
+        self._candidates = 0
 
     def _give_up(self, now: float) -> None:
+        self._note_success(now)
         self._actions.append(Discard(self._attempt))
         self._state = State.PAUSING
         self._deadline = now + self._draw_pause()
         self._failures += 1
+
+    def _note_success(self, now: float) -> None:
+        """Let the pauses start over after a transport that lasted; one that opens and dies at once is a failure."""
+        if self._state is State.OPEN and now - self._opened_at >= self._max_pause:
+            self._failures = 0
 
     def _draw_pause(self) -> float:
         bound = min(self._max_pause, self._pause * 2 ** min(self._failures, 32))
         return self._random.uniform(0, bound)
 
     def _apply_early_candidates(self) -> None:
-        self._actions += [AddCandidate(early.attempt, early.candidate) for early in self._early]
+        for early in self._early:
+            self._take_candidate(early)
         self._early = []
+
+    def _take_candidate(self, candidate: Candidate) -> None:
+        if self._candidates == MAX_CANDIDATES:
+            self.stale += 1
+            return
+        self._candidates += 1
+        self._actions.append(AddCandidate(candidate.attempt, candidate.candidate))
 
     def _send(self, signal: Signal) -> None:
         self._actions.append(SendSignal(signal))

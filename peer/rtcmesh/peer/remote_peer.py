@@ -59,6 +59,10 @@ class Surroundings(Protocol):
         """The servers to gather candidates with, as last announced."""
         ...
 
+    def derive_seal(self, member: Member) -> PairSeal | None:
+        """Return a new seal for a membership; None for a prekey that cannot be verified."""
+        ...
+
     def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the mesh awaits before it is closed."""
         ...
@@ -79,7 +83,7 @@ class Surroundings(Protocol):
         """The peer said goodbye."""
         ...
 
-    def peer_restarted(self, remote: RemotePeer, undelivered: int) -> None:
+    def peer_restarted(self, remote: RemotePeer, ended: Conversation) -> None:
         """Another session answers for this peer; a new conversation has begun."""
         ...
 
@@ -91,6 +95,7 @@ class RemotePeer:
         self.peer_id = member.peer_id
         self.presence = member.presence
         self.suspended = member.suspended
+        self._member = member
         self._mesh = mesh
         self._loop = asyncio.get_running_loop()
         self._line, self._line_task = self._new_line(seal)
@@ -103,6 +108,7 @@ class RemotePeer:
         self._drain_scheduled = False
         self._gone = False
         self._closing = False
+        self._remote_ended = False
         self._finished = asyncio.Event()
 
     # What is known
@@ -134,17 +140,24 @@ class RemotePeer:
         self._negotiation.dial(self._loop.time())
         self._drain()
 
+    def hurry(self) -> None:
+        """Dial without waiting out the pauses of before: signaling is back."""
+        self._negotiation.hurry(self._loop.time())
+        self._drain()
+
     def rekey(self, member: Member, seal: PairSeal) -> None:
         """Take a new membership of the same peer. Negotiation starts over; an open path goes on."""
-        self.presence, self.suspended = member.presence, member.suspended
-        self._line_task.cancel()
-        self._line, self._line_task = self._new_line(seal)
+        self._member = member
+        self._replace_line(seal)
         self._restart_negotiation()
         self._drain()
 
     def receive_signal(self, sealed: bytes) -> None:
         """Take a sealed signal. What cannot be opened or read is counted, and changes nothing."""
         signal = self._line.open(sealed)
+        if self._line.exhausted and (seal := self._mesh.derive_seal(self._member)):
+            self._replace_line(seal)
+            signal = self._line.open(sealed)
         if signal is None:
             return
         if self._line.remote_began_anew:
@@ -155,7 +168,7 @@ class RemotePeer:
     async def close(self) -> None:
         """Deliver what was sent and end the session in order; for the caller to bound."""
         self._closing = True
-        self.conversation.session.end()
+        self._end_conversation()
         self._drain()
         await self._finished.wait()
 
@@ -192,7 +205,7 @@ class RemotePeer:
 
     def opened(self, attempt: Attempt) -> None:
         """Move the conversation onto the new path."""
-        self._negotiation.opened(attempt.number)
+        self._negotiation.opened(attempt.number, self._loop.time())
         superseded, self._path, self._attempt = self._path, attempt, None
         if superseded is not None:
             superseded.discard()
@@ -253,11 +266,21 @@ class RemotePeer:
             for action in actions:
                 self._act(action)
         self._drain_session()
-        if self._gone:
-            return
-        if self._closing and self._path is None and not self.conversation.session.unacknowledged:
+        if self._is_finished():
             self._finished.set()
+            if self._remote_ended:
+                self._mesh.peer_ended(self)
+                return
         self._arm_timer()
+
+    def _is_finished(self) -> bool:
+        """Whether nothing is left to be said, on either side or on ours without a path.
+
+        A peer that said goodbye still acknowledges what we had sent, until we close the transport or its time is up.
+        """
+        if self._remote_ended:
+            return self._path is None or not self.conversation.session.unacknowledged
+        return self._closing and self._path is None and not self.conversation.session.unacknowledged
 
     def _drain_session(self) -> None:
         session = self.conversation.session
@@ -268,8 +291,8 @@ class RemotePeer:
                 case CreditGrew():
                     self.conversation.credit_grew(event)
                 case RemoteEnded():
-                    self._mesh.peer_ended(self)
-                    return
+                    self._remote_ended = True
+                    self._end_conversation()
                 case _:
                     assert_never(event)
         if self._path is None or self._liveness is None:
@@ -319,6 +342,8 @@ class RemotePeer:
         session = self.conversation.session
         session.path_lost()
         self._mesh.path_changed(self, reason)
+        if self._gone:
+            return  # the path was the last thing that kept it
         if self._closing and not session.unacknowledged:
             self._negotiation.hang_up()
         elif self._negotiation.state is State.OPEN:
@@ -377,6 +402,10 @@ class RemotePeer:
         if self._path is None:
             self._negotiation.dial(self._loop.time())
 
+    def _replace_line(self, seal: PairSeal) -> None:
+        self._line_task.cancel()
+        self._line, self._line_task = self._new_line(seal)
+
     def _new_line(self, seal: PairSeal) -> tuple[SignalLine, asyncio.Task[None]]:
         line = SignalLine(self.peer_id, seal, self._mesh.send_signal)
         return line, self._mesh.spawn(line.run(), f"signals to {short(self.peer_id)}")
@@ -384,8 +413,13 @@ class RemotePeer:
     def _new_conversation(self) -> Conversation:
         config = self._mesh.config
         number = self._mesh.random.randrange(1, 2**63)
-        session = Session(number, window=config.channel_window_bytes, max_channels=config.max_channels)
+        session = Session(number, window=config.channel_window_bytes)
         return Conversation(self.peer_id, session, self._schedule_drain)
+
+    def _end_conversation(self) -> None:
+        """Take no more messages, and let go of those that wait for credit; what was taken is still delivered."""
+        self.conversation.end()
+        self.conversation.session.end()
 
     def _feed_session(self, packet: bytes, now: float) -> None:
         try:
@@ -393,6 +427,9 @@ class RemotePeer:
         except RemoteRestarted:
             ended, self.conversation = self.conversation, self._new_conversation()
             ended.end()
-            self._mesh.peer_restarted(self, ended.session.unacknowledged)
+            if self._closing:
+                self._end_conversation()
+            self._mesh.peer_restarted(self, ended)
             self.conversation.session.path_opened()
+            # A second session in the same packet is a violation, which the fresh session raises as such.
             self.conversation.session.receive(packet, now)

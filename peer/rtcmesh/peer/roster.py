@@ -44,6 +44,7 @@ Decision = Admit | Rekey | Dismiss
 class _Entry:
     prekey: bytes
     listed: bool = True
+    said_goodbye: bool = False
     reachable: bool = False
     expires_at: float | None = None
 
@@ -51,8 +52,8 @@ class _Entry:
 class Roster:
     """Decides who is admitted and who is dismissed.
 
-    Guarantees: a peer with an open path is dismissed only when it said that it leaves; one without is dismissed when
-    the server says that it is gone, or after `grace` seconds of being in nobody's list.
+    Guarantees: a peer with an open path is not dismissed on the server's word; one without is dismissed when the server
+    says that it is gone, or after `grace` seconds of being in nobody's list.
     """
 
     def __init__(self, grace: float) -> None:
@@ -69,7 +70,7 @@ class Roster:
         if entry is None:
             self._entries[member.peer_id] = _Entry(member.prekey.key)
             return [Admit(member)]
-        entry.listed, entry.expires_at = True, None
+        entry.listed, entry.said_goodbye, entry.expires_at = True, False, None
         if entry.prekey == member.prekey.key:
             return []
         entry.prekey = member.prekey.key
@@ -80,10 +81,10 @@ class Roster:
         entry = self._entries.get(peer_id)
         if entry is None:
             return []
-        entry.listed = False
-        if orderly:
-            return [self._dismiss(peer_id, LeaveReason.LEFT)]
-        return [] if entry.reachable else [self._dismiss(peer_id, LeaveReason.EXPIRED)]
+        entry.listed, entry.said_goodbye = False, orderly
+        if entry.reachable:
+            return []
+        return [self._dismiss(peer_id, LeaveReason.LEFT if orderly else LeaveReason.EXPIRED)]
 
     def replaced(self, peer_id: PeerId, now: float) -> None:
         """Take the news that a membership ended because the next one of the same peer begins."""
@@ -98,11 +99,16 @@ class Roster:
                 self._unlist(entry, now)
         return [decision for member in members for decision in self.joined(member)]
 
-    def path_changed(self, peer_id: PeerId, *, reachable: bool, now: float) -> None:
+    def path_changed(self, peer_id: PeerId, *, reachable: bool, now: float) -> list[Decision]:
         """Take the news that a path to a peer opened, or that there is none any more."""
-        if entry := self._entries.get(peer_id):
-            entry.reachable = reachable
-            entry.expires_at = None if reachable or entry.listed else now + self._grace
+        entry = self._entries.get(peer_id)
+        if entry is None:
+            return []
+        entry.reachable = reachable
+        if entry.said_goodbye and not reachable:
+            return [self._dismiss(peer_id, LeaveReason.LEFT)]
+        entry.expires_at = None if reachable or entry.listed else now + self._grace
+        return []
 
     def gone(self, peer_id: PeerId) -> None:
         """Forget a peer that said goodbye on its path."""

@@ -9,7 +9,6 @@ where the old one broke off. Its state is small: bound to a remote session or no
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
@@ -63,19 +62,19 @@ class Session:
 
     Guarantees: every accepted message is delivered once and in the order of its channel, or the session ends with a
     typed event and `unacknowledged` says how many may be missing. Memory per channel and direction is bounded by
-    `window` bytes of cost, and the number of channels by `max_channels`.
+    `window` bytes of cost, and the number of channels by `frames.MAX_CHANNELS`.
     """
 
-    def __init__(self, number: int, *, window: int, max_channels: int) -> None:
+    def __init__(self, number: int, *, window: int) -> None:
         assert number > 0, "session numbers start at 1"
         self.number = number
         self._window = window
-        self._max_channels = max_channels
+        self._remote_window: int | None = None
         self._remote_number = 0
         self._outbound: list[OutboundChannel] = []
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
-        self._sendable: deque[OutboundChannel] = deque()
+        self._sendable: dict[int, OutboundChannel] = {}
         self._control: list[bytes] = []
         self._synchronised = False
         self._has_path = False
@@ -110,19 +109,16 @@ class Session:
     def fits(self, label: str, payload: bytes) -> bool:
         """Whether `send` would take this message now."""
         channel = self._outbound_by_label.get(label)
-        return channel is None or channel.fits(payload)
+        return channel is None or channel.fits(payload)  # every window takes one message of the largest size
 
     def send(self, label: str, payload: bytes) -> None:
         """Take a message that fits; its place in the order of the channel is fixed by this call."""
         assert not self._ending, "send() after end()"
         channel = self._outbound_by_label.get(label)
         if channel is None:
-            channel = OutboundChannel(len(self._outbound), label, self._window)
-            self._outbound.append(channel)
-            self._outbound_by_label[label] = channel
-        if not channel.has_frames:
-            self._sendable.append(channel)
+            channel = self._open_channel(label)
         channel.accept(payload)
+        self._make_sendable(channel)
 
     def taken(self, message: MessageReceived, now: float) -> None:
         """Note that the application has taken a message; its sender gets credit for another."""
@@ -141,7 +137,8 @@ class Session:
         """Start over on a new path. Frames of an older one may still come; they are taken as they are."""
         self._has_path, self._synchronised = True, False
         progress = tuple(channel.progress() for channel in self._inbound.values())
-        self._control = [frames.encode_resume(Resume(self.number, self._remote_number, progress))]
+        resume = Resume(self.number, self._remote_number, self._window, progress)
+        self._control = [frames.encode_resume(resume)]
         self._ack_at = None
         self._end_sent = False
 
@@ -168,7 +165,7 @@ class Session:
                 case Open():
                     self._receive_open(frame)
                 case Resume():
-                    self._receive_resume(frame)
+                    self._receive_resume(frame, now)
                 case End():
                     self._events.append(RemoteEnded())
                 case _:
@@ -206,10 +203,9 @@ class Session:
         while self._control:
             yield self._control.pop(0)
         while self._synchronised and self._sendable:
-            channel = self._sendable.popleft()
+            channel = self._sendable.pop(next(iter(self._sendable)))
             frame = channel.next_frame()
-            if channel.has_frames:
-                self._sendable.append(channel)
+            self._make_sendable(channel)
             yield frame
 
     def _receive_data(self, data: Data, now: float) -> None:
@@ -228,6 +224,7 @@ class Session:
         channel = self._outbound[progress.channel]
         if channel.acknowledge(progress):
             self._events.append(CreditGrew(channel.label))
+        self._make_sendable(channel)
         self._end_if_drained()
 
     def _receive_open(self, frame: Open) -> None:
@@ -237,32 +234,50 @@ class Session:
                 raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened with another label")
         elif frame.channel != len(self._inbound):
             raise ProtocolViolation("bad_open", f"channel {frame.channel} is out of turn")
-        elif len(self._inbound) >= self._max_channels:
-            raise ProtocolViolation("too_many_channels", f"more than {self._max_channels}")
+        elif len(self._inbound) >= frames.MAX_CHANNELS:
+            raise ProtocolViolation("too_many_channels", f"more than {frames.MAX_CHANNELS}")
         else:
             self._inbound[frame.channel] = InboundChannel(frame.channel, frame.label, self._window)
 
-    def _receive_resume(self, resume: Resume) -> None:
+    def _receive_resume(self, resume: Resume, now: float) -> None:
         if resume.remote_session not in (0, self.number):
             return  # meant for a session that this one replaced; the remote peer will learn so and start over
-        if self._remote_number not in (0, resume.session):
-            raise RemoteRestarted
         if self._synchronised:
             raise ProtocolViolation("bad_resume", "a second time on one path")
-        self._remote_number = resume.session
+        if self._remote_number not in (0, resume.session):
+            raise RemoteRestarted
+        self._remote_number, self._remote_window = resume.session, resume.window
         progress = {entry.channel: entry for entry in resume.progress}
         for channel in self._outbound:
-            if channel.rewind(progress.pop(channel.number, None)):
+            unopened = Progress(channel.number, 0, resume.window)
+            if channel.rewind(progress.pop(channel.number, unopened)):
                 self._events.append(CreditGrew(channel.label))
         if progress:
             raise ProtocolViolation("bad_resume", f"{len(progress)} channels that were never opened")
-        self._sendable = deque(channel for channel in self._outbound if channel.has_frames)
         self._synchronised = self._has_path
+        self._sendable.clear()
+        for channel in self._outbound:
+            self._make_sendable(channel)
+        self._ack_at = now  # for what the application took between our RESUME and this one
         self._end_if_drained()
 
+    def _open_channel(self, label: str) -> OutboundChannel:
+        assert len(self._outbound) < frames.MAX_CHANNELS, "more channels than a session has"
+        channel = OutboundChannel(len(self._outbound), label, self._window)
+        if self._remote_window is not None:
+            channel.acknowledge(Progress(channel.number, 0, self._remote_window))
+        self._outbound.append(channel)
+        self._outbound_by_label[label] = channel
+        return channel
+
+    def _make_sendable(self, channel: OutboundChannel) -> None:
+        """Give the channel a turn after the others, if it has something to send and no turn yet."""
+        if channel.has_frames:
+            self._sendable.setdefault(channel.number, channel)
+
     def _owe(self, channel: InboundChannel, now: float) -> None:
-        if not self._has_path:
-            return  # the next path starts with RESUME, which reports all there is
+        if not self._synchronised:
+            return  # RESUME reports all there is, and what comes after it is reported once the remote RESUME has come
         if channel.owes_much:
             self._control.append(frames.encode_ack(channel.progress()))
         elif self._ack_at is None:
