@@ -11,14 +11,15 @@ from contextlib import asynccontextmanager
 async def owned_tasks() -> AsyncGenerator[asyncio.TaskGroup]:
     """Run a task group whose block raises what it raises, not a group of one.
 
-    The block ends its tasks before it ends itself, whatever happens in it. A task that fails still cancels the block
-    and comes out in an `ExceptionGroup`: that is a defect of the task, not the application's error.
+    The block ends its tasks before it ends itself, whatever happens in it, and they may take the time they need: a
+    cancelled block does not cancel them a second time, in the midst of their releasing what they hold. A task that
+    fails still cancels the block and comes out in an `ExceptionGroup`: that is a defect, not the application's error.
     """
-    failure: Exception | None = None
+    failure: BaseException | None = None
     async with asyncio.TaskGroup() as tasks:
         try:
             yield tasks
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             failure = error
     if failure is not None:
         raise failure
