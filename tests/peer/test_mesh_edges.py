@@ -1,0 +1,297 @@
+"""The edges of a mesh that were once broken: hostile peers, closing, restarts, order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
+from rtcmesh.peer import Closed, Identity, Mesh, MeshConfig, PathChanged, PathChangeReason, PeerGone, PeerLeft
+from rtcmesh.peer.aiortc_transport import MAX_CANDIDATES, AiortcTransport
+from rtcmesh.peer.conversation import Conversation
+from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.session import Session
+from rtcmesh.peer.testing import LinkConfig, MemoryNetwork, MemoryTransport, virtual_meshes, virtual_room
+from rtcmesh.signaling.testing import dial_stream
+from support.meshes import news, next_event, pair
+
+
+class Silent:
+    """A sink that takes no notice."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def transport_opened(self) -> None:
+        self.heard.append("opened")
+
+    def candidate_gathered(self, candidate: str) -> None: ...
+
+    def packet_received(self, packet: bytes) -> None:
+        self.heard.append(packet.decode())
+
+    def probe_received(self, probe: bytes) -> None: ...
+
+    def transport_writable(self) -> None: ...
+
+    def transport_closed(self, reason: str) -> None:
+        self.heard.append("closed")
+
+
+def test_a_failed_attempt_closes_its_transport_undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    close = MemoryTransport.close
+
+    async def slow_close(self: MemoryTransport) -> None:
+        await asyncio.sleep(0.01)
+        await close(self)
+        closed.append(self.number)
+
+    async def refuse(self: MemoryTransport, candidate: str) -> None:
+        raise TransportFailed(f"no use for {candidate}")
+
+    async def main() -> None:
+        async with virtual_room() as room:
+            monkeypatch.setattr(MemoryTransport, "close", slow_close)
+            monkeypatch.setattr(MemoryTransport, "add_candidate", refuse)
+            await asyncio.gather(room.join("ann"), room.join("bob"))
+            await asyncio.sleep(30)
+            assert room.memory is not None
+            assert len(closed) > 4
+            assert len(room.memory.transports) <= 2
+
+    run_virtual(main())
+
+
+def test_senders_of_one_channel_keep_their_order_even_when_a_small_one_would_fit_first() -> None:
+    async def main() -> None:
+        session = Session(1, window=1000)
+        conversation = Conversation(Identity.create().peer_id, session, lambda: None)
+        assert conversation.send("a", bytes(600)) is None
+        large = conversation.send("a", bytes(500))
+        small = conversation.send("a", b"small enough to fit now")
+        assert large is not None
+        assert small is not None
+        assert not small.done()
+        large.cancel()
+        await small
+        waiting = conversation.send("a", bytes(900))
+        conversation.end()
+        assert waiting is not None
+        with pytest.raises(PeerGone):
+            await waiting
+
+    run_virtual(main())
+
+
+def test_two_peers_that_close_at_the_same_time_deliver_what_they_sent() -> None:
+    async def main() -> None:
+        async with virtual_meshes(2) as (ann, bob):
+            for number in range(10):
+                await ann.channel("chat").send(number)
+            received = bob.channel("chat")
+            await asyncio.gather(ann.aclose(), bob.aclose())
+            assert [message.data async for message in received] == list(range(10))
+
+    run_virtual(main())
+
+
+def test_a_channel_that_is_opened_after_the_close_is_closed() -> None:
+    async def main() -> None:
+        async with virtual_meshes(1) as (ann,):
+            await ann.aclose()
+            with pytest.raises(Closed):
+                await ann.channel("new").receive()
+            with pytest.raises(Closed):
+                await ann.set_presence({"too": "late"})
+
+    run_virtual(main())
+
+
+def test_a_member_that_rejoins_is_seen_as_it_is_now() -> None:
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann, bob = await pair(room)
+            server = room.server_host
+            room.network.partition(room.hosts["bob"], server)
+            await asyncio.sleep(100)
+            assert ann.peers[bob.peer_id].path is not None
+            await asyncio.wait_for(bob.set_presence({"version": 2}), 5)
+            room.network.heal(room.hosts["bob"], server)
+            await asyncio.sleep(60)
+            assert ann.peers[bob.peer_id].presence == {"version": 2}
+            assert not ann.peers[bob.peer_id].suspended
+
+    run_virtual(main())
+
+
+def test_without_signaling_for_good_a_dead_peer_is_still_given_up() -> None:
+    async def main() -> None:
+        identity = Identity.create()
+        async with virtual_room() as room:
+            ann, bob = await asyncio.gather(room.join("ann", identity=identity), room.join("bob"))
+            await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
+            events = news(ann)
+            await room.join("another ann", identity=identity)
+            await asyncio.sleep(10)
+            room.isolate("bob")
+            assert (await next_event(events, PeerLeft)).peer_id == bob.peer_id
+            room.reconnect("bob")
+
+    run_virtual(main())
+
+
+def test_peers_of_different_configuration_understand_each_other() -> None:
+    async def main() -> None:
+        async with virtual_room() as room:
+            wide = await room.join("wide", config=MeshConfig(channel_window_bytes=1024 * 1024))
+            narrow = await room.join("narrow")
+            await asyncio.gather(wide.wait_for_peers(1), narrow.wait_for_peers(1))
+            events = news(narrow)
+
+            async def send() -> None:
+                for number in range(40):
+                    await wide.channel("bulk").send(number.to_bytes(2) + bytes(30_000))
+
+            sending = asyncio.create_task(send())
+            await asyncio.sleep(10)
+            for number in range(40):
+                assert int.from_bytes((await narrow.channel("bulk").receive()).data[:2]) == number
+            await sending
+            await narrow.aclose()
+            assert [event async for event in events if isinstance(event, PathChanged)] == []
+
+    run_virtual(main())
+
+
+def test_what_departed_peers_leave_unread_is_bounded_and_counted() -> None:
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann = await room.join("ann")
+            events = news(ann)
+            unread = 0
+            for number in range(5):
+                guest = await room.join(f"guest{number}")
+                await guest.wait_for_peers(1)
+                for _ in range(10):
+                    await guest.channel(f"unopened {number}").send(bytes(20_000))
+                await guest.aclose()
+                unread += (await next_event(events, PeerLeft)).unread
+            assert unread == 40
+            channel = ann.channel("unopened 0")
+            assert [(await channel.receive()).data for _ in range(10)] == [bytes(20_000)] * 10
+
+    run_virtual(main())
+
+
+def test_a_peer_met_more_often_than_a_seal_remembers_is_connected_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with virtual_room(config=MeshConfig(rejoin_grace=0)) as room:
+            ann, bob = await pair(room)
+            for _ in range(70):
+                room.isolate("ann")
+                await next_event(news(bob), PeerLeft)
+                room.reconnect("ann")
+                await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
+            await bob.channel("chat").send("still here")
+            assert (await ann.channel("chat").receive()).data == "still here"
+
+    run_virtual(main(), limit=100_000)
+    assert "of instance 65 of the remote seal" in caplog.text
+
+
+def test_what_arrives_before_aiortc_says_that_it_is_open_waits_for_that() -> None:
+    async def main() -> None:
+        VirtualNetwork()
+        sink = Silent()
+        transport = AiortcTransport(sink, ())
+        transport._packet_received(b"early")
+        transport._lane_opened()
+        transport._packet_received("still early")
+        assert sink.heard == []
+        transport._lane_opened()
+        transport._packet_received(b"in time")
+        assert sink.heard == ["opened", "early", "still early", "in time"]
+        await transport.close()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("altered", "replacement"),
+    [
+        ("m=application", "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\nm=application"),
+        (
+            "a=candidate:",
+            "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * (MAX_CANDIDATES + 1) + "a=candidate:",
+        ),
+        ("a=setup:", "a=max-message-size:1000\r\na=setup:"),
+    ],
+)
+def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
+    altered: str, replacement: str
+) -> None:
+    async def main() -> None:
+        network = VirtualNetwork(link=LinkConfig(delay=0.01))
+        transports = [AiortcTransport(Silent(), ()) for _ in range(2)]
+        with virtual_aiortc(), network.add_host("ann"):
+            offer = await transports[0].create_offer()
+            assert altered in offer
+            with pytest.raises(TransportFailed):
+                await transports[1].create_answer(offer.replace(altered, replacement, 1))
+            await transports[0].add_candidate("garbage that is ignored")
+            await asyncio.gather(*(transport.close() for transport in transports))
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("moment", [0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
+def test_a_program_cancelled_while_it_connects_leaves_no_task_behind(moment: float) -> None:
+    async def main() -> None:
+        async with virtual_room(aiortc=True) as room:
+            await room.join("bob")
+            before = asyncio.all_tasks()
+
+            async def program() -> None:
+                async with Mesh.join(room.url, room="virtual", dial=dial_stream):
+                    await asyncio.get_running_loop().create_future()
+
+            with room.network.add_host("ann"):
+                running = asyncio.create_task(program())
+            await asyncio.sleep(moment)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await asyncio.sleep(200)
+            assert asyncio.all_tasks() <= before
+
+    run_virtual(main())
+
+
+def test_a_peer_that_breaks_every_path_is_not_dialled_in_a_hurry() -> None:
+    async def main() -> None:
+        memory = MemoryNetwork()
+        async with virtual_room(memory=memory) as room:
+            ann, bob = await pair(room)
+            events = news(ann)
+
+            async def break_paths() -> None:
+                while True:
+                    for transport in list(memory.transports.values()):
+                        transport.send(b"\xff")
+                    await asyncio.sleep(0.05)
+
+            breaking = asyncio.create_task(break_paths())
+            await asyncio.sleep(120)
+            breaking.cancel()
+            assert ann.peers[bob.peer_id].attempts < 60
+            assert (await next_event(events, PathChanged)).reason in {
+                PathChangeReason.PROTOCOL_VIOLATION,
+                PathChangeReason.TRANSPORT_CLOSED,
+            }
+            await asyncio.gather(breaking, return_exceptions=True)
+
+    run_virtual(main())
