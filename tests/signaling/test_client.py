@@ -165,6 +165,11 @@ async def test_a_stopping_server_can_send_its_peers_elsewhere() -> None:
             alice = await stack.enter_async_context(lab.link(1))
         await next_of(alice, LinkResumed)
         assert other.stats.connections == 1
+        elsewhere.network.partition(lab.host(1), elsewhere.server_host)
+        await next_of(alice, LinkLost)
+        elsewhere.network.heal(lab.host(1), elsewhere.server_host)
+        await next_of(alice, LinkResumed)
+        assert other.stats.connections == 1, "the server that is left, although the first one stays away"
 
 
 @on_virtual_time

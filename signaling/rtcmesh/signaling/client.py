@@ -2,6 +2,7 @@
 
 import asyncio
 from asyncio import Future
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
@@ -66,7 +67,8 @@ class SignalingLink:
         self._answers: dict[int, Future[None]] = {}
         self._joined: Connection | None = None
         self._draining: Draining | None = None
-        self._alternatives: list[str] = []
+        # The server in use comes first; one that does not let us in goes to the end.
+        self._servers = deque([url])
         self._first_welcome: Future[Welcome] = asyncio.get_running_loop().create_future()
         self._last_failure: Exception | None = None
         self._end: Exception | None = None
@@ -205,7 +207,7 @@ class SignalingLink:
 
     async def _attempt(self) -> float:
         """Open a connection, use it to its end, and return the seconds to stay away at least."""
-        url = self._alternatives.pop(0) if self._alternatives else self._url
+        url = self._servers[0]
         self._draining = None
         try:
             async with AsyncExitStack() as stack:
@@ -215,6 +217,7 @@ class SignalingLink:
                 await self._converse(connection)
         except (DialFailed, TimeoutError) as error:
             self._last_failure = error
+            self._servers.rotate(-1)
             return 0.0
         was_joined, self._joined = self._joined is not None, None
         assert connection.ending is not None
@@ -231,8 +234,10 @@ class SignalingLink:
         if was_joined:
             code = RefusalCode.from_close_code(ending.code)
             await self._events.put(LinkLost("connection lost" if code is None else code.meaning))
+        else:
+            self._servers.rotate(-1)
         if self._draining is not None:
-            self._alternatives = list(self._draining.alternatives)
+            self._servers = deque(dict.fromkeys([*self._draining.alternatives, self._url]))
             return self._draining.reconnect_in
         return 0.0 if refused is None else refused.retry_after or 0.0
 

@@ -151,7 +151,11 @@ class Signal(Message, frozen=True, kw_only=True, tag="signal"):
 
 
 class Ack(Message, frozen=True, kw_only=True, tag="ack"):
-    """The signal of this id is in the room's stream: its receiver gets it once, or leaves."""
+    """The signal of this id is in the room's stream.
+
+    Its receiver gets it once, unless it leaves, or is away for so long that it is given a snapshot in place of what
+    it missed.
+    """
 
     id: SignalId
 

@@ -113,4 +113,4 @@ class SignalingService:
             reason = self.stats.count_ending(connection.ending)
             refused = connection.ending.refused
             detail = "" if refused is None else refused.message
-            _logger.info("the connection of %s ended: %s %s", name, reason, detail)
+            _logger.info("the connection of %s ended: %s %r", name, reason, detail)
