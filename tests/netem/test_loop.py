@@ -14,6 +14,7 @@ from rtcmesh.netem import (
     Deadlock,
     NotVirtualTime,
     NoVirtualNetwork,
+    VirtualEventLoop,
     VirtualNetwork,
     VirtualTimeExceeded,
     run_virtual,
@@ -200,3 +201,14 @@ async def test_the_loop_waits_for_a_real_descriptor_when_nothing_else_can_happen
         loop.remove_reader(reader)
         sender.join()
     assert now() == 0
+
+
+@on_virtual_time
+async def test_timers_that_are_cancelled_are_counted_right() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualEventLoop)
+    for _ in range(500):
+        for timer in [loop.call_later(5, print) for _ in range(60)]:
+            timer.cancel()
+    await asyncio.sleep(10)
+    assert (loop._timers._cancelled, len(loop._timers._heap)) == (0, 0)

@@ -1,6 +1,7 @@
 """The same seed gives the same run."""
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -109,3 +110,27 @@ def test_seeded_randomness_repeats_and_leaves_no_trace() -> None:
         assert draw() != first
     assert os.urandom(8) != os.urandom(8)
     assert draw() != draw()
+
+
+def test_tasks_are_cancelled_in_the_same_order_wherever_they_lie_in_memory() -> None:
+    async def main(ballast: list[object]) -> list[int]:
+        order: list[int] = []
+
+        async def wait(number: int) -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                order.append(number)
+
+        with contextlib.suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(40):
+                    ballast.append(bytearray(random.randrange(5000)))
+                    tasks.create_task(wait(number))
+                await asyncio.sleep(1)
+                raise ValueError
+        return order
+
+    kept: list[object] = []
+    orders = [run_virtual(main(kept), seed=seed) for seed in range(4)]
+    assert orders == [orders[0]] * 4

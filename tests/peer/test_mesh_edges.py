@@ -295,3 +295,16 @@ def test_a_peer_that_breaks_every_path_is_not_dialled_in_a_hurry() -> None:
             await asyncio.gather(breaking, return_exceptions=True)
 
     run_virtual(main())
+
+
+def test_a_transport_factory_that_raises_anything_costs_attempts_and_not_the_block() -> None:
+    async def main() -> None:
+        def broken(*_: object) -> MemoryTransport:
+            raise OSError("no more descriptors")
+
+        async with virtual_room() as room:
+            ann, bob = await asyncio.gather(room.join("ann", transports=broken), room.join("bob"))
+            await asyncio.sleep(60)
+            assert ann.peers[bob.peer_id].path is None
+
+    run_virtual(main())

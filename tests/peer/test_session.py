@@ -378,3 +378,13 @@ def test_every_message_arrives_once_and_in_order_whatever_the_paths_do(
         assert other.session.unacknowledged == 0
         for label in "abc":
             assert end.read[label] == other.sent[label]
+
+
+def test_a_resume_cannot_claim_what_was_never_handed_out() -> None:
+    session = Session(11, window=WINDOW)
+    for _ in range(3):
+        session.send("chat", b"never handed out")
+    session.path_opened()
+    with pytest.raises(ProtocolViolation):
+        session.receive(resume(Progress(0, 3, WINDOW)), 0)
+    assert session.unacknowledged == 3

@@ -219,6 +219,27 @@ def test_who_comes_back_to_find_another_in_its_place_gives_way() -> None:
     assert join(room, ALICE, prekey=b"other", resume=position(second)).resumed
 
 
+@pytest.mark.parametrize("out_of_turn", [2, 200, 2**40])
+def test_a_signal_that_skips_ids_gets_no_answer_that_might_be_false(out_of_turn: int) -> None:
+    room = make_room()
+    alice, bob = join(room, ALICE), join(room, BOB)
+    room.effects()
+    with pytest.raises(JoinRefused) as refused:
+        room.signal(alice.attachment, SendSignal(to=BOB, id=out_of_turn, sealed=b""))
+    assert refused.value.code is RefusalCode.PROTOCOL_VIOLATION
+    assert delivered(room, bob) == []
+
+
+def test_an_id_whose_answer_is_forgotten_gets_none() -> None:
+    room = make_room(RoomLimits(max_unacknowledged_signals=4))
+    alice = join(room, ALICE)
+    assert isinstance(room.signal(alice.attachment, SendSignal(to=BOB, id=1, sealed=b"")), Nack)
+    for id_ in range(2, 6):
+        room.signal(alice.attachment, SendSignal(to=ALICE, id=id_, sealed=b""))
+    with pytest.raises(JoinRefused):
+        room.signal(alice.attachment, SendSignal(to=BOB, id=1, sealed=b""))
+
+
 def test_a_position_that_was_never_given_out_does_not_resume() -> None:
     room = make_room()
     alice = join(room, ALICE)

@@ -1,12 +1,13 @@
 """An asyncio event loop on virtual time."""
 
 import asyncio
+import itertools
 import selectors
 import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import Context
-from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, Unpack
 
 from .errors import Deadlock, NotVirtualTime, NoVirtualNetwork, VirtualTimeExceeded
 from .packet import SocketAddress
@@ -68,6 +69,25 @@ class _Selector(selectors.DefaultSelector):
         return len(self.get_map()) > 1
 
 
+class _Task(asyncio.Task[Any]):
+    """A task whose hash is its number: asyncio keeps tasks in sets, and their order must not depend on addresses."""
+
+    _number: int
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:  # noqa: ANN401
+        task = super().__new__(cls)
+        task._number = options["loop"].next_task_number()
+        return task
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:  # noqa: ANN401
+    assert isinstance(loop, VirtualEventLoop)
+    return _Task(coroutine, loop=loop, **options)
+
+
 class VirtualEventLoop(asyncio.SelectorEventLoop):
     """Runs asyncio programs in no time: when nothing is ready, the clock jumps to the next timer.
 
@@ -87,6 +107,12 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self._timer_context = Context()
         self._virtual_selector = _Selector(self._idle)
         super().__init__(self._virtual_selector)
+        self._task_numbers = itertools.count()
+        self.set_task_factory(_make_task)
+
+    def next_task_number(self) -> int:
+        """Return the number of the next task of this loop."""
+        return next(self._task_numbers)
 
     def attach(self, stack: NetworkStack) -> None:
         """Put a network under this loop. Raises RuntimeError when it has one."""
@@ -106,6 +132,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call `callback` when the clock reaches `when`."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
         timer = Timer(when, callback, args, self, context=context, queue=self._timers)
         self._timers.push(timer)
         return timer

@@ -108,7 +108,9 @@ class StreamTransport(asyncio.Transport):
             self.drain()
 
     def abort(self) -> None:
-        """End the connection at once; the other end sees a reset."""
+        """End the connection at once; the other end sees a reset. Nothing happens to one that has ended."""
+        if self.stream.state is StreamState.DEAD:
+            return
         self._is_closing = True
         self.stream.abort()
         self.drain()

@@ -29,9 +29,10 @@ class Timer(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         """Keep the callback from running."""
-        if self._queue is not None and not self.cancelled():
-            self._queue.note_cancelled()
+        is_news = self._queue is not None and not self.cancelled()
         super().cancel()
+        if is_news and self._queue is not None:
+            self._queue.note_cancelled()
 
     def leave_queue(self) -> None:
         """Note that the queue has let go of this timer."""

@@ -51,6 +51,8 @@ class Wire:
 
     def _deliver(self) -> None:
         self._timer = None
-        for packet in self.network.packets_due(self.loop.time()):
-            self.receivers[packet.kind](packet)
-        self._schedule()
+        try:
+            for packet in self.network.packets_due(self.loop.time()):
+                self.receivers[packet.kind](packet)
+        finally:
+            self._schedule()

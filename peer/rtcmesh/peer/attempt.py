@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -12,6 +13,8 @@ from rtcmesh.signaling.messages import IceServer
 from .errors import TransportFailed
 from .negotiation import AcceptAnswer, AddCandidate, MakeAnswer, MakeOffer
 from .transport import Transport, TransportFactory
+
+logger = logging.getLogger(__name__)
 
 _Step = AcceptAnswer | AddCandidate
 
@@ -111,6 +114,10 @@ class Attempt:
             failure = str(error)
         except TimeoutError:
             failure = f"no session description within {setup_timeout:g} s"
+        except Exception as error:
+            # A transport of somebody else's making; its defect costs this attempt, not the application.
+            logger.exception("a transport failed in an unexpected way")
+            failure = f"{type(error).__name__}: {error}"
         finally:
             self._ending = True
             if self._transport is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -110,7 +111,7 @@ class Mesh:
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
-        random = random or Random()
+        random = random or Random(os.urandom(32))
 
         def seal_with(member: wire.Member) -> PairSeal:
             return PairSeal.derive(

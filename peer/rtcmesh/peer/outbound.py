@@ -23,7 +23,7 @@ class OutboundChannel:
         self._accepted_cost = 0
         self._handed_out_cost = 0
         self._acknowledged_cost = 0
-        self._last = 0
+        self._ever_handed_out = 0
         self._acknowledged = 0
         self._kept: deque[bytes] = deque()
         self._handed_out = 0
@@ -51,13 +51,13 @@ class OutboundChannel:
         """Take a message that fits; its place in the order of the channel is fixed by this call."""
         assert self.fits(payload), "accept() without credit"
         self._accepted_cost += cost(payload)
-        self._last += 1
         self._kept.append(payload)
 
     def next_frame(self) -> bytes:
         """Return the next message's frame; on a path that has not seen the channel, its OPEN goes first."""
         payload = self._kept[self._handed_out]
         self._handed_out += 1
+        self._ever_handed_out = max(self._ever_handed_out, self._acknowledged + self._handed_out)
         self._handed_out_cost += cost(payload)
         frame = encode_data(self.number, self._acknowledged + self._handed_out, payload)
         if self._announced:
@@ -83,10 +83,9 @@ class OutboundChannel:
 
         Raises `ProtocolViolation` when it has lost what it acknowledged, or claims what was never sent.
         """
-        if not self._acknowledged <= progress.received <= self._last:
-            raise ProtocolViolation(
-                "bad_resume", f"channel {self.number}: {progress.received} of {self._last} received"
-            )
+        if not self._acknowledged <= progress.received <= self._ever_handed_out:
+            detail = f"channel {self.number}: {progress.received} of {self._ever_handed_out} received"
+            raise ProtocolViolation("bad_resume", detail)
         self._handed_out, self._handed_out_cost = len(self._kept), self._accepted_cost
         grew = self.acknowledge(progress)
         self._handed_out, self._handed_out_cost = 0, self._acknowledged_cost

@@ -90,12 +90,24 @@ async def accept_websocket(
     return websocket, AiohttpSocket(websocket, abort)
 
 
+def parse_url(url: str) -> URL:
+    """Return the whole URL of a server; raise `ValueError` for what is none."""
+    try:
+        target = URL(url)
+    except ValueError as error:
+        raise ValueError(f"not a signaling URL: {url!r}: {error}") from error
+    if target.scheme not in ("http", "https", "ws", "wss") or not target.host:
+        raise ValueError(f"not a signaling URL: {url!r}: http, https, ws or wss, and a host are needed")
+    return target.with_path(SIGNALING_PATH) if target.path in ("", "/") else target
+
+
 @asynccontextmanager
 async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
     """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`."""
-    target = URL(url)
-    if target.path in ("", "/"):
-        target = target.with_path(SIGNALING_PATH)
+    try:
+        target = parse_url(url)
+    except ValueError as error:
+        raise DialFailed(str(error)) from error
     async with aiohttp.ClientSession() as session:
         try:
             websocket = await session.ws_connect(

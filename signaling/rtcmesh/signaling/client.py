@@ -1,6 +1,7 @@
 """The client link: one membership in a room, kept through lost connections and restarted servers."""
 
 import asyncio
+import os
 from asyncio import Future
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -8,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
-from .aiohttp_socket import dial_websocket
+from .aiohttp_socket import dial_websocket, parse_url
 from .backoff import Backoff
 from .codes import NackCode, RefusalCode
 from .config import ClientConfig
@@ -38,6 +39,7 @@ from .messages import (
     RoomEvent,
     ServerMessage,
     Welcome,
+    is_room_name,
     presence_bytes,
 )
 from .prekey import Prekey
@@ -91,9 +93,14 @@ class SignalingLink:
     ) -> AsyncGenerator[Self, None]:
         """Join the room and return after the first welcome; leave it at the end of the block.
 
-        Raises `JoinRefused`, `SignalingUnreachable` after `connect_timeout`, and `InvalidPresence`. `dial` replaces
-        the network, `random` the source of the jitter between attempts.
+        Raises `JoinRefused`, `SignalingUnreachable` after `connect_timeout`, and at once `InvalidPresence` and, for a
+        URL that cannot be one, `ValueError`. `dial` replaces the network, `random` the source of the jitter between
+        attempts.
         """
+        if not is_room_name(room):
+            raise JoinRefused(RefusalCode.BAD_ROOM)
+        if dial is None:
+            parse_url(url)
         if presence is not None:
             presence_bytes(presence)
         config = ClientConfig() if config is None else config
@@ -110,7 +117,7 @@ class SignalingLink:
             membership,
             config=config,
             dial=dial_websocket if dial is None else dial,
-            random=Random() if random is None else random,
+            random=Random(os.urandom(32)) if random is None else random,
         )
         try:
             await link._wait_for_welcome()

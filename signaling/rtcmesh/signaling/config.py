@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from .messages import MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
 
+MAX_SECONDS = 86_400
+"""The longest duration that the messages carry (`messages.PositiveSeconds`)."""
+
 MEMBER_OVERHEAD_BYTES = 512
 """More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""
 
@@ -39,8 +42,8 @@ class ServiceConfig:
     def __post_init__(self) -> None:
         """Check the ranges and how they fit together."""
         for name in ("heartbeat", "join_timeout", "close_timeout"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive")
+            if not 0 < getattr(self, name) <= MAX_SECONDS:
+                raise ValueError(f"{name} must be positive and at most a day, or no client takes it")
         if min(self.retry_after, self.drain_spread) < 0 or self.max_connections < 1:
             raise ValueError("retry_after and drain_spread must not be negative, max_connections at least 1")
         if self.max_message_bytes < self.room.max_signal_bytes * 4 / 3 + MEMBER_OVERHEAD_BYTES:

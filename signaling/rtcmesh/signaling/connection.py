@@ -13,6 +13,9 @@ from .messages import Frame, PeerMessage, ServerMessage
 from .session import Ending, Session
 from .text_socket import SocketClosed, TextSocket
 
+STALL = 1.0
+"""A timer that is later than this many seconds shows that this process stood still."""
+
 
 class Connection:
     """Iterate over it to receive; the iteration ends with the session, and `ending` then says how.
@@ -72,7 +75,11 @@ class Connection:
         return self
 
     async def __anext__(self) -> ServerMessage | PeerMessage:
-        """Return the next message. Cancelling loses none."""
+        """Return the next message. Cancelling loses none.
+
+        Each one costs a turn of the loop: a burst that has arrived whole must not keep it from everybody else.
+        """
+        await asyncio.sleep(0)
         while not self._inbox:
             if self._session.ending is not None:
                 raise StopAsyncIteration
@@ -149,8 +156,13 @@ class Connection:
             self._timer = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
+        assert self._timer is not None
+        now, due = self._loop.time(), self._timer.when()
         self._timer = None
-        self._session.handle_timeout(self._loop.time())
+        if now - due > STALL and self._session.is_receiving:
+            # This process stood still; what the other side sent meanwhile lies unread in the socket.
+            self._session.resume_receiving(now)
+        self._session.handle_timeout(now)
         self._drain()
 
     async def _write(self) -> None:

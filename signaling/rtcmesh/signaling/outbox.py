@@ -4,7 +4,6 @@ submit ──▶ waiting ──window has room──▶ unacknowledged ──ack
               └── withdraw ──▶ gone          └── replay: sent again after a resume, with the same id
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 from .errors import ProtocolError
@@ -31,7 +30,7 @@ class Outbox:
         self._tickets = 0
         self._next_id = 1
         self._window = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[int, _Waiting] = {}
         self._unacknowledged: dict[int, tuple[int, SendSignal]] = {}
 
     def __len__(self) -> int:
@@ -40,18 +39,21 @@ class Outbox:
     def submit(self, to: PeerId, sealed: bytes) -> int:
         """Take a signal and return its ticket."""
         self._tickets += 1
-        self._waiting.append(_Waiting(self._tickets, to, sealed))
+        self._waiting[self._tickets] = _Waiting(self._tickets, to, sealed)
         return self._tickets
 
     def withdraw(self, ticket: int) -> None:
         """Forget a signal that never went out; one that did stays, since only an answer settles it."""
-        self._waiting = deque(signal for signal in self._waiting if signal.ticket != ticket)
+        self._waiting.pop(ticket, None)
 
     def signals_to_send(self) -> list[SendSignal]:
         """Hand over the waiting signals for which the window has room."""
         signals: list[SendSignal] = []
-        while self._waiting and self._has_room(len(self._waiting[0].sealed)):
-            waiting = self._waiting.popleft()
+        while self._waiting:
+            waiting = next(iter(self._waiting.values()))
+            if not self._has_room(len(waiting.sealed)):
+                break
+            del self._waiting[waiting.ticket]
             signal = SendSignal(to=waiting.to, id=self._next_id, sealed=waiting.sealed)
             self._unacknowledged[signal.id] = (waiting.ticket, signal)
             self._unacknowledged_bytes += len(signal.sealed)
@@ -75,7 +77,7 @@ class Outbox:
     def restart(self, window: int) -> list[int]:
         """Begin a new membership with ids from 1; return the tickets of all signals that are given up."""
         tickets = [ticket for ticket, _ in self._unacknowledged.values()]
-        tickets.extend(signal.ticket for signal in self._waiting)
+        tickets.extend(self._waiting)
         self._unacknowledged.clear()
         self._waiting.clear()
         self._next_id, self._window, self._unacknowledged_bytes = 1, window, 0

@@ -62,6 +62,8 @@ class RoomLimits:
         counts = (self.max_members, self.max_signal_bytes, self.max_unacknowledged_signals)
         if min(counts) < 1 or min(self.max_presence_bytes, self.history_events, self.history_bytes) < 2:
             raise ValueError("the limits of a room must be positive, and hold at least an empty presence")
+        if self.max_unacknowledged_signals > 65_536:
+            raise ValueError("max_unacknowledged_signals must be at most 65,536, or no client takes it")
         if self.resume_window < 0:
             raise ValueError("resume_window must not be negative")
 
@@ -198,14 +200,21 @@ class Room:
         self._change_presence(peer_id, presence)
 
     def signal(self, attachment: int, signal: SendSignal) -> Ack | Nack:
-        """Take a signal for delivery, or say why not; a repeated id gets the same answer and no delivery."""
+        """Take a signal for delivery, or say why not; a repeated id gets the same answer and no delivery.
+
+        Raises `Detached`, and `JoinRefused` (`protocol_violation`) for an id that skips others, or is so old that its
+        answer is forgotten: any answer to it might be false.
+        """
         sender = self._peer(attachment)
         member = self._members[sender]
+        window = self._limits.max_unacknowledged_signals
+        if not member.last_signal_id - window < signal.id <= member.last_signal_id + 1:
+            raise JoinRefused(RefusalCode.PROTOCOL_VIOLATION, f"signal {signal.id} is out of turn")
         if signal.id <= member.last_signal_id:
             code = member.nacks.get(signal.id)
             return Ack(id=signal.id) if code is None else Nack(id=signal.id, code=code)
         member.last_signal_id = signal.id
-        oldest = signal.id - self._limits.max_unacknowledged_signals
+        oldest = signal.id - window
         member.nacks = {id_: code for id_, code in member.nacks.items() if id_ > oldest}
         refusal = self._refusal(signal)
         if refusal is not None:

@@ -100,4 +100,8 @@ def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True
-    return urlsplit(origin).netloc.lower() == host.lower() != ""
+    try:
+        scheme, netloc, *_ = urlsplit(origin)
+    except ValueError:
+        return False
+    return scheme in ("http", "https") and netloc.lower() == host.lower() != ""

@@ -40,9 +40,8 @@ class SignalingService:
         self._config = ServiceConfig() if config is None else config
         self._random = SystemRandom() if random is None else random
         self._clock = clock
-        self._connections: set[Connection] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._connections: dict[Connection, asyncio.Event] = {}
+        """Each with what is set when it has ended; in the order of their coming, so that a run can be repeated."""
         self._draining = False
 
     @property
@@ -79,16 +78,19 @@ class SignalingService:
             self._forget(connection, visit.name)
 
     async def drain(self) -> None:
-        """Tell every peer when and where to come back, and return when all connections have ended.
+        """Tell every peer when and where to come back, and return when the connections of now have ended.
 
-        That takes `close_timeout` at most. New connections are refused with `shutting_down`. May be repeated.
+        That takes `close_timeout` at most. New connections are refused with `shutting_down`, and are not waited for.
+        May be repeated.
         """
         self._draining = True
-        for connection in list(self._connections):
+        leaving = dict(self._connections)
+        for connection in leaving:
             reconnect_in = self._random.uniform(0.0, self._config.drain_spread)
             connection.send(Draining(reconnect_in=reconnect_in, alternatives=self._config.alternatives))
             connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=reconnect_in)
-        await self._idle.wait()
+        for ended in leaving.values():
+            await ended.wait()
 
     def _new_session(self) -> Session:
         return Session(
@@ -100,15 +102,12 @@ class SignalingService:
 
     def _remember(self, connection: Connection) -> None:
         self.stats.connections_total += 1
-        self._connections.add(connection)
+        self._connections[connection] = asyncio.Event()
         self.stats.connections = len(self._connections)
-        self._idle.clear()
 
     def _forget(self, connection: Connection, name: str) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection).set()
         self.stats.connections = len(self._connections)
-        if not self._connections:
-            self._idle.set()
         if connection.ending is not None:
             reason = self.stats.count_ending(connection.ending)
             refused = connection.ending.refused

@@ -178,6 +178,11 @@ class Session:
         self._receiving = True
         self._last_received_at = now
 
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the other side is judged by its silence."""
+        return self._receiving
+
     def handle_timeout(self, now: float) -> None:
         """Do what is due: give up waiting for a join, take the other side for lost, ping."""
         if self._is_due(self._handshake_deadline(), now):

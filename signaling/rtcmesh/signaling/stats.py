@@ -36,7 +36,8 @@ class ServiceStats:
 
     def count_ending(self, ending: Ending) -> str:
         """Count the end of a connection and return the name under which it was counted."""
-        refusal = RefusalCode.from_close_code(ending.code)
+        # A peer may close with any code; a refusal is what this side said.
+        refusal = RefusalCode.from_close_code(ending.code) if ending.by_us else None
         if refusal is not None:
             name = refusal.value
         else:
