@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SignalingService:
-    """Serves connections until it is drained; no connection can disturb another or the service.
+    """Serves connections until it is drained; what one of them sends or suffers ends no other. Rates are not limited.
 
     `random` and `clock` replace the system's, so that a test can be repeated.
     """
