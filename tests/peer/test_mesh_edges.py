@@ -8,9 +8,10 @@ import pytest
 
 from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
 from rtcmesh.peer import Closed, Identity, Mesh, MeshConfig, PathChanged, PathChangeReason, PeerGone, PeerLeft
-from rtcmesh.peer.aiortc_transport import MAX_CANDIDATES, AiortcTransport
+from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.conversation import Conversation
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.negotiation import MAX_CANDIDATES
 from rtcmesh.peer.session import Session
 from rtcmesh.peer.testing import LinkConfig, MemoryNetwork, MemoryTransport, virtual_meshes, virtual_room
 from rtcmesh.signaling.testing import dial_stream

@@ -24,12 +24,10 @@ from aiortc.sdp import candidate_from_sdp
 from rtcmesh.signaling.messages import IceServer
 
 from .errors import TransportFailed
+from .negotiation import MAX_CANDIDATES
 from .transport import LOW_WATER_BYTES, TransportSink
 
 logger = logging.getLogger(__name__)
-
-MAX_CANDIDATES = 64
-"""More than any honest peer has: each one makes us send packets to the address that it names."""
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """What every remote peer must take in one data channel message."""
@@ -53,7 +51,7 @@ class AiortcTransport:
         self._sink = sink
         self._closed = False
         self._open_lanes = 0
-        self._early: list[Callable[[], None]] = []
+        self._early: list[tuple[Callable[[bytes], None], bytes]] = []
         # Always explicit: the default configuration of aiortc asks a public STUN server.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=_usable(ice_servers)))
         self._packets = self._connection.createDataChannel("packets", negotiated=True, id=0)
@@ -149,37 +147,35 @@ class AiortcTransport:
             lane.send(data)
         except InvalidStateError:
             logger.debug("dropped %d bytes: the data channel is %s", len(data), lane.readyState)
-        except (
-            ValueError
-        ) as error:  # larger than the remote description allows, which was checked to be enough
+        except ValueError as error:
+            # Larger than the remote description allows, which was checked to be enough.
             asyncio.get_running_loop().call_soon(self._report_closed, str(error))
 
     def _lane_opened(self) -> None:
         self._open_lanes += 1
         if self._open_lanes == 2 and not self._closed:
             self._sink.transport_opened()
-            for report in self._early:
-                report()
+            for report, data in self._early:
+                report(data)
             self._early = []
 
     def _packet_received(self, data: bytes | str) -> None:
-        packet = data.encode() if isinstance(data, str) else data
-        self._report(lambda: self._sink.packet_received(packet))
+        self._report(self._sink.packet_received, data)
 
     def _probe_received(self, data: bytes | str) -> None:
-        probe = data.encode() if isinstance(data, str) else data
-        self._report(lambda: self._sink.probe_received(probe))
+        self._report(self._sink.probe_received, data)
 
-    def _report(self, report: Callable[[], None]) -> None:
+    def _report(self, report: Callable[[bytes], None], data: bytes | str) -> None:
         """Report what arrived, but not before the opening.
 
         The remote end may be open, and send, while the last packet of our handshake is lost (RFC 9260 section 5.1).
         aiortc hands that over at once, and SCTP has acknowledged it, so it must not be dropped.
         """
+        data = data.encode() if isinstance(data, str) else data
         if self._open_lanes < 2:
-            self._early.append(report)
+            self._early.append((report, data))
         elif not self._closed:
-            report()
+            report(data)
 
     def _writable(self) -> None:
         if not self._closed:

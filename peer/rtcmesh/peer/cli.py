@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtcmesh.signaling import cli as signaling_cli
+from rtcmesh.signaling.aiohttp_socket import parse_url
 from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import Identity
@@ -34,12 +34,11 @@ app.registered_commands += signaling_cli.app.registered_commands
 
 def _checked_url(url: str) -> str:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
-        usable = False
-    if not usable:
-        raise typer.BadParameter(f"{url!r} is not the address of a server, such as http://127.0.0.1:8080")
+        parse_url(url)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{url!r} is not the address of a server, such as http://127.0.0.1:8080"
+        ) from None
     return url
 
 

@@ -92,7 +92,6 @@ class DemoPeer:
         self._out_of_order: set[PeerId] = set()
         self._file_sha256: str | None = None
         self._file_target: PeerId | None = None
-        self._sent_all = False
 
     async def run(self) -> None:
         """Return when everything was sent, and everything that shall come has come."""

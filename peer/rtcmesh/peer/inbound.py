@@ -54,4 +54,4 @@ class InboundChannel:
         """Whether the sender may soon stand still for want of a report."""
         reported = self._reported
         unused = reported.limit - self._received_cost
-        return self.owes and unused < self._window // 2 and self._taken_cost + self._window > reported.limit
+        return unused < self._window // 2 and self._taken_cost + self._window > reported.limit

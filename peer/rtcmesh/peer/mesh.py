@@ -291,10 +291,11 @@ class Mesh:
         for group in (unopened, *opened):
             if sum(inbox.left_behind_bytes for inbox in group) > self.config.channel_window_bytes:
                 dropped += sum(inbox.drop(conversation) for inbox in group)
-        for label in [
-            label for label, inbox in self._inboxes.items() if inbox in unopened and inbox.is_empty
-        ]:
-            del self._inboxes[label]
+        self._inboxes = {
+            label: inbox
+            for label, inbox in self._inboxes.items()
+            if label in self._channels or not inbox.is_empty
+        }
         return dropped
 
     def _inbox(self, label: str) -> Inbox:

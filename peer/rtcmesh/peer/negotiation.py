@@ -248,9 +248,8 @@ class Negotiation:
         if self._offers or offer.attempt <= self._attempt:
             self.stale += 1
             if not self._offers and self._state not in _UNDER_WAY:
-                self._send(
-                    Redial(self._attempt)
-                )  # the other end may have begun to count anew: tell it where we are
+                # The other end may have begun to count anew: tell it where we are.
+                self._send(Redial(self._attempt))
             return
         if self._state in _UNDER_WAY:
             self._note_success(now)

@@ -235,8 +235,7 @@ class RemotePeer:
         try:
             self._feed_session(packet, now)
         except ProtocolViolation as violation:
-            logger.warning("%s broke the protocol: %s", short(self.peer_id), violation)
-            self._lose_path(PathChangeReason.PROTOCOL_VIOLATION)
+            self._break_off(violation)
         self._drain()
 
     def probe_received(self, attempt: Attempt, probe: bytes) -> None:
@@ -246,8 +245,7 @@ class RemotePeer:
         try:
             self._liveness.receive(frames.decode_probe(probe), self._loop.time())
         except ProtocolViolation as violation:
-            logger.warning("%s broke the protocol: %s", short(self.peer_id), violation)
-            self._lose_path(PathChangeReason.PROTOCOL_VIOLATION)
+            self._break_off(violation)
         self._drain()
 
     def writable(self, attempt: Attempt) -> None:
@@ -333,6 +331,10 @@ class RemotePeer:
         elif self._path is not None and self._path.number == number:
             self._lose_path(PathChangeReason.TRANSPORT_CLOSED)
 
+    def _break_off(self, violation: ProtocolViolation) -> None:
+        logger.warning("%s broke the protocol: %s", short(self.peer_id), violation)
+        self._lose_path(PathChangeReason.PROTOCOL_VIOLATION)
+
     def _lose_path(self, reason: PathChangeReason) -> None:
         """Give the path up and dial again, unless nothing is left to be said."""
         path, self._path, self._liveness = self._path, None, None
@@ -354,11 +356,14 @@ class RemotePeer:
     def _arm_timer(self) -> None:
         machines = (self._negotiation, self.conversation.session, self._liveness)
         due = [at for machine in machines if machine is not None and (at := machine.deadline()) is not None]
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(min(due), self._handle_timeout) if due else None
+        # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
+        if due and (self._timer is None or min(due) < self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(min(due), self._handle_timeout)
 
     def _handle_timeout(self) -> None:
+        self._timer = None
         now = self._loop.time()
         self._negotiation.handle_timeout(now)
         self.conversation.session.handle_timeout(now)

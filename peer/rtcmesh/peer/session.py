@@ -134,7 +134,7 @@ class Session:
     # The path
 
     def path_opened(self) -> None:
-        """Start over on a new path. Frames of an older one may still come; they are taken as they are."""
+        """Start over on a new path. From now on `receive` is given the packets of this one only."""
         self._has_path, self._synchronised = True, False
         progress = tuple(channel.progress() for channel in self._inbound.values())
         resume = Resume(self.number, self._remote_number, self._window, progress)

@@ -96,7 +96,7 @@ def parse_url(url: str) -> URL:
         target = URL(url)
     except ValueError as error:
         raise ValueError(f"not a signaling URL: {url!r}: {error}") from error
-    if target.scheme not in ("http", "https", "ws", "wss") or not target.host:
+    if target.scheme not in ("http", "https", "ws", "wss") or not target.host or target.port == 0:
         raise ValueError(f"not a signaling URL: {url!r}: http, https, ws or wss, and a host are needed")
     return target.with_path(SIGNALING_PATH) if target.path in ("", "/") else target
 

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from .messages import MAX_SERVER_MESSAGE_BYTES, IceServer
+from .messages import MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
-
-MAX_SECONDS = 86_400
-"""The longest duration that the messages carry (`messages.PositiveSeconds`)."""
 
 MEMBER_OVERHEAD_BYTES = 512
 """More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""

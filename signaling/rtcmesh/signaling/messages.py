@@ -17,6 +17,12 @@ from .prekey import Prekey
 
 SUBPROTOCOL = "rtcmesh.v1"
 MAX_PRESENCE_DEPTH = 16
+
+MAX_SECONDS = 86_400
+"""The longest heartbeat and timeout that the messages carry."""
+
+MAX_SIGNAL_WINDOW = 65_536
+"""The most unacknowledged signals that a server may announce."""
 MAX_SERVER_MESSAGE_BYTES = 16 * 1024 * 1024
 """What a peer takes in one message; the largest is the welcome to a full room."""
 
@@ -29,7 +35,7 @@ WirePeerId = Annotated[PeerId, Meta(pattern="^[a-z2-7]{51}[aq]$", min_length=52,
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 SignalId = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400 * 365)]
-PositiveSeconds = Annotated[float, Meta(gt=0, le=86_400)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
 Text = Annotated[str, Meta(max_length=4096)]
 
 
@@ -43,7 +49,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_message_bytes: Count
     max_signal_bytes: Count
     max_presence_bytes: Count
-    max_unacknowledged_signals: Annotated[int, Meta(ge=1, le=65_536)]
+    max_unacknowledged_signals: Annotated[int, Meta(ge=1, le=MAX_SIGNAL_WINDOW)]
     join_timeout: PositiveSeconds
 
 

@@ -18,6 +18,7 @@ from .codes import LeaveReason, NackCode, RefusalCode
 from .errors import InvalidPresence, JoinRefused, SignalingError
 from .identity import PeerId
 from .messages import (
+    MAX_SIGNAL_WINDOW,
     Ack,
     Frame,
     Join,
@@ -62,8 +63,10 @@ class RoomLimits:
         counts = (self.max_members, self.max_signal_bytes, self.max_unacknowledged_signals)
         if min(counts) < 1 or min(self.max_presence_bytes, self.history_events, self.history_bytes) < 2:
             raise ValueError("the limits of a room must be positive, and hold at least an empty presence")
-        if self.max_unacknowledged_signals > 65_536:
-            raise ValueError("max_unacknowledged_signals must be at most 65,536, or no client takes it")
+        if self.max_unacknowledged_signals > MAX_SIGNAL_WINDOW:
+            raise ValueError(
+                f"max_unacknowledged_signals must be at most {MAX_SIGNAL_WINDOW:,}, or no client takes it"
+            )
         if self.resume_window < 0:
             raise ValueError("resume_window must not be negative")
 

@@ -104,7 +104,7 @@ class VirtualRoom:
     async def join(self, name: str, **options: Any) -> Mesh:  # noqa: ANN401
         """Join a mesh from a new host of this name, or from the one it had; `options` are those of `Mesh.join`.
 
-        The mesh is closed with the room at the latest; `leave` closes it before.
+        The mesh is closed with the room at the latest; `Mesh.aclose` closes it before.
         """
         host = self.hosts.get(name)
         if host is None:
