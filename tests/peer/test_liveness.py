@@ -5,78 +5,148 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.frames import Probe, ProbeType
-from rtcmesh.peer.liveness import Liveness
+from rtcmesh.peer.liveness import FIRST_PATIENCE, MIN_PATIENCE, Liveness
+
+PING, PONG = ProbeType.PING, ProbeType.PONG
 
 
 def liveness() -> Liveness:
     return Liveness(0, interval=0.5, timeout=4)
 
 
-def run(machine: Liveness, until: float) -> list[Probe]:
-    """Call the machine at each of its deadlines, as a punctual shell does."""
-    sent: list[Probe] = []
-    while (deadline := machine.deadline()) is not None and deadline <= until:
-        machine.handle_timeout(deadline)
-        sent += machine.probes_to_send()
-    return sent
+def run(machine: Liveness, until: float, *, rtt: float | None = None) -> list[tuple[float, int]]:
+    """Call the machine at each of its deadlines, as a punctual shell does; answer after `rtt`, or never.
+
+    Returns the pings, each with its time.
+    """
+    sent: list[tuple[float, int]] = []
+    answers: list[tuple[float, int]] = []
+    while True:
+        at = min([machine.deadline(), *(due for due, _ in answers)])
+        if at > until:
+            return sent
+        if answers and answers[0][0] == at:
+            machine.receive(Probe(PONG, answers.pop(0)[1]), at)
+        else:
+            machine.handle_timeout(at)
+        for probe in machine.probes_to_send():
+            sent.append((at, probe.number))
+            if rtt is not None:
+                answers.append((at + rtt, probe.number))
 
 
-def test_it_pings_at_every_interval() -> None:
-    assert run(liveness(), 1.6) == [Probe(ProbeType.PING, number) for number in (1, 2, 3, 4)]
+def test_it_pings_at_every_interval_while_it_is_answered() -> None:
+    assert run(liveness(), 1.6, rtt=0.05) == [(0, 1), (0.5, 2), (1.0, 3), (1.5, 4)]
 
 
 def test_a_ping_is_answered_with_its_number() -> None:
     machine = liveness()
-    machine.receive(Probe(ProbeType.PING, 77), 0.1)
-    assert machine.probes_to_send() == [Probe(ProbeType.PONG, 77)]
+    machine.receive(Probe(PING, 77), 0.1)
+    assert machine.probes_to_send() == [Probe(PONG, 77)]
 
 
 def test_the_round_trip_time_is_smoothed() -> None:
     machine = liveness()
-    run(machine, 0.5)
+    run(machine, 0.05, rtt=None)
     assert machine.rtt is None
-    machine.receive(Probe(ProbeType.PONG, 1), 0.1)
+    machine.receive(Probe(PONG, 1), 0.1)
     assert machine.rtt == pytest.approx(0.1)
-    machine.receive(Probe(ProbeType.PONG, 2), 0.68)
+    run(machine, 0.5)
+    machine.receive(Probe(PONG, 2), 0.68)
     assert machine.rtt == pytest.approx(0.875 * 0.1 + 0.125 * 0.18)
 
 
-def test_a_pong_that_was_not_asked_for_measures_nothing() -> None:
+def test_a_pong_that_was_not_asked_for_proves_nothing() -> None:
     machine = liveness()
-    machine.receive(Probe(ProbeType.PONG, 5), 0.1)
+    machine.receive(Probe(PONG, 5), 0.1)
     assert machine.rtt is None
+    assert not machine.verified
 
 
-def test_silence_is_found_after_the_timeout_and_not_before() -> None:
+def test_a_missed_ping_is_followed_by_the_next_at_once() -> None:
+    machine = liveness()
+    run(machine, 1.05, rtt=0.05)
+    pings = run(machine, 2.2)
+    assert pings[0] == (pytest.approx(1.5), 4)
+    assert pings[1] == (pytest.approx(1.5 + MIN_PATIENCE), 5)
+    assert machine.misses == 2
+    assert machine.missed == 2
+
+
+def test_an_answer_in_time_ends_the_misses_and_a_late_one_does_not() -> None:
+    machine = liveness()
+    run(machine, 0, rtt=None)
+    run(machine, FIRST_PATIENCE)
+    assert machine.misses == 1
+    machine.receive(Probe(PONG, 1), FIRST_PATIENCE + 0.1)
+    assert machine.misses == 1
+    machine.receive(Probe(PONG, 2), FIRST_PATIENCE + 0.2)
+    assert machine.misses == 0
+    assert machine.verified
+
+
+def test_patience_follows_a_path_that_becomes_slow() -> None:
+    machine = liveness()
+    run(machine, 3, rtt=0.05)
+    run(machine, 20, rtt=0.4)
+    assert machine.misses == 0
+
+
+def test_silence_is_found_after_the_timeout_and_ends_with_a_word() -> None:
     machine = liveness()
     run(machine, 1)
     machine.heard(1.2)
     run(machine, 5.1)
     assert not machine.silent
-    run(machine, 5.6)
+    run(machine, 6.3)
     assert machine.silent
-    assert machine.deadline() is None
-
-
-def test_time_in_which_this_process_slept_is_not_held_against_the_path() -> None:
-    machine = liveness()
-    run(machine, 1)
-    machine.heard(1)
-    machine.handle_timeout(61)
+    machine.heard(6.4)
     assert not machine.silent
-    machine.probes_to_send()
-    run(machine, 64)
-    assert not machine.silent
-    run(machine, 65.5)
-    assert machine.silent
 
 
-@given(st.lists(st.floats(0, 0.9), max_size=50))
-def test_a_path_that_is_heard_in_time_is_never_silent(gaps: list[float]) -> None:
+def test_time_in_which_the_process_slept_is_not_held_against_the_path() -> None:
     machine = liveness()
-    now = 0.0
-    for gap in gaps:
-        now += gap
-        run(machine, now)
-        machine.heard(now)
-        assert not machine.silent
+    run(machine, 1.05, rtt=0.05)
+    machine.handle_timeout(600)
+    assert not machine.silent
+    assert machine.misses == 0
+    assert machine.probes_to_send() != []
+
+
+def test_a_path_that_is_asked_pings_at_once_but_not_twice() -> None:
+    machine = liveness()
+    run(machine, 0.05, rtt=0.05)
+    machine.ping(0.1)
+    assert run(machine, 0.1) == [(0.1, 2)]
+    machine.ping(0.15)
+    assert run(machine, 0.2) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 2), st.sampled_from(["timeout", "heard", "ping", "pong", "slow", "fast"])),
+        max_size=60,
+    ),
+    st.integers(0, 20),
+)
+def test_memory_is_bounded_and_silence_needs_silence(steps: list[tuple[float, str]], number: int) -> None:
+    machine = liveness()
+    now, heard_at = 0.0, 0.0
+    for pause, step in steps:
+        now += pause
+        match step:
+            case "timeout":
+                machine.handle_timeout(now)
+            case "heard":
+                machine.heard(now)
+                heard_at = now
+            case "ping" | "pong":
+                machine.receive(Probe(PING if step == "ping" else PONG, number), now)
+                heard_at = now
+            case "slow":
+                machine.pace(5, now)
+            case _:
+                machine.pace(0.5, now)
+        assert len(machine._sent_at) <= 64
+        assert not machine.silent or now - heard_at >= 4
+        assert machine.misses <= machine.missed <= machine.pings

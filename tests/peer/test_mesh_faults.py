@@ -298,7 +298,7 @@ def test_a_peer_that_breaks_the_protocol_loses_its_path_and_nobody_else_notices(
             )
             if garbage:
                 bobs.send(garbage)
-            bobs.send_probe(garbage)
+            bobs.send_datagram(garbage)
             broken = await next_event(events, PathChanged)
             assert (broken.peer_id, broken.reason) == (bob.peer_id, PathChangeReason.PROTOCOL_VIOLATION)
             opened = await next_event(events, PathChanged)

@@ -40,7 +40,7 @@ class Sink:
         self.packets.append(packet)
         self.changed.set()
 
-    def probe_received(self, probe: bytes) -> None:
+    def datagram_received(self, probe: bytes) -> None:
         assert self.opened.is_set(), "a probe before the transport was open"
         self.probes.append(probe)
         self.changed.set()
@@ -141,7 +141,7 @@ def test_packets_arrive_whole_and_in_order_both_ways(run: Callable[[Scenario], N
 def test_probes_cross(run: Callable[[Scenario], None]) -> None:
     async def scenario(ann: End, bob: End) -> None:
         await connect(ann, bob)
-        ann.transport.send_probe(b"ping")
+        ann.transport.send_datagram(b"ping")
         await bob.sink.wait_for(lambda: bob.sink.probes == [b"ping"])
 
     run(scenario)
@@ -173,12 +173,12 @@ def test_the_other_end_learns_of_the_close(run: Callable[[Scenario], None]) -> N
 def test_after_the_end_sending_is_harmless_and_closing_is_idempotent(run: Callable[[Scenario], None]) -> None:
     async def scenario(ann: End, bob: End) -> None:
         ann.transport.send(b"too early")
-        ann.transport.send_probe(b"too early")
+        ann.transport.send_datagram(b"too early")
         await connect(ann, bob)
         await ann.transport.close()
         await ann.transport.close()
         ann.transport.send(b"too late")
-        ann.transport.send_probe(b"too late")
+        ann.transport.send_datagram(b"too late")
         await bob.sink.closed.wait()
         bob.transport.send(b"too late")
         assert bob.sink.packets == []

@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024
 """What every remote peer must take in one data channel message."""
 
-MAX_WAITING_PROBE_BYTES = 1024
-"""Probes that cannot be sent are worth nothing later."""
+MAX_WAITING_DATAGRAM_BYTES = 32 * 1024
+"""Datagrams that cannot be sent soon are worth nothing later."""
 
 SETTLE_TIMEOUT = 1.0
 
@@ -55,16 +55,16 @@ class AiortcTransport:
         # Always explicit: the default configuration of aiortc asks a public STUN server.
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=_usable(ice_servers)))
         self._packets = self._connection.createDataChannel("packets", negotiated=True, id=0)
-        self._probes = self._connection.createDataChannel(
-            "probes", negotiated=True, id=1, ordered=False, maxRetransmits=0
+        self._datagrams = self._connection.createDataChannel(
+            "datagrams", negotiated=True, id=1, ordered=False, maxRetransmits=0
         )
         self._packets.bufferedAmountLowThreshold = LOW_WATER_BYTES
-        for lane in (self._packets, self._probes):
+        for lane in (self._packets, self._datagrams):
             lane.on("open", self._lane_opened)
             lane.on("close", self._lane_closed)
         self._packets.on("message", self._packet_received)
         self._packets.on("bufferedamountlow", self._writable)
-        self._probes.on("message", self._probe_received)
+        self._datagrams.on("message", self._datagram_received)
         self._connection.on("connectionstatechange", self._connection_state_changed)
 
     @property
@@ -92,10 +92,10 @@ class AiortcTransport:
         """Queue a packet on the reliable data channel."""
         self._send(self._packets, packet)
 
-    def send_probe(self, probe: bytes) -> None:
+    def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the data channel without order and retransmission, unless others still wait there."""
-        if self._probes.bufferedAmount < MAX_WAITING_PROBE_BYTES:
-            self._send(self._probes, probe)
+        if self._datagrams.bufferedAmount < MAX_WAITING_DATAGRAM_BYTES:
+            self._send(self._datagrams, datagram)
 
     async def close(self) -> None:
         """Close the connection; queued data is lost, as aiortc does not flush."""
@@ -162,8 +162,8 @@ class AiortcTransport:
     def _packet_received(self, data: bytes | str) -> None:
         self._report(self._sink.packet_received, data)
 
-    def _probe_received(self, data: bytes | str) -> None:
-        self._report(self._sink.probe_received, data)
+    def _datagram_received(self, data: bytes | str) -> None:
+        self._report(self._sink.datagram_received, data)
 
     def _report(self, report: Callable[[bytes], None], data: bytes | str) -> None:
         """Report what arrived, but not before the opening.

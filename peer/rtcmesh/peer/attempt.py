@@ -63,11 +63,7 @@ class AttemptOwner(Protocol):
         ...
 
     def packet_received(self, attempt: Attempt, packet: bytes) -> None:
-        """A packet of the reliable lane arrived."""
-        ...
-
-    def probe_received(self, attempt: Attempt, probe: bytes) -> None:
-        """A packet of the unreliable lane arrived."""
+        """A packet arrived, on either lane."""
         ...
 
     def writable(self, attempt: Attempt) -> None:
@@ -163,10 +159,10 @@ class Attempt:
         if self._transport is not None:
             self._transport.send(packet)
 
-    def send_probe(self, probe: bytes) -> None:
+    def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the unreliable lane."""
         if self._transport is not None:
-            self._transport.send_probe(probe)
+            self._transport.send_datagram(datagram)
 
     # TransportSink
 
@@ -186,10 +182,10 @@ class Attempt:
         if not self._over:
             self._owner.packet_received(self, packet)
 
-    def probe_received(self, probe: bytes) -> None:
+    def datagram_received(self, datagram: bytes) -> None:
         """Tell the owner."""
         if not self._over:
-            self._owner.probe_received(self, probe)
+            self._owner.packet_received(self, datagram)
 
     def transport_writable(self) -> None:
         """Tell the owner."""

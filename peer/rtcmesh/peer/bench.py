@@ -114,7 +114,7 @@ class TransportEnd:
         """See `TransportSink`."""
         self._packets.put_nowait(packet)
 
-    def probe_received(self, probe: bytes) -> None:
+    def datagram_received(self, datagram: bytes) -> None:
         """See `TransportSink`; none are sent."""
 
     def transport_writable(self) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rtcmesh.signaling.identity import PeerId
 
 from . import codec
+from .conversation import Outgoing
+from .delivery import Delivery, Priority
 from .errors import Closed, MessageTooLarge, NotDecodable
+from .frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES
 from .inbox import Inbox
 
 T = TypeVar("T")
@@ -24,11 +27,28 @@ class Message(Generic[T]):
     channel: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelKind:
+    """What a channel is for; the same label cannot be opened as two kinds."""
+
+    expected: Any
+    delivery: Delivery
+    priority: Priority
+
+
 class ChannelHost(Protocol):
     """What a channel needs of its mesh."""
 
-    async def send(self, label: str, payload: bytes, to: Iterable[PeerId] | None) -> None:
+    async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
         """Send to these peers, or to all."""
+        ...
+
+    def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
+        """Send to these peers, or to all, or to none of them."""
+        ...
+
+    async def flush(self, label: str, to: Iterable[PeerId] | None) -> None:
+        """Wait until these peers, or all, have what was sent."""
         ...
 
     def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
@@ -37,46 +57,63 @@ class ChannelHost(Protocol):
 
 
 class Channel(Generic[T]):
-    """Messages of one kind between all peers of a mesh: reliable, ordered for each pair of peers, exactly once.
+    """Messages of one kind between all peers of a mesh, delivered as its `Delivery` says, over every path alike.
 
     Iterate to receive; several readers share the messages between them. Iteration ends when the mesh is closed, after
-    everything that had arrived was delivered. What has arrived before the channel was opened here is not lost.
+    everything that had arrived was delivered. What has arrived before the channel was opened here is not lost. How a
+    message is delivered is up to its sender's channel; the receiver's may be of another delivery.
     """
 
     def __init__(
-        self, label: str, expected: object, inbox: Inbox, host: ChannelHost, max_message_bytes: int
+        self, label: str, kind: ChannelKind, inbox: Inbox, host: ChannelHost, max_message_bytes: int
     ) -> None:
         self.label = label
-        self.expected = expected
-        self._decode = codec.decoder(expected)
+        self.kind = kind
+        self._decode = codec.decoder(kind.expected)
         self.inbox = inbox
         self._host = host
-        self._max_message_bytes = max_message_bytes
+        self._max_message_bytes = min(max_message_bytes, _limit(kind.delivery))
 
-    async def send(self, data: T, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
+    async def send(
+        self, data: T, *, to: PeerId | Iterable[PeerId] | None = None, confirm: bool = False
+    ) -> None:
         """Send to all peers now in the mesh, to one, or to several; encoded once.
 
-        Returns when every addressed peer's session has taken the message: from then on it is delivered as soon as
-        there is a path, resent over the next path if one dies, and counted in `PeerLeft.undelivered` if the peer
-        leaves first. While the peer reads too slowly, or cannot be reached and its window is full, it waits; that
-        peer's slowness does not delay the message to the others.
+        Returns when every addressed peer's session has taken the message: from then on it is delivered as the
+        channel's `Delivery` says, or given back in `PeerLeft.undelivered` or `SessionExpired.undelivered`. With
+        `confirm`, which needs a RELIABLE or UNORDERED channel, it returns when every addressed peer's session has
+        received it. While a peer reads too slowly, or cannot be reached and its window is full, it waits; that peer's
+        slowness does not delay the message to the others. LATEST and BEST_EFFORT never wait.
 
         Cancelling it may leave the message sent to some of the peers and not to others, to each one whole or not at
         all. Raises `PeerGone` for addressed peers that are not in the mesh (without `to`, those that leave meanwhile
-        are simply not part of "all"), `MessageTooLarge`, `NotEncodable`, or `Closed`.
+        are simply not part of "all"), `PeerUnreachable`, `MessageTooLarge`, `NotEncodable`, or `Closed`.
         """
-        payload = codec.encode(data)
-        if len(payload) > self._max_message_bytes:
-            raise MessageTooLarge(len(payload), self._max_message_bytes)
-        # A PeerId is a str, and a str is an iterable of str.
-        await self._host.send(self.label, payload, [PeerId(to)] if isinstance(to, str) else to)
+        if confirm and self.kind.delivery not in (Delivery.RELIABLE, Delivery.UNORDERED):
+            raise ValueError(f"a {self.kind.delivery.value} channel confirms nothing")
+        await self._host.send(self._outgoing(data), _peers(to), confirm=confirm)
+
+    def send_nowait(self, data: T, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
+        """Send as `send` does if every addressed peer's session takes the message at once, else to nobody.
+
+        Raises `WouldBlock` with the peers that have no room, and what `send` raises.
+        """
+        self._host.send_nowait(self._outgoing(data), _peers(to))
+
+    async def flush(self, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
+        """Return when the peers' sessions have received all that was sent to them on this channel.
+
+        What waits for room in another task's `send` is not part of it; nor is, with LATEST, any value but the newest,
+        or anything with BEST_EFFORT. Cancelling it changes nothing. Raises `PeerGone`, `PeerUnreachable` or `Closed`.
+        """
+        await self._host.flush(self.label, _peers(to))
 
     async def receive(self) -> Message[T]:
         """Return the next message. Cancelling it loses nothing. Raises `Closed` after the last one."""
         while True:
-            sender, payload = await self.inbox.take()
+            sender, message = await self.inbox.take()
             try:
-                return Message(sender, cast("T", self._decode(payload)), self.label)
+                return Message(sender, cast("T", self._decode(message.payload)), self.label)
             except NotDecodable as error:
                 self._host.message_rejected(sender, self.label, error)
 
@@ -88,3 +125,24 @@ class Channel(Generic[T]):
             return await self.receive()
         except Closed:
             raise StopAsyncIteration from None
+
+    def _outgoing(self, data: T) -> Outgoing:
+        payload = codec.encode(data)
+        if len(payload) > self._max_message_bytes:
+            raise MessageTooLarge(len(payload), self._max_message_bytes)
+        return Outgoing(self.label, payload, self.kind.delivery, self.kind.priority)
+
+
+def _peers(to: PeerId | Iterable[PeerId] | None) -> Iterable[PeerId] | None:
+    # A PeerId is a str, and a str is an iterable of str.
+    return [PeerId(to)] if isinstance(to, str) else to
+
+
+def _limit(delivery: Delivery) -> int:
+    match delivery:
+        case Delivery.BEST_EFFORT:
+            return MAX_DATAGRAM_BYTES
+        case Delivery.LATEST:
+            return MAX_LATEST_BYTES
+        case Delivery.RELIABLE | Delivery.UNORDERED:
+            return 2**63

@@ -70,3 +70,7 @@ def decoder(expected: object = Any) -> Callable[[bytes], object]:
 
 def _checked(value: str | bytes, expected: object) -> object:
     return value if expected is Any else msgspec.convert(value, cast("type[object]", expected))
+
+
+decode_any = decoder()
+"""Return what any payload carries, untyped."""

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
+from rtcmesh.relay.config import RelayClientConfig
 from rtcmesh.signaling.config import ClientConfig
 
-MIN_WINDOW_BYTES = 128 * 1024
-"""Every window takes two of the largest messages of any peer, so that none waits for ever."""
+from .frames import MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES
+
+
+class PathPolicy(Enum):
+    """Which paths a mesh uses."""
+
+    AUTO = "auto"
+    """The relay from the first byte, and a direct path as soon as there is one."""
+    DIRECT_ONLY = "direct_only"
+    """Never the relay: no third party sees who talks to whom, and peers that cannot be reached directly wait."""
+    RELAY_ONLY = "relay_only"
+    """Never a direct path: no peer learns another one's address."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,8 +29,11 @@ class MeshConfig:
     channel_window_bytes: int = 256 * 1024
     """How much one peer may have under way or unread on one channel of another. Full: `send` waits."""
 
-    max_message_bytes: int = 63 * 1024
-    """The largest encoded message. One data channel message of 64 KiB carries it with its framing."""
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    """The largest encoded message that is sent. Peers take up to 16 MiB from one another."""
+
+    path_policy: PathPolicy = PathPolicy.AUTO
+    """Which paths are used."""
 
     connect_timeout: float = 10.0
     """How long one attempt may take from the description until its transport opens."""
@@ -26,17 +41,26 @@ class MeshConfig:
     redial_delay: float = 0.25
     """Upper bound of the first random pause before another attempt; doubles with each failure in a row."""
 
-    max_redial_delay: float = 15.0
-    """Where the doubling ends."""
+    max_redial_delay: float = 60.0
+    """Where the doubling ends. A change of the network, and the return of signaling, start it over."""
 
     max_concurrent_dials: int = 20
     """How many attempts may gather and connect at once; connecting is what costs the processor most."""
 
     ping_interval: float = 0.5
-    """How often an open path is probed."""
+    """How often the path in use is probed; one that has carried nothing for 10 s, every fourth time."""
+
+    standby_ping_interval: float = 5.0
+    """How often the relay is probed while a direct path carries."""
 
     path_timeout: float = 4.0
-    """A path on which nothing was heard for so long is given up and dialled again."""
+    """A path on which nothing was heard for so long is given up and dialled again. Doubt comes long before."""
+
+    session_timeout: float = 120.0
+    """How long messages wait for a peer that no path leads to, before `SessionExpired` gives them back."""
+
+    network_poll_interval: float = 2.0
+    """How often the machine's addresses are looked at; when they change, every path is probed at once."""
 
     rejoin_grace: float = 30.0
     """How long a peer without a path may be missing from a restarted server before it counts as gone."""
@@ -50,21 +74,34 @@ class MeshConfig:
     signaling: ClientConfig = field(default_factory=ClientConfig)
     """The link to the signaling server."""
 
+    relay: RelayClientConfig = field(default_factory=RelayClientConfig)
+    """The links to relays."""
+
     def __post_init__(self) -> None:
-        if not 1 <= self.max_message_bytes <= 63 * 1024:
-            raise ValueError(
-                "max_message_bytes must be 1 to 64,512: one data channel message carries one message"
-            )
+        if not 1 <= self.max_message_bytes <= MAX_MESSAGE_BYTES:
+            raise ValueError(f"max_message_bytes must be 1 to {MAX_MESSAGE_BYTES:,}: peers take no larger ones")
         if self.channel_window_bytes < MIN_WINDOW_BYTES:
             raise ValueError(f"channel_window_bytes must be at least {MIN_WINDOW_BYTES:,}")
         if self.path_timeout < 2 * self.ping_interval:
             raise ValueError(
                 "path_timeout must be at least two ping intervals, or one lost probe ends a path"
             )
-        for name in ("connect_timeout", "redial_delay", "max_redial_delay", "ping_interval", "close_timeout"):
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive")
         if min(self.rejoin_grace, self.max_concurrent_dials - 1, self.max_queued_events - 1) < 0:
             raise ValueError(
                 "rejoin_grace must not be negative; max_concurrent_dials and max_queued_events at least 1"
             )
+
+
+_POSITIVE = (
+    "connect_timeout",
+    "redial_delay",
+    "max_redial_delay",
+    "ping_interval",
+    "standby_ping_interval",
+    "session_timeout",
+    "network_poll_interval",
+    "close_timeout",
+)

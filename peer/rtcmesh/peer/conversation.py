@@ -1,50 +1,114 @@
-"""What is said between this peer and one other: the session, and the senders that wait for its credit."""
+"""What is said between this peer and one other: the session, and those who wait for it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rtcmesh.signaling.identity import PeerId
 
-from .errors import PeerGone
-from .session import CreditGrew, MessageReceived, Session
+from . import codec
+from .delivery import Delivery, Priority
+from .errors import MeshError, PeerGone
+from .events import Undelivered
+from .session import Acknowledged, CreditGrew, MessageReceived, Session
 
-_Waiting = deque[tuple[bytes, asyncio.Future[None]]]
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An encoded message and how it is to be delivered. One object serves all its receivers."""
+
+    label: str
+    payload: bytes
+    delivery: Delivery = Delivery.RELIABLE
+    priority: Priority = Priority.INTERACTIVE
+    stored: bool = False
+    """Whether an outbox keeps it and waits for the remote application."""
 
 
 class Conversation:
-    """One session and its waiting senders. It ends once, for good; a restarted peer begins another one."""
+    """One session and those who wait for it. It ends once, for good; a restarted peer begins another one.
+
+    Messages of one channel take their places in the order of the calls of `send`.
+    """
 
     def __init__(self, peer_id: PeerId, session: Session, changed: Callable[[], None]) -> None:
         self.peer_id = peer_id
         self.session = session
         self.ended = False
         self._changed = changed
-        self._waiting: defaultdict[str, _Waiting] = defaultdict(deque)
+        self._waiting: defaultdict[str, deque[tuple[Outgoing, asyncio.Future[int]]]] = defaultdict(deque)
+        self._unconfirmed: defaultdict[str, deque[tuple[int, asyncio.Future[None]]]] = defaultdict(deque)
+        self._last: dict[str, int] = {}
+        self._error: MeshError | None = None
 
-    def send(self, label: str, payload: bytes) -> asyncio.Future[None] | None:
-        """Hand a message to the session, now (None) or when the future is done.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anybody waits, or anything was taken and not acknowledged."""
+        return self.session.unacknowledged > 0 or any(self._waiting.values())
 
-        Messages of one channel take their places in the order of these calls. Cancelling the future before it is done
-        means that the message is not sent. It fails with `PeerGone` when the peer leaves first.
+    def undelivered(self) -> tuple[Undelivered, ...]:
+        """Return the reliable messages that were taken and not acknowledged, in their order on each channel."""
+        return tuple(
+            Undelivered(label, codec.decode_any(payload)) for label, payload in self.session.undelivered()
+        )
+
+    def takes(self, message: Outgoing) -> bool:
+        """Whether `send` would hand the message over at once."""
+        return (
+            not self.ended
+            and not self._waiting.get(message.label)
+            and self.session.fits(message.label, message.payload)
+        )
+
+    def send(self, message: Outgoing) -> int | asyncio.Future[int]:
+        """Hand a message to the session, and return its number: now, or when there is room for it.
+
+        Cancelling the future before it is done means that the message is not sent. It fails with `PeerGone` or
+        `PeerUnreachable` when the conversation ends first.
         """
-        waiting = self._waiting[label]
-        if not waiting and not self.ended and self.session.fits(label, payload):
-            self._hand_over(label, payload)
-            return None
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.takes(message):
+            return self._hand_over(message)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if self.ended:
-            future.set_exception(PeerGone([self.peer_id]))
+            future.set_exception(self._error or PeerGone([self.peer_id]))
         else:
-            waiting.append((payload, future))
-            future.add_done_callback(lambda done: self._serve(label) if done.cancelled() else None)
+            self._waiting[message.label].append((message, future))
+            future.add_done_callback(lambda done: self._serve(message.label) if done.cancelled() else None)
+        return future
+
+    def confirmed(self, label: str, number: int | None = None) -> asyncio.Future[None]:
+        """Return what is done when the remote session has this reliable message and all before it.
+
+        Without a number: all messages that the session of this channel was given. Cancelling it changes nothing.
+        """
+        number = self._last.get(label, 0) if number is None else number
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if number == 0 or self.session.is_acknowledged(label, number):
+            future.set_result(None)
+        elif self.ended:
+            future.set_exception(self._error or PeerGone([self.peer_id]))
+        else:
+            self._unconfirmed[label].append((number, future))
         return future
 
     def credit_grew(self, event: CreditGrew) -> None:
         """Let the senders of a channel have what they wait for."""
         self._serve(event.label)
+
+    def acknowledged(self, event: Acknowledged) -> None:
+        """Let those know who wait for a confirmation."""
+        unconfirmed = self._unconfirmed.get(event.label)
+        if not unconfirmed:
+            return
+        for _ in range(len(unconfirmed)):
+            number, future = unconfirmed.popleft()
+            if number > event.number:
+                unconfirmed.append((number, future))
+            elif not future.done():
+                future.set_result(None)
 
     def taken(self, message: MessageReceived, now: float) -> None:
         """Note that the application has taken a message of this conversation."""
@@ -52,26 +116,45 @@ class Conversation:
             self.session.taken(message, now)
             self._changed()
 
-    def end(self) -> None:
-        """Fail the senders that still wait; what the session was given before is not touched."""
+    def end(self, error: MeshError | None = None) -> None:
+        """Take no more, and let go of those who wait for room; what was taken is not touched."""
+        if self.ended:
+            return
         self.ended = True
+        self._error = error
         for waiting in self._waiting.values():
             for _, future in waiting:
                 if not future.done():
-                    future.set_exception(PeerGone([self.peer_id]))
+                    future.set_exception(error or PeerGone([self.peer_id]))
             waiting.clear()
+
+    def abandon(self, error: MeshError | None = None) -> None:
+        """End, and let go of those who wait for confirmations too: none will come."""
+        self.end(error)
+        for unconfirmed in self._unconfirmed.values():
+            for _, future in unconfirmed:
+                if not future.done():
+                    future.set_exception(self._error or PeerGone([self.peer_id]))
+            unconfirmed.clear()
 
     def _serve(self, label: str) -> None:
         waiting = self._waiting[label]
         while waiting:
-            payload, future = waiting[0]
+            message, future = waiting[0]
             if not future.cancelled():
-                if not self.session.fits(label, payload):
+                if not self.session.fits(label, message.payload):
                     return
-                self._hand_over(label, payload)
-                future.set_result(None)
+                future.set_result(self._hand_over(message))
             waiting.popleft()
 
-    def _hand_over(self, label: str, payload: bytes) -> None:
-        self.session.send(label, payload)
+    def _hand_over(self, message: Outgoing) -> int:
+        number = self.session.send(
+            message.label,
+            message.payload,
+            delivery=message.delivery,
+            priority=message.priority,
+            stored=message.stored,
+        )
+        self._last[message.label] = number
         self._changed()
+        return number

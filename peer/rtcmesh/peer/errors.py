@@ -29,6 +29,25 @@ class PeerGone(MeshError):
         super().__init__(f"not in the room: {', '.join(short(peer_id) for peer_id in self.peer_ids)}")
 
 
+class PeerUnreachable(MeshError):
+    """Some of the addressed peers could not be reached for `MeshConfig.session_timeout`.
+
+    A message that waited for room was not sent to them; one that waited for its confirmation may have been received.
+    """
+
+    def __init__(self, peer_ids: Iterable[PeerId]) -> None:
+        self.peer_ids = tuple(peer_ids)
+        super().__init__(f"out of reach: {', '.join(short(peer_id) for peer_id in self.peer_ids)}")
+
+
+class WouldBlock(MeshError):
+    """Some of the addressed peers read too slowly to take the message now. Nothing was sent to anyone."""
+
+    def __init__(self, peer_ids: Iterable[PeerId]) -> None:
+        self.peer_ids = tuple(peer_ids)
+        super().__init__(f"no room for: {', '.join(short(peer_id) for peer_id in self.peer_ids)}")
+
+
 class MessageTooLarge(MeshError):
     """One message is larger than a mesh carries. Nothing was sent."""
 

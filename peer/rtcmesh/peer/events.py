@@ -14,21 +14,33 @@ class PathKind(Enum):
 
     DIRECT = "direct"
     """A WebRTC data channel between the two peers."""
+    RELAYED = "relayed"
+    """Sealed frames through the remote peer's home relay."""
 
 
 class PathChangeReason(Enum):
     """Why the path to a peer changed."""
 
     OPENED = "opened"
-    """A dialled transport opened."""
+    """There was no path, and now there is one."""
+    UPGRADED = "upgraded"
+    """A direct path opened and a probe went both ways on it: it takes over from the relay."""
+    DOUBTED = "doubted"
+    """Two pings in a row were not answered on the direct path: the relay carries, with copies on the direct one."""
+    RECOVERED = "recovered"
+    """The path that was in doubt answers again."""
     SILENT = "silent"
     """Nothing was heard on the path for `MeshConfig.path_timeout`."""
     TRANSPORT_CLOSED = "transport_closed"
     """The transport failed, or the remote peer closed it."""
+    RELAY_LOST = "relay_lost"
+    """The connection to the remote peer's home relay broke."""
+    PEER_GONE = "peer_gone"
+    """The relay says that the remote peer is not connected to it."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """The remote peer sent what the protocol does not allow."""
     SUPERSEDED = "superseded"
-    """The two peers agreed on a newer transport."""
+    """A newer direct path, proven by a probe, takes over from the one before."""
 
 
 class LeaveReason(Enum):
@@ -51,16 +63,36 @@ class PeerJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A reliable message that was taken and never acknowledged. The remote peer may have received it all the same."""
+
+    channel: str
+    data: Any
+    """What was sent; if it had been typed, in its msgpack form."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLeft:
     """A peer is gone. What it had sent before is still delivered, but for what `unread` counts."""
 
     peer_id: PeerId
     reason: LeaveReason
-    undelivered: int
-    """How many of our messages it never acknowledged (it may have received some of them)."""
+    undelivered: tuple[Undelivered, ...]
+    """Our messages that it never acknowledged, in their order on each channel."""
     unread: int = 0
     """How many of its messages were dropped, because too much of departed peers was left unread here: more than
     `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpired:
+    """A peer that is still in the room could not be reached for `MeshConfig.session_timeout`, and messages waited.
+
+    They are given back here. What is sent from now on belongs to a new session, which begins when there is a path.
+    """
+
+    peer_id: PeerId
+    undelivered: tuple[Undelivered, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +110,10 @@ class PathChanged:
     peer_id: PeerId
     path: PathKind | None
     reason: PathChangeReason
+    rtt: float | None = None
+    """The smoothed round-trip time of the new path in seconds, if it was measured already."""
+    changes: int = 0
+    """How often the path to this peer has changed, this time included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +154,7 @@ MeshEvent = (
     | PeerLeft
     | PresenceChanged
     | PathChanged
+    | SessionExpired
     | SignalingLost
     | SignalingResumed
     | MessageRejected

@@ -1,113 +1,201 @@
-"""The wire format between two sessions: what travels in the packets of a path.
+"""What two sessions say to each other: packets of frames, and probes.
 
-A packet of the reliable lane is one or more frames, one after the other. Every frame has the same header, big-endian:
+ 0                   1                   2                   3
+ 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
++---------------+-----------------------------------------------+
+|   type (16)   |             source session (64)          ...   |
++---------------+-----------------------------------------------+
+|             destination session (64), 0: not known       ...  |
++---------------------------------------------------------------+
+|                           frames ...                          |
++---------------------------------------------------------------+
 
-     0        1                 3                                   11                 15
-    +--------+-----------------+-----------------------------------+------------------+----------------
-    | type   | channel (16)    | number (64)                       | length (32)      | body ...
-    +--------+-----------------+-----------------------------------+------------------+----------------
+Every frame begins with its type (8). What follows:
 
-    RESUME  channel 0, number: the sender's session number
-            body: session number of the receiver as the sender knows it (64; 0: not yet), limit of channels that are
-            not in the list (64), then for each channel that the receiver has opened: channel (16), received
-            through (64), limit (64)
-    OPEN    channel: chosen by its sender from 0 up; body: the label in UTF-8
-    DATA    number: of the message on its channel, from 1 up; body: the payload
-    ACK     number: received through; body: limit (64)
-    END     orderly end: nothing more will be sent
+    HELLO         -                                             who I am is in the header; say who you are
+    OPEN          channel (16), delivery (8), length (8), label in UTF-8
+    DATA          channel (16), flags (8), number (64), length (16), payload
+                  with FIRST in the flags, the message's whole length (32) precedes the payload
+    ACK           channel (16), received through (64), limit (64), count (8), that many ranges of first (64), last (64)
+    BLOCKED       channel (16)                                  I have more to send than your credit allows
+    DATAGRAM      channel (16), number (64), length (16), payload
+    END, END_ACK  -                                             nothing more is sent; that was heard
 
-A *limit* is an absolute credit: the sum of the costs of all messages that may ever be sent on the channel (the idea of
-RFC 9000 section 4.1). A message costs its length and `MESSAGE_OVERHEAD` more, so that empty ones are bounded too.
+Numbers count fragments: those of one channel from 1 on without a gap; the fragments of one message follow one another,
+FIRST to LAST. A *limit* is an absolute credit: the sum of the costs of all fragments that may ever be sent on the
+channel (the idea of RFC 9000 section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones
+are bounded too.
 
-A packet of the unreliable lane is one probe: type (8), number (64).
+A probe is alone in its packet: type (8), number (64).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from rtcmesh.relay.frames import Urgency
+
+from .delivery import Delivery
 from .errors import ProtocolViolation
 
-MESSAGE_OVERHEAD = 64
-"""What a message costs beyond its length when credit is counted."""
+PACKET_BYTES = 16 * 1024
+"""No packet is longer."""
+
+FRAGMENT_OVERHEAD = 64
+"""What a fragment costs beyond its length when credit is counted."""
 
 MAX_LABEL_BYTES = 255
 
 MAX_CHANNELS = 64
 """How many channels one session may open: a constant, since both ends must agree on it."""
 
-_HEADER = struct.Struct("!BHQI")
-_PROGRESS = struct.Struct("!HQQ")
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The longest message that a session takes from its remote session."""
+
+MIN_WINDOW_BYTES = 128 * 1024
+"""No session has a smaller window, so that as much may be said before anything is heard."""
+
+MAX_RANGES = 32
+"""How many ranges one ACK reports at most: the lowest ones."""
+
+_HEADER = struct.Struct("!BQQ")
+_OPEN = struct.Struct("!BHBB")
+_DATA = struct.Struct("!BHBQH")
+_TOTAL = struct.Struct("!I")
+_ACK = struct.Struct("!BHQQB")
+_RANGE = struct.Struct("!QQ")
+_BLOCKED = struct.Struct("!BH")
+_DATAGRAM = struct.Struct("!BHQH")
 _PROBE = struct.Struct("!BQ")
-_NUMBER = struct.Struct("!Q")
-_RESUME = struct.Struct("!QQ")
 
 HEADER_BYTES = _HEADER.size
+ACK_BYTES = _ACK.size + MAX_RANGES * _RANGE.size
+FRAGMENT_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATA.size - _TOTAL.size
+"""The longest fragment: it shares a packet with the OPEN of its channel."""
+
+MAX_DATAGRAM_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATAGRAM.size
+"""The longest message of a BEST_EFFORT channel: it is one frame."""
+
+MAX_LATEST_BYTES = 64 * 1024
+"""The longest message of a LATEST channel: what a receiver keeps of one that is not complete."""
+
+FIRST = 1
+"""The flag of a message's first fragment."""
+
+LAST = 2
+"""The flag of a message's last fragment."""
+
+_STORED = 0x80
+_DELIVERIES = (Delivery.RELIABLE, Delivery.UNORDERED, Delivery.LATEST, Delivery.BEST_EFFORT)
+
+
+class PacketType(IntEnum):
+    """The first byte of a packet."""
+
+    PING = 1
+    PONG = 2
+    FRAMES = 16
 
 
 class FrameType(IntEnum):
     """The first byte of a frame."""
 
-    RESUME = 1
+    HELLO = 1
     OPEN = 2
     DATA = 3
     ACK = 4
-    END = 5
+    BLOCKED = 5
+    DATAGRAM = 6
+    END = 7
+    END_ACK = 8
 
 
 class ProbeType(IntEnum):
     """The first byte of a probe."""
 
-    PING = 1
-    PONG = 2
+    PING = PacketType.PING
+    PONG = PacketType.PONG
 
 
-class Progress(NamedTuple):
-    """How far one channel has got at its receiving end."""
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What is handed to a path."""
 
-    channel: int
-    received: int
-    """All messages up to this number are here."""
-    limit: int
-    """The sum of costs that may be sent."""
+    data: bytes
+    urgency: Urgency
+    datagram: bool = False
+    """Whether nothing in it must arrive: it may go where packets are not sent again."""
 
 
-class Resume(NamedTuple):
-    """The first frame on every path, from both ends: who I am, and what I have of yours."""
+class Header(NamedTuple):
+    """Which session speaks, and to which."""
 
-    session: int
-    remote_session: int
-    window: int
-    """The limit of channels that are not in `progress`."""
-    progress: tuple[Progress, ...]
+    source: int
+    destination: int
+    """0 while the source does not know its remote session."""
+
+
+class Hello(NamedTuple):
+    """Asks for any packet in return."""
 
 
 class Open(NamedTuple):
     """Binds a channel number to a label."""
 
     channel: int
+    delivery: Delivery
+    stored: bool
+    """Whether an outbox numbers the messages."""
     label: str
 
 
 class Data(NamedTuple):
-    """One message."""
+    """One fragment of a message."""
+
+    channel: int
+    flags: int
+    number: int
+    total: int
+    """The length of the whole message; 0 without FIRST."""
+    payload: bytes
+
+
+class Ack(NamedTuple):
+    """What has come of one channel."""
+
+    channel: int
+    received: int
+    """All fragments up to this number."""
+    limit: int
+    """The sum of costs that may be sent."""
+    ranges: tuple[tuple[int, int], ...]
+    """What has come beyond, ascending: first and last number of each range."""
+
+
+class Blocked(NamedTuple):
+    """The sender stands still for want of credit."""
+
+    channel: int
+
+
+class Datagram(NamedTuple):
+    """One message that is not sent again."""
 
     channel: int
     number: int
     payload: bytes
 
 
-class Ack(NamedTuple):
-    """Progress of one channel."""
-
-    progress: Progress
-
-
 class End(NamedTuple):
     """The orderly end of a session."""
+
+
+class EndAck(NamedTuple):
+    """The END was heard."""
 
 
 class Probe(NamedTuple):
@@ -117,93 +205,72 @@ class Probe(NamedTuple):
     number: int
 
 
-Frame = Resume | Open | Data | Ack | End
+Frame = Hello | Open | Data | Ack | Blocked | Datagram | End | EndAck
+
+HELLO = bytes([FrameType.HELLO])
+END = bytes([FrameType.END])
+END_ACK = bytes([FrameType.END_ACK])
 
 
-def cost(payload: bytes) -> int:
-    """Return what a message takes of its channel's credit."""
-    return len(payload) + MESSAGE_OVERHEAD
+def cost(payload: bytes | memoryview) -> int:
+    """Return what a message of one fragment takes of its channel's credit."""
+    return len(payload) + FRAGMENT_OVERHEAD
 
 
-def encode_resume(resume: Resume) -> bytes:
+def message_cost(size: int) -> int:
+    """Return what a message of this length takes of its channel's credit."""
+    return size + FRAGMENT_OVERHEAD * fragment_count(size)
+
+
+def fragment_count(size: int) -> int:
+    """Return of how many fragments a message of this length consists."""
+    return max(1, -(-size // FRAGMENT_BYTES))
+
+
+def encode_header(header: Header) -> bytes:
+    """Return a packet's first bytes."""
+    return _HEADER.pack(PacketType.FRAMES, *header)
+
+
+def encode_open(frame: Open) -> bytes:
     """Return the frame's bytes."""
-    head = _RESUME.pack(resume.remote_session, resume.window)
-    body = head + b"".join(_PROGRESS.pack(*entry) for entry in resume.progress)
-    return _HEADER.pack(FrameType.RESUME, 0, resume.session, len(body)) + body
+    label = frame.label.encode()
+    delivery = _DELIVERIES.index(frame.delivery) | (_STORED if frame.stored else 0)
+    return _OPEN.pack(FrameType.OPEN, frame.channel, delivery, len(label)) + label
 
 
-def encode_open(channel: int, label: str) -> bytes:
+def encode_data(channel: int, flags: int, number: int, total: int, payload: bytes | memoryview) -> bytes:
     """Return the frame's bytes."""
-    body = label.encode()
-    return _HEADER.pack(FrameType.OPEN, channel, 0, len(body)) + body
+    head = _DATA.pack(FrameType.DATA, channel, flags, number, len(payload))
+    if flags & FIRST:
+        return b"".join((head, _TOTAL.pack(total), payload))
+    return b"".join((head, payload))
 
 
-def encode_data(channel: int, number: int, payload: bytes) -> bytes:
+def encode_ack(ack: Ack) -> bytes:
     """Return the frame's bytes."""
-    return _HEADER.pack(FrameType.DATA, channel, number, len(payload)) + payload
+    head = _ACK.pack(FrameType.ACK, ack.channel, ack.received, ack.limit, len(ack.ranges))
+    return head + b"".join(_RANGE.pack(*span) for span in ack.ranges) if ack.ranges else head
 
 
-def encode_ack(progress: Progress) -> bytes:
+def encode_blocked(channel: int) -> bytes:
     """Return the frame's bytes."""
-    return _HEADER.pack(FrameType.ACK, progress.channel, progress.received, _NUMBER.size) + _NUMBER.pack(
-        progress.limit
-    )
+    return _BLOCKED.pack(FrameType.BLOCKED, channel)
 
 
-def encode_end() -> bytes:
+def encode_datagram(channel: int, number: int, payload: bytes) -> bytes:
     """Return the frame's bytes."""
-    return _HEADER.pack(FrameType.END, 0, 0, 0)
+    return _DATAGRAM.pack(FrameType.DATAGRAM, channel, number, len(payload)) + payload
 
 
-def decode_packet(packet: bytes) -> Iterator[Frame]:
-    """Yield the frames of a packet. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
-    offset, end = 0, len(packet)
-    while offset < end:
-        if end - offset < HEADER_BYTES:
-            raise ProtocolViolation("bad_frame", "a packet ends within a frame header")
-        kind, channel, number, length = _HEADER.unpack_from(packet, offset)
-        offset += HEADER_BYTES
-        body = packet[offset : offset + length]
-        if len(body) != length:
-            raise ProtocolViolation("bad_frame", "a packet ends within a frame")
-        offset += length
-        yield _decode_frame(kind, channel, number, body)
+def is_probe(packet: bytes) -> bool:
+    """Whether a packet is a probe, well-formed or not."""
+    return packet[:1] in (b"\x01", b"\x02")
 
 
-def _decode_frame(kind: int, channel: int, number: int, body: bytes) -> Frame:
-    match kind:
-        case FrameType.DATA:
-            return Data(channel, number, body)
-        case FrameType.ACK if len(body) == _NUMBER.size:
-            return Ack(Progress(channel, number, *_NUMBER.unpack(body)))
-        case FrameType.OPEN if 1 <= len(body) <= MAX_LABEL_BYTES:
-            return Open(channel, _decode_label(body))
-        case FrameType.RESUME if len(body) % _PROGRESS.size == _RESUME.size:
-            return _decode_resume(number, body)
-        case FrameType.END if not body:
-            return End()
-        case _:
-            raise ProtocolViolation("bad_frame", f"type {kind} with a body of {len(body)} bytes")
-
-
-def _decode_label(body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise ProtocolViolation("bad_frame", "a label that is not UTF-8") from error
-
-
-def _decode_resume(session: int, body: bytes) -> Resume:
-    remote_session, window = _RESUME.unpack_from(body)
-    progress = tuple(Progress(*entry) for entry in _PROGRESS.iter_unpack(body[_RESUME.size :]))
-    if session == 0:
-        raise ProtocolViolation("bad_frame", "a session without a number")
-    return Resume(session, remote_session, window, progress)
-
-
-def encode_probe(probe: Probe) -> bytes:
-    """Return the probe's bytes."""
-    return _PROBE.pack(*probe)
+def probe_packet(probe: Probe) -> Packet:
+    """Return the packet of a probe."""
+    return Packet(_PROBE.pack(*probe), Urgency.CONTROL, datagram=True)
 
 
 def decode_probe(data: bytes) -> Probe:
@@ -213,3 +280,97 @@ def decode_probe(data: bytes) -> Probe:
         return Probe(ProbeType(kind), number)
     except (struct.error, ValueError) as error:
         raise ProtocolViolation("bad_probe", str(error)) from error
+
+
+def decode_header(packet: bytes) -> Header:
+    """Return which session speaks to which. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+    if len(packet) < HEADER_BYTES or packet[0] != PacketType.FRAMES:
+        raise ProtocolViolation("bad_packet", "it has no header")
+    if len(packet) > PACKET_BYTES:
+        raise ProtocolViolation("bad_packet", f"it has {len(packet)} bytes")
+    _, source, destination = _HEADER.unpack_from(packet)
+    if source == 0:
+        raise ProtocolViolation("bad_packet", "its session has no number")
+    return Header(source, destination)
+
+
+def decode_frames(packet: bytes) -> list[Frame]:
+    """Return the frames of a packet, all of them. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+    frames: list[Frame] = []
+    offset, end = HEADER_BYTES, len(packet)
+    try:
+        while offset < end:
+            frame, offset = _DECODERS[packet[offset]](packet, offset)
+            frames.append(frame)
+    except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
+        raise ProtocolViolation("bad_frame", f"{type(error).__name__} at {offset}: {error}") from error
+    return frames
+
+
+def _decode_open(packet: bytes, offset: int) -> tuple[Open, int]:
+    _, channel, delivery, length = _OPEN.unpack_from(packet, offset)
+    offset += _OPEN.size
+    label = _slice(packet, offset, length).decode()
+    if not label or delivery & ~_STORED >= len(_DELIVERIES):
+        raise ValueError("no such channel")
+    stored = bool(delivery & _STORED)
+    return Open(channel, _DELIVERIES[delivery & ~_STORED], stored, label), offset + length
+
+
+def _decode_data(packet: bytes, offset: int) -> tuple[Data, int]:
+    _, channel, flags, number, length = _DATA.unpack_from(packet, offset)
+    offset += _DATA.size
+    if number == 0:
+        raise ValueError("fragments are numbered from 1")
+    total = 0
+    if flags & FIRST:
+        (total,) = _TOTAL.unpack_from(packet, offset)
+        offset += _TOTAL.size
+    return Data(channel, flags, number, total, _slice(packet, offset, length)), offset + length
+
+
+def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:
+    _, channel, received, limit, count = _ACK.unpack_from(packet, offset)
+    offset += _ACK.size
+    if count > MAX_RANGES:
+        raise ValueError(f"{count} ranges")
+    ranges: list[tuple[int, int]] = []
+    beyond = received + 1  # which has not come, or it would be among those received
+    for _ in range(count):
+        first, last = _RANGE.unpack_from(packet, offset)
+        offset += _RANGE.size
+        if not beyond < first <= last:
+            raise ValueError("ranges that do not ascend")
+        ranges.append((first, last))
+        beyond = last + 1
+    return Ack(channel, received, limit, tuple(ranges)), offset
+
+
+def _decode_blocked(packet: bytes, offset: int) -> tuple[Blocked, int]:
+    _, channel = _BLOCKED.unpack_from(packet, offset)
+    return Blocked(channel), offset + _BLOCKED.size
+
+
+def _decode_datagram(packet: bytes, offset: int) -> tuple[Datagram, int]:
+    _, channel, number, length = _DATAGRAM.unpack_from(packet, offset)
+    offset += _DATAGRAM.size
+    return Datagram(channel, number, _slice(packet, offset, length)), offset + length
+
+
+def _slice(packet: bytes, offset: int, length: int) -> bytes:
+    body = packet[offset : offset + length]
+    if len(body) != length:
+        raise ValueError("the packet ends within a frame")
+    return body
+
+
+_DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
+    FrameType.HELLO: lambda _, offset: (Hello(), offset + 1),
+    FrameType.OPEN: _decode_open,
+    FrameType.DATA: _decode_data,
+    FrameType.ACK: _decode_ack,
+    FrameType.BLOCKED: _decode_blocked,
+    FrameType.DATAGRAM: _decode_datagram,
+    FrameType.END: lambda _, offset: (End(), offset + 1),
+    FrameType.END_ACK: lambda _, offset: (EndAck(), offset + 1),
+}

@@ -1,57 +1,327 @@
-"""The receiving end of one channel from one peer: a machine without I/O."""
+"""The receiving end of one channel from one peer, for each kind of delivery: machines without I/O."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import assert_never
+
+from rtcmesh.signaling.sealing import ReplayWindow
+
+from .delivery import Delivery
 from .errors import ProtocolViolation
-from .frames import Data, Progress, cost
+from .frames import (
+    FIRST,
+    FRAGMENT_OVERHEAD,
+    LAST,
+    MAX_LATEST_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_RANGES,
+    Ack,
+    Data,
+    Open,
+    message_cost,
+)
+
+URGENT_FRAGMENTS = 64
+URGENT_BYTES = 32 * 1024
+"""As much may come before it is acknowledged without waiting for company."""
+
+
+class Assembly:
+    """Puts fragments together to messages, in whatever order they come.
+
+    Guarantees: `add` returns every message once, as soon as its last missing fragment is there; no fragment is looked
+    at more than twice.
+    """
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._fragments: dict[int, Data] = {}
+        self._growing: dict[int, int] = {}
+        """Which fragment each message waits for next, and with which one it began."""
+
+    def add(self, data: Data) -> tuple[int, int, bytes] | None:
+        """Take a new fragment. Returns the first and last fragment of the message that it completes, and its payload.
+
+        Raises `ProtocolViolation` for fragments that make no message.
+        """
+        number = data.number
+        if data.flags & FIRST:
+            if number in self._growing:
+                raise ProtocolViolation("bad_message", "one begins within another")
+            if data.total > self._max_message_bytes:
+                raise ProtocolViolation("message_too_large", f"{data.total} bytes")
+            if data.flags & LAST:
+                if data.total != len(data.payload):
+                    raise ProtocolViolation("bad_message", "its length is another one")
+                return number, number, data.payload
+            first = number
+        elif number in self._growing:
+            first = self._growing.pop(number)
+        else:
+            self._fragments[number] = data
+            return None
+        self._fragments[number] = data
+        return self._grow(first, number)
+
+    def forget(self, through: int) -> int:
+        """Drop all fragments up to this number. Returns how many bytes that frees."""
+        dropped = [number for number in self._fragments if number <= through]
+        freed = sum(len(self._fragments.pop(number).payload) for number in dropped)
+        self._growing = {number: first for number, first in self._growing.items() if first > through}
+        return freed
+
+    def _grow(self, first: int, number: int) -> tuple[int, int, bytes] | None:
+        """Follow a message from a fragment that is there as far as it goes."""
+        while not self._fragments[number].flags & LAST:
+            number += 1
+            following = self._fragments.get(number)
+            if following is None:
+                self._growing[number] = first
+                return None
+            if following.flags & FIRST:
+                raise ProtocolViolation("bad_message", "one begins within another")
+        parts = [self._fragments.pop(n) for n in range(first, number + 1)]
+        payload = b"".join(part.payload for part in parts)
+        if len(payload) != parts[0].total:
+            raise ProtocolViolation("bad_message", "its length is another one")
+        return first, number, payload
 
 
 class InboundChannel:
-    """Admits every message once and in order, and grants credit as the application takes them.
+    """What all kinds share."""
 
-    Guarantees: what is admitted and not yet taken never exceeds `window` bytes of cost.
-    """
-
-    def __init__(self, number: int, label: str, window: int) -> None:
+    def __init__(self, number: int, label: str, delivery: Delivery, *, stored: bool) -> None:
         self.number = number
         self.label = label
+        self.delivery = delivery
+        self.stored = stored
+        self.owes_now = False
+        """Whether the sender should hear at once what has come."""
+
+    def receive(self, data: Data) -> list[bytes]:
+        """Take a fragment. Returns the messages that may be delivered now, in order.
+
+        Raises `ProtocolViolation` for what an honest sender does not send.
+        """
+        raise ProtocolViolation("bad_frame", f"a fragment on channel {self.number}")
+
+    def receive_datagram(self, number: int) -> bool:
+        """Take a datagram's number. Returns whether it is new."""
+        raise ProtocolViolation("bad_frame", f"a datagram on channel {self.number}")
+
+    def take(self, payload: bytes) -> bool:
+        """Note that the application has taken a message. Returns whether the sender should be told."""
+        del payload
+        return False
+
+    def acknowledgement(self) -> Ack:
+        """Return what the sender may know; it counts as reported."""
+        self.owes_now = False
+        return Ack(self.number, 0, 0, ())
+
+
+class InboundStream(InboundChannel):
+    """RELIABLE and UNORDERED: every message once; RELIABLE in the order of the channel.
+
+    Guarantees: what has come and was not taken never costs more than `window` bytes and the allowance for one large
+    message.
+    """
+
+    def __init__(self, number: int, label: str, delivery: Delivery, *, stored: bool, window: int) -> None:
+        super().__init__(number, label, delivery, stored=stored)
         self._window = window
+        self._assembly = Assembly(MAX_MESSAGE_BYTES)
         self._received = 0
+        self._beyond: list[list[int]] = []
+        """First and last of the ranges that have come beyond the first gap, ascending."""
         self._received_cost = 0
         self._taken_cost = 0
-        self._reported = Progress(number, 0, window)
+        self._limit = window
+        self._allowance = 0
+        self._next_message = 1
+        self._complete: dict[int, tuple[int, bytes]] = {}
+        """Messages that wait for earlier ones: by the first fragment, the last one and the payload."""
+        self._unreported_fragments = 0
+        self._unreported_bytes = 0
+        self._reported_limit = window
+        self._large: dict[int, int] = {}
+        """What each message costs that has begun and does not fit into the window, by its first fragment."""
+        self._allowed = 0
 
-    def admit(self, data: Data) -> bool:
-        """Return whether the message is new. Raises `ProtocolViolation` on a gap or beyond the credit."""
-        if data.number <= self._received:
-            return False
-        if data.number != self._received + 1:
-            raise ProtocolViolation("gap", f"channel {self.label!r}: {data.number} follows {self._received}")
-        if self._received_cost + cost(data.payload) > self._taken_cost + self._window:
+    @property
+    def wants_allowance(self) -> bool:
+        """Whether a message has begun that does not fit into the window."""
+        return bool(self._large)
+
+    @property
+    def needs_allowance(self) -> bool:
+        """Whether the message for which there is an allowance is not complete, or waits to be taken."""
+        return self._allowed in self._large or self._received_cost - self._taken_cost > self._window
+
+    def allow(self) -> None:
+        """Let one large message come in addition to the window."""
+        self._allowed, self._allowance = next(iter(self._large.items()))
+        self._raise_limit()
+        self.owes_now = True
+
+    def withdraw(self) -> None:
+        """End the allowance; what was granted stays granted."""
+        self._allowance = 0
+
+    def receive(self, data: Data) -> list[bytes]:
+        """See `InboundChannel`."""
+        if self._has(data.number):
+            self.owes_now = True
+            return []
+        size = len(data.payload)
+        if self._received_cost + size + FRAGMENT_OVERHEAD > self._limit:
             raise ProtocolViolation("beyond_credit", f"channel {self.label!r}")
-        self._received += 1
-        self._received_cost += cost(data.payload)
+        message = self._assembly.add(data)
+        self._note(data.number)
+        self._received_cost += size + FRAGMENT_OVERHEAD
+        self._unreported_fragments += 1
+        self._unreported_bytes += size
+        if message is not None:
+            self._large.pop(message[0], None)
+        elif data.flags & FIRST and message_cost(data.total) > self._window:
+            self._large[data.number] = message_cost(data.total)
+        if self._beyond or self._unreported_fragments >= URGENT_FRAGMENTS or self._unreported_bytes >= URGENT_BYTES:
+            self.owes_now = True
+        return [] if message is None else self._deliverable(*message)
+
+    def take(self, payload: bytes) -> bool:
+        """See `InboundChannel`."""
+        self._taken_cost += message_cost(len(payload))
+        assert self._taken_cost <= self._received_cost, "a message was taken twice"
+        self._raise_limit()
+        # The sender may soon stand still for want of a word.
+        if self._reported_limit - self._received_cost < self._window // 2 < self._limit - self._received_cost:
+            self.owes_now = True
         return True
 
-    def take(self, payload: bytes) -> None:
-        """Note that the application has taken a message: its cost becomes credit again."""
-        self._taken_cost += cost(payload)
-        assert self._taken_cost <= self._received_cost, "a message was taken twice"
+    def acknowledgement(self) -> Ack:
+        """See `InboundChannel`."""
+        self.owes_now = False
+        self._unreported_fragments = self._unreported_bytes = 0
+        self._reported_limit = self._limit
+        ranges = tuple((first, last) for first, last in self._beyond[:MAX_RANGES])
+        return Ack(self.number, self._received, self._limit, ranges)
 
-    def progress(self) -> Progress:
-        """Return what the sender may know. It counts as reported."""
-        self._reported = Progress(self.number, self._received, self._taken_cost + self._window)
-        return self._reported
+    def _raise_limit(self) -> None:
+        self._limit = max(self._limit, self._taken_cost + self._window + self._allowance)
 
-    @property
-    def owes(self) -> bool:
-        """Whether there is progress that was not reported."""
-        reported = self._reported
-        return self._received > reported.received or self._taken_cost + self._window > reported.limit
+    def _has(self, number: int) -> bool:
+        if number <= self._received:
+            return True
+        index = bisect_left(self._beyond, number, key=_last)
+        return index < len(self._beyond) and self._beyond[index][0] <= number
 
-    @property
-    def owes_much(self) -> bool:
-        """Whether the sender may soon stand still for want of a report."""
-        reported = self._reported
-        unused = reported.limit - self._received_cost
-        return unused < self._window // 2 and self._taken_cost + self._window > reported.limit
+    def _note(self, number: int) -> None:
+        """Add a number that has not come before to the ranges."""
+        beyond = self._beyond
+        if number == self._received + 1:
+            self._received = number
+            if beyond and beyond[0][0] == number + 1:
+                self._received = beyond.pop(0)[1]
+            return
+        index = bisect_left(beyond, number, key=_last)
+        follows = index > 0 and beyond[index - 1][1] == number - 1
+        precedes = index < len(beyond) and beyond[index][0] == number + 1
+        if follows and precedes:
+            beyond[index - 1][1] = beyond.pop(index)[1]
+        elif follows:
+            beyond[index - 1][1] = number
+        elif precedes:
+            beyond[index][0] = number
+        else:
+            beyond.insert(index, [number, number])
+
+    def _deliverable(self, first: int, last: int, payload: bytes) -> list[bytes]:
+        if self.delivery is Delivery.UNORDERED:
+            return [payload]
+        if first != self._next_message:
+            self._complete[first] = (last, payload)
+            return []
+        self._next_message = last + 1
+        messages = [payload]
+        while (following := self._complete.pop(self._next_message, None)) is not None:
+            self._next_message = following[0] + 1
+            messages.append(following[1])
+        return messages
+
+
+class InboundLatest(InboundChannel):
+    """LATEST: a message is delivered if it is newer than the last one delivered.
+
+    Guarantees: what is kept of messages that are not complete is at most twice `MAX_LATEST_BYTES`.
+    """
+
+    def __init__(self, number: int, label: str) -> None:
+        super().__init__(number, label, Delivery.LATEST, stored=False)
+        self._assembly = Assembly(MAX_LATEST_BYTES)
+        self._seen: dict[int, int] = {}
+        """The fragments kept, and what each costs."""
+        self._delivered = 0
+
+    def receive(self, data: Data) -> list[bytes]:
+        """See `InboundChannel`."""
+        if data.number <= self._delivered or data.number in self._seen:
+            self.owes_now = True
+            return []
+        message = self._assembly.add(data)
+        self._seen[data.number] = len(data.payload) + FRAGMENT_OVERHEAD
+        if message is not None and message[1] > self._delivered:
+            self._delivered = message[1]
+            self._forget(self._delivered)
+            self.owes_now = True
+            return [message[2]]
+        self._make_room()
+        return []
+
+    def acknowledgement(self) -> Ack:
+        """See `InboundChannel`."""
+        self.owes_now = False
+        return Ack(self.number, self._delivered, 0, ())
+
+    def _make_room(self) -> None:
+        """Drop the oldest fragments; if they are needed after all, they come again."""
+        while sum(self._seen.values()) > 2 * MAX_LATEST_BYTES:
+            self._forget(min(self._seen))
+
+    def _forget(self, through: int) -> None:
+        self._assembly.forget(through)
+        for number in [number for number in self._seen if number <= through]:
+            del self._seen[number]
+
+
+class InboundDatagrams(InboundChannel):
+    """BEST_EFFORT: every message at most once."""
+
+    def __init__(self, number: int, label: str) -> None:
+        super().__init__(number, label, Delivery.BEST_EFFORT, stored=False)
+        self._window = ReplayWindow()
+
+    def receive_datagram(self, number: int) -> bool:
+        """See `InboundChannel`."""
+        if not self._window.is_new(number):
+            return False
+        self._window.mark(number)
+        return True
+
+
+def open_inbound(frame: Open, *, window: int) -> InboundChannel:
+    """Return the receiving end of the channel that this frame opens."""
+    match frame.delivery:
+        case Delivery.RELIABLE | Delivery.UNORDERED:
+            return InboundStream(frame.channel, frame.label, frame.delivery, stored=frame.stored, window=window)
+        case Delivery.LATEST:
+            return InboundLatest(frame.channel, frame.label)
+        case Delivery.BEST_EFFORT:
+            return InboundDatagrams(frame.channel, frame.label)
+        case _:
+            assert_never(frame.delivery)
+
+
+def _last(span: list[int]) -> int:
+    return span[1]

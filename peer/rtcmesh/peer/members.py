@@ -19,9 +19,11 @@ from rtcmesh.signaling.prekey import InvalidPrekey
 from rtcmesh.signaling.sealing import PairSeal
 
 from . import events
-from .config import MeshConfig
+from .config import MeshConfig, PathPolicy
 from .conversation import Conversation
 from .events import LeaveReason, MeshEvent, PathChangeReason
+from .path_chooser import Change
+from .relays import Relays
 from .remote_peer import RemotePeer
 from .roster import Admit, Decision, Dismiss, Rekey, Roster
 from .session import MessageReceived
@@ -56,10 +58,11 @@ class Members:
         self,
         owner: MembersOwner,
         link: SignalingLink,
+        relays: Relays,
         tasks: asyncio.TaskGroup,
         *,
         peer_id: PeerId,
-        seal_with: Callable[[wire.Member], PairSeal],
+        seal_with: Callable[[wire.Member, str], PairSeal],
         config: MeshConfig,
         transports: TransportFactory,
         random: Random,
@@ -69,6 +72,7 @@ class Members:
         self.peer_id = peer_id
         self.config = config
         self.random = random
+        self.relays = relays
         self.transports = transports
         self.dial_slot = asyncio.Semaphore(config.max_concurrent_dials)
         self.ice_servers: Sequence[wire.IceServer] = link.welcome.ice_servers
@@ -76,6 +80,8 @@ class Members:
         self._link = link
         self._seal_with = seal_with
         self._roster = Roster(config.rejoin_grace)
+        # The upper half names this process, the lower half counts its sessions.
+        self._last_session = random.randrange(1, 2**32) << 32
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -83,6 +89,7 @@ class Members:
         # Tasks start in the context in which the mesh was joined, not in that of whoever happens to send a message.
         self._context = contextvars.copy_context()
         self._reader = self.spawn(self._read_link(), "signaling events")
+        self._settle(link.welcome)
         self._apply(self._roster.snapshot(link.welcome.members, self._loop.time()))
 
     async def close(self) -> None:
@@ -94,7 +101,8 @@ class Members:
         """Let go of everybody at once."""
         self._closing = True
         for remote in self.remotes.values():
-            if undelivered := remote.abandon():
+            remote.abandon()
+            if undelivered := remote.conversation.session.unacknowledged:
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()
@@ -107,10 +115,15 @@ class Members:
         """Start a task that the mesh awaits before it is closed."""
         return self._tasks.create_task(coroutine, name=name, context=self._context.copy())
 
-    def derive_seal(self, member: wire.Member) -> PairSeal | None:
+    def next_session_number(self) -> int:
+        """Return a number that is greater than those of the sessions before, and has their upper half."""
+        self._last_session += 1
+        return self._last_session
+
+    def derive_seal(self, member: wire.Member, purpose: str = "signal") -> PairSeal | None:
         """Return a new seal for a membership; None, with a log line, for a prekey that cannot be verified."""
         try:
-            return self._seal_with(member)
+            return self._seal_with(member, purpose)
         except InvalidPrekey as error:
             logger.warning("%s has no valid prekey: %s", short(member.peer_id), error)
             return None
@@ -122,10 +135,12 @@ class Members:
         except (SignalRefused, JoinRefused, Closed) as error:
             logger.info("a signal to %s was not accepted: %s", short(to), error)
 
-    def path_changed(self, remote: RemotePeer, reason: PathChangeReason) -> None:
+    def path_changed(self, remote: RemotePeer, change: Change) -> None:
         """Tell the roster and the application."""
-        self._owner.happened(events.PathChanged(remote.peer_id, remote.path, reason))
-        reachable = remote.path is not None
+        self._owner.happened(
+            events.PathChanged(remote.peer_id, change.kind, change.reason, change.rtt, remote.path_changes)
+        )
+        reachable = change.kind is not None
         self._apply(self._roster.path_changed(remote.peer_id, reachable=reachable, now=self._loop.time()))
         self._arm_timer()
 
@@ -142,7 +157,16 @@ class Members:
         """Tell the application that another process answers for this peer."""
         self._tell_left(ended, LeaveReason.RESTARTED)
         self._owner.happened(events.PeerJoined(remote.peer_id, remote.presence))
-        self._owner.happened(events.PathChanged(remote.peer_id, remote.path, PathChangeReason.OPENED))
+        self._owner.happened(
+            events.PathChanged(
+                remote.peer_id, remote.path, PathChangeReason.OPENED, remote.rtt, remote.path_changes
+            )
+        )
+
+    def session_expired(self, remote: RemotePeer, ended: Conversation) -> None:
+        """Give back to the application what the peer was out of reach for."""
+        self._owner.conversation_ended(ended)
+        self._owner.happened(events.SessionExpired(remote.peer_id, ended.undelivered()))
 
     # Signaling
 
@@ -177,6 +201,11 @@ class Members:
                     remote.receive_signal(event.sealed)
             case wire.IceServersRenewed():
                 self.ice_servers = event.ice_servers
+            case wire.RelayTicketRenewed():
+                self.relays.authorize(event.ticket)
+            case wire.RelayChanged():
+                if remote := self.remotes.get(event.peer_id):
+                    remote.move(event.relay)
             case LinkLost():
                 self._owner.happened(events.SignalingLost(event.reason, final=False))
             case LinkResumed():
@@ -188,6 +217,7 @@ class Members:
     def _resumed(self, event: LinkResumed, now: float) -> None:
         self._owner.happened(events.SignalingResumed(continued=event.resumed))
         self.ice_servers = event.welcome.ice_servers
+        self._settle(event.welcome)
         if not event.resumed:
             self._apply(self._roster.snapshot(event.welcome.members, now))
             for member in event.welcome.members:
@@ -195,10 +225,19 @@ class Members:
         for remote in list(self.remotes.values()):
             remote.hurry()
 
+    def _settle(self, welcome: wire.Welcome) -> None:
+        """Have the home relay that the server knows of, with its newest ticket."""
+        if self.config.path_policy is PathPolicy.DIRECT_ONLY:
+            return
+        self.relays.settle(self._link.home_relay)
+        if welcome.relay_ticket is not None:
+            self.relays.authorize(welcome.relay_ticket)
+
     def _refresh(self, member: wire.Member) -> None:
         """Take what a member that is known already says of itself when it joins again."""
         if remote := self.remotes.get(member.peer_id):
             remote.suspended = member.suspended
+            remote.move(member.relay)
         self._set_presence(member.peer_id, member.presence)
 
     def _set_presence(self, peer_id: PeerId, presence: wire.Presence) -> None:
@@ -228,7 +267,7 @@ class Members:
             return
         remote = self.remotes[member.peer_id] = RemotePeer(member, seal, self)
         self._owner.happened(events.PeerJoined(member.peer_id, member.presence))
-        remote.dial()
+        remote.connect(member.relay)
 
     def _rekey(self, member: wire.Member) -> None:
         # A membership that cannot be verified is the server's doing: it ends nothing that the peer itself began.
@@ -241,8 +280,8 @@ class Members:
         self._tell_left(remote.conversation, reason)
 
     def _tell_left(self, ended: Conversation, reason: LeaveReason) -> None:
-        undelivered, unread = ended.session.unacknowledged, self._owner.conversation_ended(ended)
-        self._owner.happened(events.PeerLeft(ended.peer_id, reason, undelivered, unread))
+        unread = self._owner.conversation_ended(ended)
+        self._owner.happened(events.PeerLeft(ended.peer_id, reason, ended.undelivered(), unread))
 
     def _arm_timer(self) -> None:
         if self._timer is not None:

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any, TypeVar, overload
 
+from rtcmesh.relay.socket import Dial as DialRelay
 from rtcmesh.signaling import messages as wire
 from rtcmesh.signaling.client import SignalingLink
 from rtcmesh.signaling.errors import Closed as LinkClosed
@@ -20,16 +21,19 @@ from rtcmesh.signaling.sealing import PairSeal
 from rtcmesh.signaling.text_socket import Dial
 
 from . import events
-from .channel import Channel
-from .config import MeshConfig
-from .conversation import Conversation
-from .errors import Closed, NotDecodable, PeerGone
+from .channel import Channel, ChannelKind
+from .config import MeshConfig, PathPolicy
+from .conversation import Conversation, Outgoing
+from .delivery import Delivery, Priority
+from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
 from .event_stream import EventStream
 from .events import MeshEvent, PathChangeReason
 from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
 from .inbox import Inbox
 from .members import Members
+from .network_watch import NetworkWatch
 from .peer import Peer
+from .relays import DEFAULT_RELAY, Relays
 from .session import MessageReceived
 from .tasks import owned_tasks
 from .transport import TransportFactory
@@ -38,22 +42,26 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+NETWORK_CHECK_TIMEOUT = 2.0
+"""How long a connection may keep silent after the network has changed, in seconds, before it is made anew."""
+
 
 class Mesh:
     """Everybody in a room, reachable through channels. Made by `Mesh.join`; an async context manager owns it.
 
     Guarantees: a message that `Channel.send` has taken is delivered once and in order, over as many paths as it takes,
-    or the peer's `PeerLeft` says how many were not. Memory is bounded per peer and channel by
+    or the peer's `PeerLeft` or `SessionExpired` gives it back. Memory is bounded per peer and channel by
     `MeshConfig.channel_window_bytes` in each direction. After the `async with` block nothing of the mesh runs.
     """
 
     def __init__(
         self,
         link: SignalingLink,
+        relays: Relays,
         tasks: asyncio.TaskGroup,
         *,
         peer_id: PeerId,
-        seal_with: Callable[[wire.Member], PairSeal],
+        seal_with: Callable[[wire.Member, str], PairSeal],
         config: MeshConfig,
         transports: TransportFactory,
         random: Random,
@@ -63,6 +71,7 @@ class Mesh:
         self.config = config
         """What the mesh was joined with."""
         self._link = link
+        self._relays = relays
         self._channels: dict[str, Channel[Any]] = {}
         self._inboxes: dict[str, Inbox] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
@@ -73,6 +82,7 @@ class Mesh:
         self._members = Members(
             self,
             link,
+            relays,
             tasks,
             peer_id=peer_id,
             seal_with=seal_with,
@@ -95,53 +105,74 @@ class Mesh:
         config: MeshConfig | None = None,
         transports: TransportFactory | None = None,
         dial: Dial | None = None,
+        dial_relay: DialRelay | None = None,
+        local_addresses: Callable[[], frozenset[str]] | None = None,
         random: Random | None = None,
     ) -> AsyncGenerator[Mesh]:
         """Join the room at a signaling server (`http://` or `https://`) and begin to connect to everybody in it.
 
         Without an `identity` a new one is made for this membership. Only peers that give the same `room_secret` can
-        read each other's signals. The block's end closes the mesh as `aclose` does. `transports`, `dial` and `random`
-        are the seams that tests use.
+        read each other's signals and relayed messages. The block's end closes the mesh as `aclose` does. `transports`,
+        `dial`, `dial_relay`, `local_addresses` and `random` are the seams that tests use.
 
         Raises `JoinRefused` or `SignalingUnreachable`, and `ValueError` for an empty room secret.
         """
         if room_secret is not None and not room_secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
-        transports = transports or _default_transports()
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
         random = random or Random(os.urandom(32))
+        relayed = config.path_policy is not PathPolicy.DIRECT_ONLY
 
-        def seal_with(member: wire.Member) -> PairSeal:
+        def seal_with(member: wire.Member, purpose: str) -> PairSeal:
             return PairSeal.derive(
-                identity.peer_id, prekey, member.peer_id, member.prekey, room=room, secret=room_secret
+                identity.peer_id,
+                prekey,
+                member.peer_id,
+                member.prekey,
+                room=room,
+                secret=room_secret,
+                purpose=purpose,
             )
 
-        link = SignalingLink.open(
-            url,
-            room=room,
-            identity=identity,
-            prekey=prekey.public,
-            presence=presence,
-            token=token,
-            config=config.signaling,
-            dial=dial,
-            random=random,
-        )
-        async with link as opened, owned_tasks() as tasks:
+        async with AsyncExitStack() as stack:
+            relays = await stack.enter_async_context(
+                Relays.open(url, identity=identity, config=config.relay, dial=dial_relay, random=random)
+            )
+            if relayed:
+                relays.settle(DEFAULT_RELAY)
+            link = await stack.enter_async_context(
+                SignalingLink.open(
+                    url,
+                    room=room,
+                    identity=identity,
+                    prekey=prekey.public,
+                    presence=presence,
+                    token=token,
+                    config=config.signaling,
+                    dial=dial,
+                    random=random,
+                    use_relays=relayed,
+                )
+            )
+            tasks = await stack.enter_async_context(owned_tasks())
             mesh = cls(
-                opened,
+                link,
+                relays,
                 tasks,
                 peer_id=identity.peer_id,
                 seal_with=seal_with,
                 config=config,
-                transports=transports,
+                transports=transports or _default_transports(),
                 random=random,
             )
+            watch = NetworkWatch(mesh.network_changed, config.network_poll_interval, local_addresses)
+            watching = tasks.create_task(watch.run(), name="network watch")
             try:
                 yield mesh
             finally:
+                watching.cancel()
                 await mesh.aclose()
 
     # What is known
@@ -157,7 +188,11 @@ class Mesh:
         for remote in self._members.remotes.values():
             present.append(events.PeerJoined(remote.peer_id, remote.presence))
             if remote.path is not None:
-                present.append(events.PathChanged(remote.peer_id, remote.path, PathChangeReason.OPENED))
+                present.append(
+                    events.PathChanged(
+                        remote.peer_id, remote.path, PathChangeReason.OPENED, remote.rtt, remote.path_changes
+                    )
+                )
         stream = EventStream(self.config.max_queued_events, present)
         if self._closing:
             stream.close()
@@ -175,31 +210,57 @@ class Mesh:
     # What can be done
 
     @overload
-    def channel(self, label: str) -> Channel[Any]: ...
+    def channel(
+        self, label: str, *, delivery: Delivery = ..., priority: Priority = ...
+    ) -> Channel[Any]: ...
 
     @overload
-    def channel(self, label: str, *, type: type[T]) -> Channel[T]: ...
+    def channel(
+        self, label: str, *, type: type[T], delivery: Delivery = ..., priority: Priority = ...
+    ) -> Channel[T]: ...
 
-    def channel(self, label: str, *, type: Any = Any) -> Channel[Any]:  # noqa: A002
+    def channel(
+        self,
+        label: str,
+        *,
+        type: Any = Any,  # noqa: A002
+        delivery: Delivery = Delivery.RELIABLE,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Channel[Any]:
         """Return the channel of this label (1 to 255 bytes in UTF-8); it need not be opened at the other end first.
 
         With `type`, messages are converted to it and checked by msgspec; what does not fit is dropped and told as a
-        `MessageRejected` event. The same label gives the same channel. Raises `ValueError` for a bad label, for
-        another type than before, and for the 65th channel.
+        `MessageRejected` event. A message of several fragments gives way to smaller ones of other channels; with
+        `Priority.BULK` every message of the channel does. The same label gives the same channel. Raises `ValueError`
+        for a bad label, for one that is open as another kind, and for the 65th channel.
         """
+        kind = ChannelKind(expected=type, delivery=delivery, priority=priority)
         known = self._channels.get(label)
         if known is not None:
-            if known.expected != type:
-                raise ValueError(f"channel {label!r} is open with another type")
+            if known.kind != kind:
+                raise ValueError(f"channel {label!r} is open with another type, delivery or priority")
             return known
         if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES:
             raise ValueError(f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8")
         if len(self._channels) >= MAX_CHANNELS:
             raise ValueError(f"a mesh has at most {MAX_CHANNELS} channels")
         channel = self._channels[label] = Channel(
-            label, type, self._inbox(label), self, self.config.max_message_bytes
+            label, kind, self._inbox(label), self, self.config.max_message_bytes
         )
         return channel
+
+    def network_changed(self) -> None:
+        """Ask all paths and connections at once whether they live, and dial anew without waiting.
+
+        The mesh calls it by itself when the machine's addresses change or when it slept; call it when you know more.
+        """
+        self._link.check(NETWORK_CHECK_TIMEOUT)
+        self._relays.check(NETWORK_CHECK_TIMEOUT)
+        self._link.hurry()
+        self._relays.hurry()
+        for remote in list(self._members.remotes.values()):
+            remote.suspect()
+            remote.hurry()
 
     async def set_presence(self, presence: wire.Presence) -> None:
         """Tell everybody in the room something about this peer: a small JSON object that replaces the one before.
@@ -245,26 +306,61 @@ class Mesh:
 
     # ChannelHost
 
-    async def send(self, label: str, payload: bytes, to: Iterable[PeerId] | None) -> None:
+    async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
         """Send to these peers, or to all. See `Channel.send`."""
+        conversations, gone = self._addressed(to)
+        results = [(conversation, conversation.send(message)) for conversation in conversations]
+        if confirm:
+            waiting = [_confirm(conversation, message.label, result) for conversation, result in results]
+        else:
+            waiting = [result for _, result in results if not isinstance(result, int)]
+        await self._settle(waiting, gone, to)
+
+    def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
+        """Send to these peers, or to all, or to none of them. See `Channel.send_nowait`."""
+        conversations, gone = self._addressed(to)
+        if gone:
+            raise PeerGone(gone)
+        if full := [conversation.peer_id for conversation in conversations if not conversation.takes(message)]:
+            raise WouldBlock(full)
+        for conversation in conversations:
+            conversation.send(message)
+
+    async def flush(self, label: str, to: Iterable[PeerId] | None) -> None:
+        """Wait until these peers, or all, have what was sent. See `Channel.flush`."""
+        conversations, gone = self._addressed(to)
+        await self._settle([conversation.confirmed(label) for conversation in conversations], gone, to)
+
+    def _addressed(self, to: Iterable[PeerId] | None) -> tuple[list[Conversation], list[PeerId]]:
+        """Return the conversations with these peers, or with all, and the peers that are not there."""
         if self._closing:
             raise Closed
-        addressed = list(self._members.remotes) if to is None else list(dict.fromkeys(to))
-        conversations = [
-            self._members.remotes[peer_id].conversation
-            for peer_id in addressed
-            if peer_id in self._members.remotes
-        ]
-        waiting = [future for c in conversations if (future := c.send(label, payload)) is not None]
-        gone = [peer_id for peer_id in addressed if peer_id not in self._members.remotes]
-        if waiting:
-            for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-                if isinstance(outcome, PeerGone):
+        remotes = self._members.remotes
+        addressed = list(remotes) if to is None else list(dict.fromkeys(to))
+        present = [remotes[peer_id].conversation for peer_id in addressed if peer_id in remotes]
+        return present, [peer_id for peer_id in addressed if peer_id not in remotes]
+
+    async def _settle(
+        self, waiting: Iterable[Awaitable[object]], gone: list[PeerId], to: Iterable[PeerId] | None
+    ) -> None:
+        """Wait for all, and raise for those addressed by name that are gone or out of reach."""
+        unreachable: list[PeerId] = []
+        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+            match outcome:
+                case PeerGone():
                     gone += outcome.peer_ids
+                case PeerUnreachable():
+                    unreachable += outcome.peer_ids
+                case BaseException():
+                    raise outcome
+                case _:
+                    pass
         if self._closing and gone:
             raise Closed
         if gone and to is not None:
             raise PeerGone(gone)
+        if unreachable:
+            raise PeerUnreachable(unreachable)
 
     def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
         """Tell the application that a message was dropped."""
@@ -301,10 +397,16 @@ class Mesh:
     def _inbox(self, label: str) -> Inbox:
         inbox = self._inboxes.get(label)
         if inbox is None:
-            inbox = self._inboxes[label] = Inbox()
+            inbox = self._inboxes[label] = Inbox(self.config.channel_window_bytes)
             if self._released:
                 inbox.close(Closed)
         return inbox
+
+
+async def _confirm(conversation: Conversation, label: str, result: int | asyncio.Future[int]) -> None:
+    """Wait until a message was taken, and then until it has arrived."""
+    number = result if isinstance(result, int) else await result
+    await conversation.confirmed(label, number)
 
 
 def _default_transports() -> TransportFactory:

@@ -1,99 +1,433 @@
-"""The sending end of one channel towards one peer: a machine without I/O."""
+"""The sending end of one channel towards one peer, for each kind of delivery: machines without I/O."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from typing import assert_never
 
+from rtcmesh.relay.frames import Urgency
+
+from .delivery import Delivery, Priority
 from .errors import ProtocolViolation
-from .frames import Progress, cost, encode_data, encode_open
+from .flight import Fragment
+from .frames import (
+    FIRST,
+    FRAGMENT_BYTES,
+    FRAGMENT_OVERHEAD,
+    LAST,
+    MAX_DATAGRAM_BYTES,
+    MIN_WINDOW_BYTES,
+    Ack,
+    encode_data,
+    encode_datagram,
+    fragment_count,
+    message_cost,
+)
+
+MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
+"""What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
+
+
+def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -> list[Fragment]:
+    """Cut a message; its fragments share the payload's memory."""
+    count = fragment_count(len(payload))
+    bulk = count > 1 or priority is Priority.BULK
+    urgency = Urgency.BULK if bulk else Urgency.INTERACTIVE
+    if count == 1:
+        return [Fragment(channel, first, FIRST | LAST, len(payload), payload, urgency)]
+    view = memoryview(payload)
+    fragments: list[Fragment] = []
+    for index in range(count):
+        flags = (FIRST if index == 0 else 0) | (LAST if index == count - 1 else 0)
+        part = view[index * FRAGMENT_BYTES : (index + 1) * FRAGMENT_BYTES]
+        fragments.append(Fragment(channel, first + index, flags, len(payload), part, urgency))
+    return fragments
 
 
 class OutboundChannel:
-    """Numbers messages, keeps them until they are acknowledged, and hands them out once per path.
+    """What all kinds share. A frame is handed out only while `has_frames`."""
 
-    Guarantees: what is kept never exceeds `window` bytes of cost, and nothing is handed out beyond the receiver's
-    credit; after `rewind` everything unacknowledged is handed out again, in order.
-    """
-
-    def __init__(self, number: int, label: str, window: int) -> None:
+    def __init__(self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool) -> None:
         self.number = number
         self.label = label
-        self._window = window
-        self._limit: int | None = None
-        self._accepted_cost = 0
-        self._handed_out_cost = 0
-        self._acknowledged_cost = 0
-        self._ever_handed_out = 0
-        self._acknowledged = 0
-        self._kept: deque[bytes] = deque()
-        self._handed_out = 0
-        self._announced = False
-
-    @property
-    def unacknowledged(self) -> int:
-        """How many accepted messages the remote session does not have yet, as far as is known."""
-        return len(self._kept)
+        self.delivery = delivery
+        self.priority = priority
+        self.stored = stored
+        self.known = False
+        """Whether the remote session knows the channel, so that its OPEN need not go along."""
 
     @property
     def has_frames(self) -> bool:
-        """Whether `next_frame` has something for this path."""
-        if self._handed_out == len(self._kept) or self._limit is None:
-            return False
-        return self._handed_out_cost + cost(self._kept[self._handed_out]) <= self._limit
+        """Whether there is something to send now."""
+        raise NotImplementedError
+
+    @property
+    def urgency(self) -> Urgency:
+        """How urgent the next frame is."""
+        raise NotImplementedError
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many reliable messages the remote session does not have yet, as far as is known."""
+        return 0
+
+    @property
+    def acknowledged_messages(self) -> int:
+        """All messages up to this number have arrived; what is not acknowledged one by one does not count."""
+        return 0
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is left to be sent or acknowledged."""
+        raise NotImplementedError
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether only credit is missing, and nothing is on its way whose acknowledgement might bring it."""
+        return False
 
     def fits(self, payload: bytes) -> bool:
-        """Whether a message is accepted now: within what we keep, and within the credit as far as it is known."""
-        accepted = self._accepted_cost + cost(payload)
-        bound = self._acknowledged_cost + self._window
-        return accepted <= (bound if self._limit is None else min(bound, self._limit))
+        """Whether `accept` takes this message now."""
+        del payload
+        return True
 
-    def accept(self, payload: bytes) -> None:
+    def accept(self, payload: bytes) -> int:
         """Take a message that fits; its place in the order of the channel is fixed by this call."""
-        assert self.fits(payload), "accept() without credit"
-        self._accepted_cost += cost(payload)
-        self._kept.append(payload)
+        raise NotImplementedError
 
-    def next_frame(self) -> bytes:
-        """Return the next message's frame; on a path that has not seen the channel, its OPEN goes first."""
-        payload = self._kept[self._handed_out]
+    def next_frame(self) -> tuple[bytes, Fragment | None]:
+        """Return the next frame, and the fragment in it that is to be acknowledged."""
+        raise NotImplementedError
+
+    def lost(self, fragment: Fragment) -> None:
+        """Take back a fragment that did not arrive."""
+
+    def acknowledge(self, ack: Ack) -> list[Fragment]:
+        """Take what the remote session has. Returns the fragments that are newly acknowledged.
+
+        Raises `ProtocolViolation`, and changes nothing, for what was never handed out.
+        """
+        self.known = True
+        return []
+
+    def is_acknowledged(self, message: int) -> bool:
+        """Whether the remote session has this message and all before it."""
+        raise NotImplementedError
+
+    def undelivered(self) -> Iterable[bytes]:
+        """Return the messages that are not acknowledged, in order."""
+        return ()
+
+
+class OutboundStream(OutboundChannel):
+    """RELIABLE and UNORDERED: numbers fragments, and keeps them until they are acknowledged.
+
+    Guarantees: what is kept never costs more than `window` bytes, or is one message; nothing is handed out beyond the
+    receiver's credit; what is lost is handed out again, before anything new.
+    """
+
+    def __init__(
+        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool, window: int
+    ) -> None:
+        super().__init__(number, label, delivery, priority, stored=stored)
+        self._window = window
+        self._limit = MIN_WINDOW_BYTES
+        self._kept: dict[int, Fragment] = {}
+        self._kept_cost = 0
+        self._fresh: deque[Fragment] = deque()
+        self._again: deque[Fragment] = deque()
+        self._last_number = 0
+        self._handed_out = 0
+        self._handed_out_cost = 0
+        self._received = 0
+        self._accepted_messages = 0
+        self._acknowledged_messages = 0
+        self._messages: deque[tuple[int, bytes]] = deque()
+        """The number of the last fragment, and the payload, of each message that is not acknowledged."""
+        self.in_flight = 0
+
+    @property
+    def has_frames(self) -> bool:
+        """See `OutboundChannel`."""
+        self._skip_done()
+        if self._again:
+            return True
+        return bool(self._fresh) and self._handed_out_cost + self._fresh[0].size <= self._limit
+
+    @property
+    def urgency(self) -> Urgency:
+        """See `OutboundChannel`."""
+        return (self._again or self._fresh)[0].urgency
+
+    @property
+    def unacknowledged(self) -> int:
+        """See `OutboundChannel`."""
+        return len(self._messages)
+
+    @property
+    def is_drained(self) -> bool:
+        """See `OutboundChannel`."""
+        return not self._messages
+
+    @property
+    def is_blocked(self) -> bool:
+        """See `OutboundChannel`."""
+        return bool(self._fresh) and not self.in_flight and not self.has_frames
+
+    def fits(self, payload: bytes) -> bool:
+        """See `OutboundChannel`."""
+        return not self._kept or self._kept_cost + message_cost(len(payload)) <= self._window
+
+    def accept(self, payload: bytes) -> int:
+        """See `OutboundChannel`."""
+        assert self.fits(payload), "accept() without room"
+        fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
+        for fragment in fragments:
+            self._kept[fragment.number] = fragment
+            self._kept_cost += fragment.size
+        self._fresh += fragments
+        self._last_number += len(fragments)
+        self._messages.append((self._last_number, payload))
+        self._accepted_messages += 1
+        return self._accepted_messages
+
+    def next_frame(self) -> tuple[bytes, Fragment | None]:
+        """See `OutboundChannel`."""
+        if self._again:
+            fragment = self._again.popleft()
+        else:
+            fragment = self._fresh.popleft()
+            self._handed_out = fragment.number
+            self._handed_out_cost += fragment.size
+        self.in_flight += 1
+        frame = encode_data(
+            self.number, fragment.flags, fragment.number, fragment.total, fragment.payload
+        )
+        return frame, fragment
+
+    def lost(self, fragment: Fragment) -> None:
+        """See `OutboundChannel`."""
+        self.in_flight -= 1
+        if not fragment.done:
+            fragment.resent = True
+            self._again.append(fragment)
+
+    def acknowledge(self, ack: Ack) -> list[Fragment]:
+        """See `OutboundChannel`."""
+        highest = ack.ranges[-1][1] if ack.ranges else ack.received
+        if highest > self._handed_out:
+            raise ProtocolViolation("bad_ack", f"channel {self.number}: {highest} was never sent")
+        self.known = True
+        self._limit = max(self._limit, ack.limit)
+        acknowledged: list[Fragment] = []
+        for number in range(self._received + 1, ack.received + 1):
+            self._settle(number, acknowledged)
+        self._received = max(self._received, ack.received)
+        for first, last in ack.ranges:
+            for number in range(max(first, self._received + 1), last + 1):
+                self._settle(number, acknowledged)
+        while self._messages and self._messages[0][0] <= self._received:
+            self._messages.popleft()
+            self._acknowledged_messages += 1
+        return acknowledged
+
+    def is_acknowledged(self, message: int) -> bool:
+        """See `OutboundChannel`."""
+        return message <= self._acknowledged_messages
+
+    @property
+    def acknowledged_messages(self) -> int:
+        """See `OutboundChannel`."""
+        return self._acknowledged_messages
+
+    def undelivered(self) -> Iterable[bytes]:
+        """See `OutboundChannel`."""
+        return [payload for _, payload in self._messages]
+
+    def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
+        fragment = self._kept.pop(number, None)
+        if fragment is None:
+            return
+        self._kept_cost -= fragment.size
+        fragment.done = True
+        if fragment.flight is not None:
+            self.in_flight -= 1
+            acknowledged.append(fragment)
+
+    def _skip_done(self) -> None:
+        """Forget what was taken for lost and has arrived after all."""
+        while self._again and self._again[0].done:
+            self._again.popleft()
+
+
+class OutboundLatest(OutboundChannel):
+    """LATEST: keeps the newest message, and finishes the one before if a part of it was handed out.
+
+    Guarantees: the newest message is handed out until it is acknowledged; memory is bounded by two messages and what
+    the path's window lets be on its way.
+    """
+
+    def __init__(self, number: int, label: str, priority: Priority) -> None:
+        super().__init__(number, label, Delivery.LATEST, priority, stored=False)
+        self._fresh: deque[Fragment] = deque()
+        self._waiting: bytes | None = None
+        self._again: deque[Fragment] = deque()
+        self._outstanding: dict[int, Fragment] = {}
+        self._newest_first = 1
+        self._last_number = 0
+        self._handed_out = 0
+        self._received = 0
+        self._accepted = 0
+        self._newest_number = 0
+
+    @property
+    def has_frames(self) -> bool:
+        """See `OutboundChannel`."""
+        while self._again and self._again[0].done:
+            self._again.popleft()
+        return bool(self._again or self._fresh)
+
+    @property
+    def urgency(self) -> Urgency:
+        """See `OutboundChannel`."""
+        return (self._again or self._fresh)[0].urgency
+
+    @property
+    def is_drained(self) -> bool:
+        """See `OutboundChannel`."""
+        return self._waiting is None and self._received >= self._last_number
+
+    def accept(self, payload: bytes) -> int:
+        """See `OutboundChannel`."""
+        self._accepted += 1
+        partly = bool(self._fresh) and self._fresh[0].number > self._newest_first
+        if partly:
+            self._waiting = payload
+        else:
+            self._replace(payload)
+        return self._accepted
+
+    def next_frame(self) -> tuple[bytes, Fragment | None]:
+        """See `OutboundChannel`."""
+        if self._again:
+            fragment = self._again.popleft()
+        else:
+            fragment = self._fresh.popleft()
+            self._handed_out = fragment.number
+            self._outstanding[fragment.number] = fragment
+        frame = encode_data(
+            self.number, fragment.flags, fragment.number, fragment.total, fragment.payload
+        )
+        if not self._fresh and self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._replace(waiting)
+        return frame, fragment
+
+    def lost(self, fragment: Fragment) -> None:
+        """See `OutboundChannel`."""
+        if fragment.done:
+            self._outstanding.pop(fragment.number, None)
+        else:
+            fragment.resent = True
+            self._again.append(fragment)
+
+    def acknowledge(self, ack: Ack) -> list[Fragment]:
+        """See `OutboundChannel`."""
+        if ack.received > self._handed_out or ack.ranges:
+            raise ProtocolViolation("bad_ack", f"channel {self.number}: {ack.received} was never sent")
+        self.known = True
+        self._received = max(self._received, ack.received)
+        arrived = [fragment for number, fragment in self._outstanding.items() if number <= self._received]
+        for fragment in arrived:
+            fragment.done = True
+            del self._outstanding[fragment.number]
+        return [fragment for fragment in arrived if fragment.flight is not None]
+
+    def is_acknowledged(self, message: int) -> bool:
+        """See `OutboundChannel`."""
+        return message <= self._accepted and self.is_drained
+
+    def _replace(self, payload: bytes) -> None:
+        """Let a newer message take the place of the one before, of which all or nothing was handed out."""
+        for fragment in self._outstanding.values():
+            fragment.done = True
+        for number in [n for n, fragment in self._outstanding.items() if fragment.flight is None]:
+            del self._outstanding[number]
+        self._again.clear()
+        if self._fresh:
+            self._last_number -= len(self._fresh)  # none of them was handed out
+        self._newest_first = self._last_number + 1
+        self._fresh = deque(fragments_of(self.number, self._newest_first, payload, self.priority))
+        self._last_number += len(self._fresh)
+
+
+class OutboundDatagrams(OutboundChannel):
+    """BEST_EFFORT: a queue that drops the oldest when it is full."""
+
+    def __init__(self, number: int, label: str, priority: Priority) -> None:
+        super().__init__(number, label, Delivery.BEST_EFFORT, priority, stored=False)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._handed_out = 0
+        self._accepted = 0
+        self.dropped = 0
+
+    @property
+    def has_frames(self) -> bool:
+        """See `OutboundChannel`."""
+        return bool(self._waiting)
+
+    @property
+    def urgency(self) -> Urgency:
+        """See `OutboundChannel`."""
+        return Urgency.BULK if self.priority is Priority.BULK else Urgency.INTERACTIVE
+
+    @property
+    def is_drained(self) -> bool:
+        """See `OutboundChannel`."""
+        return not self._waiting
+
+    def accept(self, payload: bytes) -> int:
+        """See `OutboundChannel`."""
+        assert len(payload) <= MAX_DATAGRAM_BYTES, "accept() of a message that is too long"
+        self._waiting.append(payload)
+        self._waiting_bytes += len(payload) + FRAGMENT_OVERHEAD
+        while self._waiting_bytes > MAX_WAITING_DATAGRAM_BYTES:
+            self._waiting_bytes -= len(self._waiting.popleft()) + FRAGMENT_OVERHEAD
+            self.dropped += 1
+        self._accepted += 1
+        return self._accepted
+
+    def next_frame(self) -> tuple[bytes, Fragment | None]:
+        """See `OutboundChannel`."""
+        payload = self._waiting.popleft()
+        self._waiting_bytes -= len(payload) + FRAGMENT_OVERHEAD
         self._handed_out += 1
-        self._ever_handed_out = max(self._ever_handed_out, self._acknowledged + self._handed_out)
-        self._handed_out_cost += cost(payload)
-        frame = encode_data(self.number, self._acknowledged + self._handed_out, payload)
-        if self._announced:
-            return frame
-        self._announced = True
-        return encode_open(self.number, self.label) + frame
+        return encode_datagram(self.number, self._handed_out, payload), None
 
-    def acknowledge(self, progress: Progress) -> bool:
-        """Drop what the remote session has, and take its credit. Returns whether `fits` may say yes to more.
+    def acknowledge(self, ack: Ack) -> list[Fragment]:
+        """See `OutboundChannel`."""
+        if ack.received or ack.ranges:
+            raise ProtocolViolation("bad_ack", f"channel {self.number} acknowledges nothing")
+        return super().acknowledge(ack)
 
-        Progress that is behind what was acknowledged before is late and ignored. Raises `ProtocolViolation` for
-        messages that were never handed out.
-        """
-        if progress.received > self._acknowledged + self._handed_out:
-            raise ProtocolViolation("bad_ack", f"channel {self.number}: acknowledged what was not sent")
-        before = (self._acknowledged, self._limit)
-        self._drop(progress.received - self._acknowledged)
-        self._limit = max(progress.limit, self._limit or 0)
-        return before != (self._acknowledged, self._limit)
+    def is_acknowledged(self, message: int) -> bool:
+        """See `OutboundChannel`: nothing is waited for."""
+        del message
+        return True
 
-    def rewind(self, progress: Progress) -> bool:
-        """Start over on a new path from what the remote session has. Returns what `acknowledge` does.
 
-        Raises `ProtocolViolation` when it has lost what it acknowledged, or claims what was never sent.
-        """
-        if not self._acknowledged <= progress.received <= self._ever_handed_out:
-            detail = f"channel {self.number}: {progress.received} of {self._ever_handed_out} received"
-            raise ProtocolViolation("bad_resume", detail)
-        self._handed_out, self._handed_out_cost = len(self._kept), self._accepted_cost
-        grew = self.acknowledge(progress)
-        self._handed_out, self._handed_out_cost = 0, self._acknowledged_cost
-        self._announced = False
-        return grew
-
-    def _drop(self, count: int) -> None:
-        for _ in range(count):
-            self._acknowledged_cost += cost(self._kept.popleft())
-            self._acknowledged += 1
-            self._handed_out -= 1
+def open_outbound(
+    number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool, window: int
+) -> OutboundChannel:
+    """Return the sending end of a new channel."""
+    match delivery:
+        case Delivery.RELIABLE | Delivery.UNORDERED:
+            return OutboundStream(number, label, delivery, priority, stored=stored, window=window)
+        case Delivery.LATEST:
+            return OutboundLatest(number, label, priority)
+        case Delivery.BEST_EFFORT:
+            return OutboundDatagrams(number, label, priority)
+        case _:
+            assert_never(delivery)

@@ -8,6 +8,7 @@ from rtcmesh.signaling.identity import PeerId
 
 from .events import PathKind
 from .remote_peer import RemotePeer
+from .stats import PeerStats
 
 
 class Peer:
@@ -43,20 +44,9 @@ class Peer:
         """The smoothed round-trip time of the path in seconds; None until it was measured."""
         return self._remote.rtt
 
-    @property
-    def unacknowledged(self) -> int:
-        """How many messages the peer's session has not acknowledged yet."""
-        return self._remote.conversation.session.unacknowledged
-
-    @property
-    def attempts(self) -> int:
-        """How many transports were negotiated or tried in the present pair of memberships."""
-        return self._remote.attempts
-
-    @property
-    def rejected_signals(self) -> int:
-        """How many signals in the peer's name were forged, replayed or malformed: a sign of another room secret."""
-        return self._remote.rejected_signals
+    def stats(self) -> PeerStats:
+        """Return figures about the peer and every path to it, as they are now."""
+        return self._remote.stats()
 
     def __repr__(self) -> str:
         path = self.path.value if self.path else "no path"

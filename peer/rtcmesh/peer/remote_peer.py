@@ -1,91 +1,37 @@
-"""The shell around everything that concerns one other peer: negotiation, path, session.
+"""The shell around everything that concerns one other peer: its paths, which of them carries, and the session.
 
-One owner, one drain: every input goes into a machine and `_drain` then carries out whatever the machines want. What
-the application sends is drained once per turn of the event loop, so that small messages share packets.
+One owner, one drain: every input goes into a machine, and `drain` then carries out whatever the machines want. What
+comes and goes within one turn of the event loop is drained together, so that small messages share packets.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from random import Random
-from typing import Any, Protocol, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
-from rtcmesh.signaling.identity import PeerId, short
-from rtcmesh.signaling.messages import IceServer, Member
-from rtcmesh.signaling.sealing import PairSeal
+from rtcmesh.relay.link import RelayLink
+from rtcmesh.signaling.identity import short
+from rtcmesh.signaling.messages import Member
+from rtcmesh.signaling.sealing import PairSeal, SealError
 
 from . import frames
 from .attempt import Attempt
-from .config import MeshConfig
+from .config import PathPolicy
 from .conversation import Conversation
-from .errors import ProtocolViolation
+from .dialler import Dialler
+from .errors import PeerGone, PeerUnreachable, ProtocolViolation
 from .events import PathChangeReason, PathKind
-from .liveness import Liveness
-from .negotiation import (
-    AcceptAnswer,
-    Action,
-    AddCandidate,
-    Discard,
-    MakeAnswer,
-    MakeOffer,
-    Negotiation,
-    SendSignal,
-    State,
-)
-from .session import CreditGrew, MessageReceived, RemoteEnded, RemoteRestarted, Session
-from .signal_line import SignalLine
-from .transport import HIGH_WATER_BYTES, TransportFactory
+from .path import DirectPath, Path, RelayPath
+from .path_chooser import Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
+from .session import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, RemoteRestarted, Session
+from .stats import PathStats, PeerStats
+from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
-
-class Surroundings(Protocol):
-    """What a remote peer needs of the mesh it belongs to."""
-
-    config: MeshConfig
-    random: Random
-    transports: TransportFactory
-    dial_slot: asyncio.Semaphore
-
-    @property
-    def peer_id(self) -> PeerId:
-        """The local peer."""
-        ...
-
-    @property
-    def ice_servers(self) -> Sequence[IceServer]:
-        """The servers to gather candidates with, as last announced."""
-        ...
-
-    def derive_seal(self, member: Member) -> PairSeal | None:
-        """Return a new seal for a membership; None for a prekey that cannot be verified."""
-        ...
-
-    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task that the mesh awaits before it is closed."""
-        ...
-
-    async def send_signal(self, to: PeerId, sealed: bytes) -> None:
-        """Hand a sealed signal to the server. Returns when it was accepted or cannot be."""
-        ...
-
-    def path_changed(self, remote: RemotePeer, reason: PathChangeReason) -> None:
-        """The path to this peer is another one, or gone."""
-        ...
-
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """A message waits to be taken."""
-        ...
-
-    def peer_ended(self, remote: RemotePeer) -> None:
-        """The peer said goodbye."""
-        ...
-
-    def peer_restarted(self, remote: RemotePeer, ended: Conversation) -> None:
-        """Another session answers for this peer; a new conversation has begun."""
-        ...
+_RELAY_PURPOSE = "relay"
 
 
 class RemotePeer:
@@ -95,15 +41,16 @@ class RemotePeer:
         self.peer_id = member.peer_id
         self.presence = member.presence
         self.suspended = member.suspended
-        self._member = member
         self._mesh = mesh
         self._loop = asyncio.get_running_loop()
-        self._line, self._line_task = self._new_line(seal)
-        self._negotiation = self._new_negotiation()
-        self._attempt: Attempt | None = None
-        self._path: Attempt | None = None
-        self._liveness: Liveness | None = None
+        self._dialler = Dialler(member, seal, mesh, self)
+        self._relay_seal = mesh.derive_seal(member, _RELAY_PURPOSE)
+        self._paths: dict[int, Path] = {}
+        self._last_path = 0
+        self._chooser = self._new_chooser()
         self.conversation = self._new_conversation()
+        self._changes = 0
+        self._rejected = 0
         self._timer: asyncio.TimerHandle | None = None
         self._drain_scheduled = False
         self._gone = False
@@ -116,325 +63,383 @@ class RemotePeer:
     @property
     def path(self) -> PathKind | None:
         """How the peer is reached now."""
-        return PathKind.DIRECT if self._path else None
+        return self._chooser.kind
 
     @property
     def rtt(self) -> float | None:
-        """The smoothed round-trip time of the path in seconds."""
-        return self._liveness.rtt if self._liveness else None
+        """The smoothed round-trip time in seconds of the path that carries."""
+        return self._chooser.rtt
 
     @property
-    def attempts(self) -> int:
-        """How many attempts at a transport there were in the present pair of memberships."""
-        return self._negotiation.attempt
+    def path_changes(self) -> int:
+        """How often the path to this peer has changed."""
+        return self._changes
 
-    @property
-    def rejected_signals(self) -> int:
-        """How many signals were forged, replayed or malformed in the present pair of memberships."""
-        return self._line.rejected
+    def stats(self) -> PeerStats:
+        """Return the figures as they are now."""
+        session = self.conversation.session
+        return PeerStats(
+            paths=tuple(self._path_stats(path) for path in self._paths.values()),
+            path_changes=self._changes,
+            unacknowledged=session.unacknowledged,
+            in_flight_bytes=session.in_flight_bytes,
+            rejected_packets=self._rejected,
+            rejected_signals=self._dialler.rejected_signals,
+            attempts=self._dialler.attempts,
+        )
 
     # Commands
 
-    def dial(self) -> None:
-        """Start to get a path."""
-        self._negotiation.dial(self._loop.time())
-        self._drain()
+    def connect(self, home_relay: str | None) -> None:
+        """Start to get paths: the relay that the peer is at home at, and a direct one."""
+        if self._policy is not PathPolicy.DIRECT_ONLY:
+            self._mesh.relays.attach(self, home_relay)
+        if self._policy is not PathPolicy.RELAY_ONLY:
+            self._dialler.dial()
+        self.drain()
+
+    def move(self, home_relay: str | None) -> None:
+        """Reach the peer through another home relay from now on."""
+        if self._policy is not PathPolicy.DIRECT_ONLY and not self._gone:
+            self._mesh.relays.attach(self, home_relay)
+            self.drain()
 
     def hurry(self) -> None:
-        """Dial without waiting out the pauses of before: signaling is back."""
-        self._negotiation.hurry(self._loop.time())
-        self._drain()
+        """Dial without waiting out the pauses of before: signaling is back, or the network is another one."""
+        self._dialler.hurry()
+        self.drain()
+
+    def suspect(self) -> None:
+        """Ask all paths at once whether they live."""
+        self._chooser.suspect(self._loop.time())
+        self.drain()
 
     def rekey(self, member: Member, seal: PairSeal) -> None:
-        """Take a new membership of the same peer. Negotiation starts over; an open path goes on."""
-        self._member = member
-        self._replace_line(seal)
-        self._restart_negotiation()
-        self._drain()
+        """Take a new membership of the same peer. Negotiation starts over; what is open goes on."""
+        self._dialler.rekey(member, seal)
+        if relay_seal := self._mesh.derive_seal(member, _RELAY_PURPOSE):
+            self._relay_seal = relay_seal
+            for path in self._paths.values():
+                if isinstance(path, RelayPath):
+                    path.seal = relay_seal
+        self.conversation.session.hello()
+        self.drain()
 
     def receive_signal(self, sealed: bytes) -> None:
         """Take a sealed signal. What cannot be opened or read is counted, and changes nothing."""
-        signal = self._line.open(sealed)
-        if self._line.exhausted and (seal := self._mesh.derive_seal(self._member)):
-            self._replace_line(seal)
-            signal = self._line.open(sealed)
-        if signal is None:
-            return
-        if self._line.remote_began_anew:
-            self._restart_negotiation()  # the remote end counts its attempts from 1 again
-        self._negotiation.receive(signal, self._loop.time())
-        self._drain()
+        if self._policy is not PathPolicy.RELAY_ONLY:
+            self._dialler.receive_signal(sealed)
+            self.drain()
 
     async def close(self) -> None:
         """Deliver what was sent and end the session in order; for the caller to bound."""
         self._closing = True
         self._end_conversation()
-        self._drain()
+        self.drain()
         await self._finished.wait()
 
-    def abandon(self) -> int:
-        """Let go of everything at once. Returns how many messages were never acknowledged."""
+    def abandon(self) -> None:
+        """Let go of everything at once."""
         self._gone = True
         self._finished.set()
-        self._negotiation.hang_up()
-        for attempt in (self._attempt, self._path):
-            if attempt is not None:
-                attempt.discard()
-        self._attempt = self._path = self._liveness = None
+        self._dialler.abandon()
+        for path in self._paths.values():
+            if isinstance(path, DirectPath):
+                path.attempt.discard()
+        self._paths.clear()
+        self._mesh.relays.detach(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._line_task.cancel()
-        self.conversation.end()
-        return self.conversation.session.unacknowledged
+        self.conversation.abandon()
 
-    # AttemptOwner: reports of the transports
+    # DiallerOwner: direct paths
 
-    def described(self, attempt: Attempt, sdp: str) -> None:
-        """Pass the description on to the remote peer."""
-        now = self._loop.time()
-        if self._offers:
-            self._negotiation.offer_made(attempt.number, sdp, now)
-        else:
-            self._negotiation.answer_made(attempt.number, sdp, now)
-        self._drain()
+    def direct_opened(self, attempt: Attempt) -> None:
+        """Add a path."""
+        self._open_path(DirectPath(self._next_path(), attempt))
 
-    def candidate_gathered(self, attempt: Attempt, candidate: str) -> None:
-        """Pass the candidate on to the remote peer."""
-        self._negotiation.candidate_gathered(attempt.number, candidate)
-        self._drain()
+    def direct_closed(self, attempt: Attempt, reason: str) -> None:
+        """Go on without it, and get another one."""
+        logger.info("a transport to %s closed: %s", short(self.peer_id), reason)
+        if (path := self._direct_path(attempt)) is not None:
+            self._close_direct(path, PathChangeReason.TRANSPORT_CLOSED)
 
-    def opened(self, attempt: Attempt) -> None:
-        """Move the conversation onto the new path."""
-        self._negotiation.opened(attempt.number, self._loop.time())
-        superseded, self._path, self._attempt = self._path, attempt, None
-        if superseded is not None:
-            superseded.discard()
-        config = self._mesh.config
-        self._liveness = Liveness(
-            self._loop.time(), interval=config.ping_interval, timeout=config.path_timeout
-        )
-        self.conversation.session.path_opened()
-        self._mesh.path_changed(self, PathChangeReason.SUPERSEDED if superseded else PathChangeReason.OPENED)
-        self._drain()
-
-    def closed(self, attempt: Attempt, reason: str) -> None:
-        """Try again, or note that the path is lost."""
-        logger.info("transport %d to %s closed: %s", attempt.number, short(self.peer_id), reason)
-        if attempt is self._path:
-            self._lose_path(PathChangeReason.TRANSPORT_CLOSED)
-        else:
-            self._negotiation.failed(attempt.number, self._loop.time())
-        self._drain()
-
-    def packet_received(self, attempt: Attempt, packet: bytes) -> None:
-        """Feed the session. A peer that breaks the protocol loses this path."""
-        if attempt is not self._path or self._liveness is None:
+    def direct_received(self, attempt: Attempt, packet: bytes) -> None:
+        """Take a packet. A peer that breaks the protocol loses this path."""
+        path = self._direct_path(attempt)
+        if path is None:
             return
-        now = self._loop.time()
-        self._liveness.heard(now)
+        path.received(len(packet))
         try:
-            self._feed_session(packet, now)
+            self._receive(packet, path.number)
         except ProtocolViolation as violation:
-            self._break_off(violation)
-        self._drain()
+            self._note_violation(violation)
+            self._close_direct(path, PathChangeReason.PROTOCOL_VIOLATION)
+        self._schedule_drain()
 
-    def probe_received(self, attempt: Attempt, probe: bytes) -> None:
-        """Feed the path's pulse."""
-        if attempt is not self._path or self._liveness is None:
-            return
+    # RelayUser: the relayed path
+
+    def relay_up(self, link: RelayLink) -> None:
+        """Add a path."""
+        if self._relay_seal is not None and not self._gone:
+            self._open_path(RelayPath(self._next_path(), link, self.peer_id, self._relay_seal))
+            self.drain()
+
+    def relay_lost(self, link: RelayLink, reason: str) -> None:
+        """Go on without it."""
+        del reason
+        if (path := self._relay_path(link)) is not None:
+            self._close_path(path, PathChangeReason.RELAY_LOST)
+            self.drain()
+
+    def relay_received(self, payload: bytes) -> None:
+        """Open a frame and take the packet in it. What cannot be opened or read is counted, and changes nothing."""
+        path = self._relay_path()
+        number = path.number if path else 0
         try:
-            self._liveness.receive(frames.decode_probe(probe), self._loop.time())
+            packet = self._open_sealed(payload)
+            if path is not None:
+                path.received(len(packet))
+            self._receive(packet, number)
+        except SealError as error:
+            self._rejected += 1
+            logger.info("rejected a frame in the name of %s: %s", short(self.peer_id), error)
         except ProtocolViolation as violation:
-            self._break_off(violation)
-        self._drain()
+            self._note_violation(violation)
+        self._schedule_drain()
 
-    def writable(self, attempt: Attempt) -> None:
+    def relay_gone(self, link: RelayLink) -> None:
+        """Wait until the peer is heard again."""
+        if (path := self._relay_path(link)) is not None:
+            self._chooser.unreachable(path.number, self._loop.time())
+            self.drain()
+
+    def relay_refused(self, link: RelayLink) -> None:
+        """Send what the relay did not forward again, a little later."""
+        if (path := self._relay_path(link)) is not None:
+            self.conversation.session.path_refused(path.number, self._loop.time())
+            self.drain()
+
+    def relay_writable(self) -> None:
         """Send on."""
-        if attempt is self._path:
-            self._drain()
+        self.drain()
 
     # The one drain
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Carry out what the machines want, until they want nothing."""
         self._drain_scheduled = False
         if self._gone:
             return
-        while actions := self._negotiation.actions():
-            for action in actions:
-                self._act(action)
-        self._drain_session()
-        if self._is_finished():
+        self._dialler.carry_out()
+        while decisions := self._chooser.decisions():
+            for decision in decisions:
+                self._carry_out(decision)
+        self._dialler.carry_out()
+        self._take_session_events()
+        self._send_packets()
+        if self._is_finished() and not self._finished.is_set():
             self._finished.set()
             if self._remote_ended:
                 self._mesh.peer_ended(self)
-                return
-        self._arm_timer()
+        if not self._gone:
+            self._arm_timer()
 
-    def _is_finished(self) -> bool:
-        """Whether nothing is left to be said, on either side or on ours without a path.
-
-        A peer that said goodbye still acknowledges what we had sent, until we close the transport or its time is up.
-        """
-        if self._remote_ended:
-            return self._path is None or not self.conversation.session.unacknowledged
-        return self._closing and self._path is None and not self.conversation.session.unacknowledged
-
-    def _drain_session(self) -> None:
+    def _carry_out(self, decision: Decision) -> None:
         session = self.conversation.session
-        for event in session.events():
+        match decision:
+            case SendProbe():
+                self._paths[decision.path].send(frames.probe_packet(decision.probe))
+            case GiveUp():
+                path = self._paths.get(decision.path)
+                if isinstance(path, DirectPath):
+                    self._close_direct(path, decision.reason)
+            case Doubt():
+                session.path_doubted(decision.path, self._loop.time())
+            case Change():
+                self._changes += 1
+                self._mesh.path_changed(self, decision)
+            case Expire():
+                self._expire()
+            case _:
+                assert_never(decision)
+
+    def _take_session_events(self) -> None:
+        for event in self.conversation.session.events():
             match event:
                 case MessageReceived():
                     self._mesh.message_received(self.conversation, event)
                 case CreditGrew():
                     self.conversation.credit_grew(event)
+                case Acknowledged():
+                    self.conversation.acknowledged(event)
                 case RemoteEnded():
                     self._remote_ended = True
                     self._end_conversation()
+                case Ended():
+                    pass
                 case _:
                     assert_never(event)
-        if self._path is None or self._liveness is None:
+
+    def _send_packets(self) -> None:
+        carriers = self._chooser.carriers
+        if not carriers:
             return
-        for probe in self._liveness.probes_to_send():
-            self._path.send_probe(frames.encode_probe(probe))
-        budget = HIGH_WATER_BYTES - self._path.buffered_amount
-        if budget > 0:
-            for packet in session.packets_to_send(budget):
-                self._path.send(packet)
-
-    def _act(self, action: Action) -> None:
-        match action:
-            case MakeOffer() | MakeAnswer():
-                self._begin(action)
-            case AcceptAnswer() | AddCandidate():
-                if self._attempt is not None and self._attempt.number == action.attempt:
-                    self._attempt.proceed(action)
-            case Discard():
-                self._discard(action.attempt)
-            case SendSignal():
-                self._line.post(action.signal)
-            case _:
-                assert_never(action)
-
-    def _begin(self, action: MakeOffer | MakeAnswer) -> None:
-        mesh = self._mesh
-        attempt = self._attempt = Attempt(action.attempt, self)
-        run = attempt.run(
-            action, mesh.transports, mesh.ice_servers, mesh.dial_slot, mesh.config.connect_timeout
-        )
-        attempt.start(mesh.spawn(run, f"transport {action.attempt} to {short(self.peer_id)}"))
-
-    def _discard(self, number: int) -> None:
-        if self._attempt is not None and self._attempt.number == number:
-            self._attempt.discard()
-            self._attempt = None
-        elif self._path is not None and self._path.number == number:
-            self._lose_path(PathChangeReason.TRANSPORT_CLOSED)
-
-    def _break_off(self, violation: ProtocolViolation) -> None:
-        logger.warning("%s broke the protocol: %s", short(self.peer_id), violation)
-        self._lose_path(PathChangeReason.PROTOCOL_VIOLATION)
-
-    def _lose_path(self, reason: PathChangeReason) -> None:
-        """Give the path up and dial again, unless nothing is left to be said."""
-        path, self._path, self._liveness = self._path, None, None
-        if path is None:
+        now = self._loop.time()
+        paths = [self._paths[number] for number in carriers]
+        room = paths[0].room_bytes
+        if room <= 0:
             return
-        path.discard()
+        packets = self.conversation.session.packets_to_send(paths[0].number, room, now)
+        if packets:
+            self._chooser.used(now)
+        for path in paths:
+            if path is paths[0] or path.room_bytes > 0:
+                for packet in packets:
+                    path.send(packet)
+
+    def _is_finished(self) -> bool:
+        """Whether nothing is left to be said on either side; without a path, on ours."""
         session = self.conversation.session
-        session.path_lost()
-        self._mesh.path_changed(self, reason)
-        if self._gone:
-            return  # the path was the last thing that kept it
-        if self._closing and not session.unacknowledged:
-            self._negotiation.hang_up()
-        elif self._negotiation.state is State.OPEN:
-            self._negotiation.failed(path.number, self._loop.time())
-        else:
-            self._negotiation.dial(self._loop.time())
+        if self.path is None:
+            return (self._closing or self._remote_ended) and not session.unacknowledged
+        return self._remote_ended and session.ended
 
     def _arm_timer(self) -> None:
-        machines = (self._negotiation, self.conversation.session, self._liveness)
-        due = [at for machine in machines if machine is not None and (at := machine.deadline()) is not None]
+        machines = (self._dialler, self.conversation.session, self._chooser)
+        due = min((at for machine in machines if (at := machine.deadline()) is not None), default=None)
         # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
-        if due and (self._timer is None or min(due) < self._timer.when()):
+        if due is not None and (self._timer is None or due < self._timer.when()):
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(min(due), self._handle_timeout)
+            self._timer = self._loop.call_at(due, self._handle_timeout)
 
     def _handle_timeout(self) -> None:
         self._timer = None
         now = self._loop.time()
-        self._negotiation.handle_timeout(now)
+        self._dialler.handle_timeout(now)
         self.conversation.session.handle_timeout(now)
-        if self._liveness is not None:
-            self._liveness.handle_timeout(now)
-            if self._liveness.silent:
-                self._lose_path(PathChangeReason.SILENT)
-        self._drain()
+        self._chooser.handle_timeout(now)
+        self.drain()
 
     def _schedule_drain(self) -> None:
         if not self._drain_scheduled:
             self._drain_scheduled = True
-            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self.drain)
+
+    # What comes in
+
+    def _open_sealed(self, payload: bytes) -> bytes:
+        if self._relay_seal is None:
+            raise SealError("no key")
+        return self._relay_seal.open(payload)
+
+    def _receive(self, packet: bytes, path: int) -> None:
+        now = self._loop.time()
+        if frames.is_probe(packet):
+            self._chooser.receive(path, frames.decode_probe(packet), now)
+            return
+        try:
+            self.conversation.session.receive(packet, path, now)
+        except RemoteRestarted:
+            self._replace_conversation(PeerGone([self.peer_id]), self._mesh.peer_restarted)
+            # A second session in the same packet is a violation, which the fresh session raises as such.
+            self.conversation.session.receive(packet, path, now)
+        self._chooser.heard(path, now)
+
+    def _note_violation(self, violation: ProtocolViolation) -> None:
+        self._rejected += 1
+        logger.warning("%s broke the protocol: %s", short(self.peer_id), violation)
+
+    # Paths
+
+    @property
+    def _policy(self) -> PathPolicy:
+        return self._mesh.config.path_policy
+
+    def _next_path(self) -> int:
+        self._last_path += 1
+        return self._last_path
+
+    def _open_path(self, path: Path) -> None:
+        now = self._loop.time()
+        self._paths[path.number] = path
+        self.conversation.session.path_opened(path.number, now)
+        self._chooser.opened(path.number, path.kind, now)
+
+    def _close_path(self, path: Path, reason: PathChangeReason) -> None:
+        now = self._loop.time()
+        if self._paths.pop(path.number, None) is not None:
+            self.conversation.session.path_closed(path.number, now)
+            self._chooser.closed(path.number, reason, now)
+
+    def _close_direct(self, path: DirectPath, reason: PathChangeReason) -> None:
+        """Close a direct path, and dial again unless nothing is left to be said."""
+        self._close_path(path, reason)
+        over = self._gone or (self._closing and not self.conversation.session.unacknowledged)
+        self._dialler.lost(path.attempt, redial=not over)
+
+    def _direct_path(self, attempt: Attempt) -> DirectPath | None:
+        for path in self._paths.values():
+            if isinstance(path, DirectPath) and path.attempt is attempt:
+                return path
+        return None
+
+    def _relay_path(self, link: RelayLink | None = None) -> RelayPath | None:
+        for path in self._paths.values():
+            if isinstance(path, RelayPath) and (link is None or path.link is link):
+                return path
+        return None
+
+    def _path_stats(self, path: Path) -> PathStats:
+        liveness = self._chooser.liveness(path.number)
+        return PathStats(
+            kind=path.kind,
+            carries=path.number in self._chooser.carriers,
+            rtt=liveness.rtt if liveness else None,
+            packets_sent=path.packets_sent,
+            bytes_sent=path.bytes_sent,
+            packets_received=path.packets_received,
+            bytes_received=path.bytes_received,
+            pings_sent=liveness.pings if liveness else 0,
+            pings_missed=liveness.missed if liveness else 0,
+        )
 
     # Parts that are replaced
 
-    @property
-    def _offers(self) -> bool:
-        """The peer with the smaller id makes the offers, always."""
-        return self._mesh.peer_id < self.peer_id
-
-    def _new_negotiation(self) -> Negotiation:
+    def _new_chooser(self) -> PathChooser:
         config = self._mesh.config
-        return Negotiation(
-            offers=self._offers,
-            random=self._mesh.random,
-            connect_timeout=config.connect_timeout,
-            pause=config.redial_delay,
-            max_pause=config.max_redial_delay,
+        return PathChooser(
+            self._loop.time(),
+            ping_interval=config.ping_interval,
+            standby_ping_interval=config.standby_ping_interval,
+            path_timeout=config.path_timeout,
+            session_timeout=config.session_timeout,
         )
 
-    def _restart_negotiation(self) -> None:
-        """Count attempts from 1 again. What runs on the open path is not touched."""
-        if self._attempt is not None:
-            self._attempt.discard()
-            self._attempt = None
-        if self._path is not None:
-            self._path.number = 0  # its number belongs to the negotiation that ends here
-        self._line.drop_queued()
-        self._negotiation = self._new_negotiation()
-        if self._path is None:
-            self._negotiation.dial(self._loop.time())
-
-    def _replace_line(self, seal: PairSeal) -> None:
-        self._line_task.cancel()
-        self._line, self._line_task = self._new_line(seal)
-
-    def _new_line(self, seal: PairSeal) -> tuple[SignalLine, asyncio.Task[None]]:
-        line = SignalLine(self.peer_id, seal, self._mesh.send_signal)
-        return line, self._mesh.spawn(line.run(), f"signals to {short(self.peer_id)}")
-
     def _new_conversation(self) -> Conversation:
-        config = self._mesh.config
-        number = self._mesh.random.randrange(1, 2**63)
-        session = Session(number, window=config.channel_window_bytes)
+        session = Session(self._mesh.next_session_number(), window=self._mesh.config.channel_window_bytes)
+        for path in self._paths:
+            session.path_opened(path, self._loop.time())
+        session.hello()
         return Conversation(self.peer_id, session, self._schedule_drain)
+
+    def _replace_conversation(
+        self, error: PeerGone | PeerUnreachable, tell: Callable[[RemotePeer, Conversation], None]
+    ) -> None:
+        ended, self.conversation = self.conversation, self._new_conversation()
+        self._remote_ended = False
+        ended.abandon(error)
+        if self._closing:
+            self._end_conversation()
+        tell(self, ended)
+
+    def _expire(self) -> None:
+        """Give back what waits for a peer that is out of reach."""
+        if self.conversation.is_waiting and not self._closing:
+            self._replace_conversation(PeerUnreachable([self.peer_id]), self._mesh.session_expired)
 
     def _end_conversation(self) -> None:
         """Take no more messages, and let go of those that wait for credit; what was taken is still delivered."""
         self.conversation.end()
         self.conversation.session.end()
-
-    def _feed_session(self, packet: bytes, now: float) -> None:
-        try:
-            self.conversation.session.receive(packet, now)
-        except RemoteRestarted:
-            ended, self.conversation = self.conversation, self._new_conversation()
-            ended.end()
-            if self._closing:
-                self._end_conversation()
-            self._mesh.peer_restarted(self, ended)
-            self.conversation.session.path_opened()
-            # A second session in the same packet is a violation, which the fresh session raises as such.
-            self.conversation.session.receive(packet, now)

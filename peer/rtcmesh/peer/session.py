@@ -1,38 +1,41 @@
-"""The session with one remote peer, above whatever path there is: a machine without I/O.
+"""The session with one remote peer, above all paths: a machine without I/O.
 
-It numbers and keeps reliable messages per channel until the remote session has them, so that a new path continues
-where the old one broke off. Its state is small: bound to a remote session or not; a path that is synchronised
-(the remote RESUME has come on it), opening, or none; ending or not.
+It assumes nothing of a path: packets may be lost, repeated, reordered and delayed for minutes, and paths come and go.
+Every packet names both sessions, so there is no handshake: what is said before anything was heard counts already.
 
-    path opened ──▶ send RESUME ──▶ remote RESUME comes ──▶ rewind every channel, send what is missing, go on
+    remote number unknown ──first packet──▶ bound ──a packet of a later session──▶ RemoteRestarted
+    sending ──end()──▶ draining ──all acknowledged: END──▶ ending ──END_ACK──▶ ended
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
+
+from rtcmesh.relay.frames import Urgency
 
 from . import frames
+from .delivery import Delivery, Priority
 from .errors import MeshError, ProtocolViolation
-from .frames import Ack, Data, End, Open, Progress, Resume
-from .inbound import InboundChannel
-from .outbound import OutboundChannel
+from .flight import ACK_DELAY, Flight, Fragment
+from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
+from .inbound import InboundChannel, InboundStream, open_inbound
+from .outbound import OutboundChannel, open_outbound
+from .packet_writer import PacketWriter
+from .retry import Retry
 
-PACKET_BYTES = 16 * 1024
-"""Small frames share a packet up to this size; a single larger frame has one of its own."""
-
-ACK_DELAY = 0.02
-"""How long progress may wait for company before it is reported, in seconds."""
+_INSTANCE_BITS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
-    """A message was admitted. Give it back to `taken` when the application has it."""
+class MessageReceived(NamedTuple):
+    """A message may be delivered. Give it back to `taken` when the application has it."""
 
     label: str
     channel: int
     payload: bytes
+    delivery: Delivery
+    stored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,24 @@ class CreditGrew:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The remote session has all messages of this channel up to this number."""
+
+    label: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteEnded:
     """The remote session ended in order: everything it sent has come."""
 
 
-SessionEvent = MessageReceived | CreditGrew | RemoteEnded
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The remote session has heard that this one ended."""
+
+
+SessionEvent = MessageReceived | CreditGrew | Acknowledged | RemoteEnded | Ended
 
 
 class RemoteRestarted(MeshError):
@@ -58,46 +74,69 @@ class RemoteRestarted(MeshError):
 
 
 class Session:
-    """What two peers have told each other, independent of the path.
+    """What two peers have told each other, independent of the paths.
 
-    Guarantees: every accepted message is delivered once and in the order of its channel, or the session ends with a
-    typed event and `unacknowledged` says how many may be missing. Memory per channel and direction is bounded by
-    `window` bytes of cost, and the number of channels by `frames.MAX_CHANNELS`.
+    Guarantees: every accepted message is delivered as its `Delivery` says, or `undelivered` returns it. Memory per
+    channel and direction is bounded by `window` bytes of cost, or one message, if that is larger; one at a time in
+    the whole session when receiving. A number names a session and the process that has it: its upper 32 bits are the
+    process's, and its lower ones count.
     """
 
-    def __init__(self, number: int, *, window: int) -> None:
+    def __init__(self, number: int, *, window: int, remote_after: int = 0) -> None:
+        """`remote_after`: the number of the last remote session that this one's predecessor spoke with."""
         assert number > 0, "session numbers start at 1"
         self.number = number
+        self.remote_number = 0
+        """The remote session's number; 0 until it was heard."""
+        self._remote_after = remote_after
         self._window = window
-        self._remote_window: int | None = None
-        self._remote_number = 0
+        self._flights: dict[int, Flight] = {}
         self._outbound: list[OutboundChannel] = []
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
-        self._sendable: dict[int, OutboundChannel] = {}
-        self._control: list[bytes] = []
-        self._synchronised = False
-        self._has_path = False
-        self._ending = False
-        self._end_sent = False
+        self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
+        self._owing: dict[int, InboundChannel] = {}
+        self._allowed: InboundStream | None = None
+        self._greet = False
+        self._answer = False
         self._ack_at: float | None = None
+        self._ack_now = False
+        self._ending = False
+        self._end = Retry()
+        self._end_due = False
+        self._answer_end = False
+        self._remote_ended = False
+        self._blocked = Retry()
+        self._blocked_due = False
+        self._ended = False
         self._events: list[SessionEvent] = []
 
     # What is known
 
     @property
     def unacknowledged(self) -> int:
-        """How many accepted messages the remote session does not have yet, as far as is known."""
+        """How many reliable messages the remote session does not have yet, as far as is known."""
         return sum(channel.unacknowledged for channel in self._outbound)
 
     @property
+    def in_flight_bytes(self) -> int:
+        """What was handed out and is neither acknowledged nor taken for lost."""
+        return sum(flight.bytes for flight in self._flights.values())
+
+    @property
     def ended(self) -> bool:
-        """Whether our END has been handed out: everything was acknowledged before it."""
-        return self._end_sent
+        """Whether the remote session has heard our END: everything was acknowledged before it."""
+        return self._ended
+
+    def undelivered(self) -> list[tuple[str, bytes]]:
+        """Return the reliable messages that were not acknowledged, with their labels, in the order of each channel."""
+        return [(channel.label, payload) for channel in self._outbound for payload in channel.undelivered()]
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
-        return self._ack_at
+        due = [self._ack_at, self._end.at, self._blocked.at]
+        due += [flight.deadline() for flight in self._flights.values()]
+        return min((at for at in due if at is not None), default=None)
 
     def events(self) -> list[SessionEvent]:
         """Return what has happened, in order, once."""
@@ -109,187 +148,318 @@ class Session:
     def fits(self, label: str, payload: bytes) -> bool:
         """Whether `send` would take this message now."""
         channel = self._outbound_by_label.get(label)
-        return channel is None or channel.fits(payload)  # every window takes one message of the largest size
+        return channel is None or channel.fits(payload)
 
-    def send(self, label: str, payload: bytes) -> None:
-        """Take a message that fits; its place in the order of the channel is fixed by this call."""
+    def send(
+        self,
+        label: str,
+        payload: bytes,
+        *,
+        delivery: Delivery = Delivery.RELIABLE,
+        priority: Priority = Priority.INTERACTIVE,
+        stored: bool = False,
+    ) -> int:
+        """Take a message that fits, and return its number on the channel, from 1 on.
+
+        Its place in the order of the channel is fixed by this call. What the first message of a label says of its
+        delivery holds for all.
+        """
         assert not self._ending, "send() after end()"
         channel = self._outbound_by_label.get(label)
         if channel is None:
-            channel = self._open_channel(label)
-        channel.accept(payload)
-        self._make_sendable(channel)
+            channel = self._open_channel(label, delivery, priority, stored=stored)
+        number = channel.accept(payload)
+        self._give_turn(channel)
+        return number
+
+    def is_acknowledged(self, label: str, number: int) -> bool:
+        """Whether the remote session has this message of the channel and all before it."""
+        channel = self._outbound_by_label.get(label)
+        return channel is not None and channel.is_acknowledged(number)
 
     def taken(self, message: MessageReceived, now: float) -> None:
         """Note that the application has taken a message; its sender gets credit for another."""
         channel = self._inbound[message.channel]
-        channel.take(message.payload)
-        self._owe(channel, now)
+        if channel.take(message.payload):
+            self._owe(channel, now)
+            if self._allowed is not None:
+                self._pass_allowance(now)
+
+    def hello(self) -> None:
+        """Let the remote session know of this one, though there may be nothing to say."""
+        self._greet = True
 
     def end(self) -> None:
         """Take no more messages; once everything is acknowledged, say so to the remote session."""
         self._ending = True
         self._end_if_drained()
 
-    # The path
+    # Paths
 
-    def path_opened(self) -> None:
-        """Start over on a new path. From now on `receive` is given the packets of this one only."""
-        self._has_path, self._synchronised = True, False
-        progress = tuple(channel.progress() for channel in self._inbound.values())
-        resume = Resume(self.number, self._remote_number, self._window, progress)
-        self._control = [frames.encode_resume(resume)]
-        self._ack_at = None
-        self._end_sent = False
+    def path_opened(self, path: int, now: float) -> None:
+        """Note a path; its number is used once."""
+        self._flights[path] = Flight(now)
 
-    def path_lost(self) -> None:
-        """Hold everything back until there is another path."""
-        self._has_path = self._synchronised = False
-        self._control = []
-        self._ack_at = None
+    def path_closed(self, path: int, now: float) -> None:
+        """Note that a path is no more. What was on its way there is sent again."""
+        self.path_doubted(path, now)
+        self._flights.pop(path, None)
 
-    # Input and output
+    def path_doubted(self, path: int, now: float) -> None:
+        """Send again, on the path that carries from now on, what is on its way on this one."""
+        del now
+        if flight := self._flights.get(path):
+            self._take_back(flight.lose_all())
 
-    def receive(self, packet: bytes, now: float) -> None:
-        """Take a packet of the current path.
+    def path_refused(self, path: int, now: float) -> None:
+        """Note that a path did not take what was sent: it is sent again, after a pause."""
+        if flight := self._flights.get(path):
+            self._take_back(flight.refused(now))
 
-        Raises `ProtocolViolation` when the path must go, `RemoteRestarted` when this session must; nothing else,
-        whatever the bytes.
+    # Input
+
+    def receive(self, packet: bytes, path: int, now: float) -> None:
+        """Take a packet of any path.
+
+        Raises `ProtocolViolation` for what an honest peer does not send, `RemoteRestarted` when this session must go;
+        nothing else, whatever the bytes.
         """
-        for frame in frames.decode_packet(packet):
-            match frame:
-                case Data():
-                    self._receive_data(frame, now)
-                case Ack():
-                    self._receive_ack(frame.progress)
-                case Open():
-                    self._receive_open(frame)
-                case Resume():
-                    self._receive_resume(frame, now)
-                case End():
-                    self._events.append(RemoteEnded())
-                case _:
-                    assert_never(frame)
+        del path
+        header = frames.decode_header(packet)
+        if header.destination not in (0, self.number):
+            self._answer = True  # meant for a session that this one replaced; the remote peer learns so
+            return
+        if not self._is_current(header.source):
+            return
+        received = frames.decode_frames(packet)
+        self.remote_number = header.source
+        for frame in received:
+            self._receive_frame(frame, now)
 
     def handle_timeout(self, now: float) -> None:
-        """Report progress if it has waited long enough."""
+        """Do what is due: acknowledge, send again."""
         if self._ack_at is not None and now >= self._ack_at:
-            self._acknowledge()
+            self._ack_at, self._ack_now = None, True
+        for flight in self._flights.values():
+            self._take_back(flight.handle_timeout(now))
+        if self._end.is_due(now):
+            self._end.start(now)
+            self._end_due = True
+        if self._blocked.is_due(now):
+            self._blocked.start(now)
+            self._blocked_due = True
 
-    def packets_to_send(self, budget_bytes: int) -> list[bytes]:
-        """Return packets for the path, once: control first, then data of all channels in turn.
+    # Output
 
-        Stops at the first packet that reaches `budget_bytes` in sum; what is held back comes with a later call.
+    def packets_to_send(self, path: int, budget_bytes: int, now: float) -> list[Packet]:
+        """Return packets for the path that carries now: control first, then interactive frames, then bulk.
+
+        Stops at the first packet that reaches `budget_bytes` in sum, and when the path's window is full; what is held
+        back comes with a later call.
         """
-        packets: list[bytes] = []
-        packet = bytearray()
-        for frame in self._frames_to_send():
-            if packet and len(packet) + len(frame) > PACKET_BYTES:
-                packets.append(bytes(packet))
-                budget_bytes -= len(packet)
-                packet.clear()
-            packet += frame
-            if len(packet) >= budget_bytes:
-                break
-        if packet:
-            packets.append(bytes(packet))
-        return packets
+        flight = self._flights.get(path)
+        if flight is None:
+            return []
+        writer = PacketWriter(frames.encode_header(Header(self.number, self.remote_number)))
+        for frame in self._control_frames(now):
+            writer.add(frame, Urgency.CONTROL)
+        if self._answer:
+            writer.say_something()
+            self._answer = False
+        for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
+            self._write_data(writer, urgency, flight, budget_bytes, now)
+        self._watch_blocked(now)
+        return writer.packets()
 
-    # Rules
+    # Rules: what goes out
 
-    def _frames_to_send(self) -> Iterator[bytes]:
-        if not self._has_path:
-            return
-        while self._control:
-            yield self._control.pop(0)
-        while self._synchronised and self._sendable:
-            channel = self._sendable.pop(next(iter(self._sendable)))
-            frame = channel.next_frame()
-            self._make_sendable(channel)
-            yield frame
+    def _control_frames(self, now: float) -> Iterator[bytes]:
+        if self._greet:
+            self._greet = False
+            yield frames.HELLO
+        company = any(self._turns.values())
+        if self._owing and (company or self._ack_now or any(c.owes_now for c in self._owing.values())):
+            for channel in self._owing.values():
+                yield frames.encode_ack(channel.acknowledgement())
+            self._owing.clear()
+            self._ack_at, self._ack_now = None, False
+        if self._blocked_due:
+            self._blocked_due = False
+            yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
+        if self._end_due:
+            self._end_due = False
+            if self._end.at is None:
+                self._end.start(now)
+            yield frames.END
+        if self._answer_end:
+            self._answer_end = False
+            yield frames.END_ACK
 
-    def _receive_data(self, data: Data, now: float) -> None:
-        channel = self._inbound.get(data.channel)
-        if channel is None:
-            raise ProtocolViolation(
-                "unknown_channel", f"a message on channel {data.channel}, which was not opened"
-            )
-        if channel.admit(data):
-            self._events.append(MessageReceived(channel.label, data.channel, data.payload))
-        self._owe(channel, now)
+    def _write_data(
+        self, writer: PacketWriter, urgency: Urgency, flight: Flight, budget_bytes: int, now: float
+    ) -> None:
+        """Let the channels of one urgency have a fragment each in turn."""
+        turns = self._turns[urgency]
+        while turns and writer.size < budget_bytes:
+            channel = turns[next(iter(turns))]
+            if not channel.has_frames or channel.urgency is not urgency:
+                del turns[channel.number]
+                self._give_turn(channel)
+                continue
+            if not flight.takes(urgency, now):
+                return
+            del turns[channel.number]
+            frame, fragment = channel.next_frame()
+            writer.add_data(channel, frame, urgency)
+            if fragment is not None:
+                flight.sent(fragment, now)
+            self._give_turn(channel)
 
-    def _receive_ack(self, progress: Progress) -> None:
-        if progress.channel >= len(self._outbound):
-            raise ProtocolViolation("bad_ack", f"channel {progress.channel} was never opened")
-        channel = self._outbound[progress.channel]
-        if channel.acknowledge(progress):
-            self._events.append(CreditGrew(channel.label))
-        self._make_sendable(channel)
-        self._end_if_drained()
+    def _give_turn(self, channel: OutboundChannel) -> None:
+        """Give the channel a turn after the others of its urgency, if it has something to send and no turn yet."""
+        if channel.has_frames:
+            self._turns[channel.urgency].setdefault(channel.number, channel)
 
-    def _receive_open(self, frame: Open) -> None:
-        known = self._inbound.get(frame.channel)
-        if known is not None:
-            if known.label != frame.label:
-                raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened with another label")
-        elif frame.channel != len(self._inbound):
-            raise ProtocolViolation("bad_open", f"channel {frame.channel} is out of turn")
-        elif len(self._inbound) >= frames.MAX_CHANNELS:
-            raise ProtocolViolation("too_many_channels", f"more than {frames.MAX_CHANNELS}")
-        else:
-            self._inbound[frame.channel] = InboundChannel(frame.channel, frame.label, self._window)
+    def _take_back(self, lost: list[Fragment]) -> None:
+        """Have what was lost sent again."""
+        for fragment in lost:
+            channel = self._outbound[fragment.channel]
+            channel.lost(fragment)
+            self._give_turn(channel)
 
-    def _receive_resume(self, resume: Resume, now: float) -> None:
-        if resume.remote_session not in (0, self.number):
-            return  # meant for a session that this one replaced; the remote peer will learn so and start over
-        if self._synchronised:
-            raise ProtocolViolation("bad_resume", "a second time on one path")
-        if self._remote_number not in (0, resume.session):
-            raise RemoteRestarted
-        self._remote_number, self._remote_window = resume.session, resume.window
-        progress = {entry.channel: entry for entry in resume.progress}
-        for channel in self._outbound:
-            unopened = Progress(channel.number, 0, resume.window)
-            if channel.rewind(progress.pop(channel.number, unopened)):
-                self._events.append(CreditGrew(channel.label))
-        if progress:
-            raise ProtocolViolation("bad_resume", f"{len(progress)} channels that were never opened")
-        self._synchronised = self._has_path
-        self._sendable.clear()
-        for channel in self._outbound:
-            self._make_sendable(channel)
-        self._ack_at = now  # for what the application took between our RESUME and this one
-        self._end_if_drained()
+    def _watch_blocked(self, now: float) -> None:
+        if not any(channel.is_blocked for channel in self._outbound):
+            self._blocked.stop()
+        elif self._blocked.at is None:
+            self._blocked.start(now)
 
-    def _open_channel(self, label: str) -> OutboundChannel:
-        assert len(self._outbound) < frames.MAX_CHANNELS, "more channels than a session has"
-        channel = OutboundChannel(len(self._outbound), label, self._window)
-        if self._remote_window is not None:
-            channel.acknowledge(Progress(channel.number, 0, self._remote_window))
+    def _open_channel(
+        self, label: str, delivery: Delivery, priority: Priority, *, stored: bool
+    ) -> OutboundChannel:
+        number = len(self._outbound)
+        assert number < frames.MAX_CHANNELS, "more channels than a session has"
+        channel = open_outbound(
+            number, label, delivery, priority, stored=stored, window=self._window
+        )
         self._outbound.append(channel)
         self._outbound_by_label[label] = channel
         return channel
 
-    def _make_sendable(self, channel: OutboundChannel) -> None:
-        """Give the channel a turn after the others, if it has something to send and no turn yet."""
-        if channel.has_frames:
-            self._sendable.setdefault(channel.number, channel)
+    def _end_if_drained(self) -> None:
+        if self._ending and not self._ended and all(channel.is_drained for channel in self._outbound):
+            self._end_due = self._end_due or self._end.at is None
+
+    # Rules: what comes in
+
+    def _is_current(self, source: int) -> bool:
+        """Whether a packet is of the remote session; False for one of its predecessors."""
+        known = self.remote_number or self._remote_after
+        same_process = source >> _INSTANCE_BITS == known >> _INSTANCE_BITS
+        if self.remote_number == 0:
+            return not (same_process and source <= known)
+        if source == known:
+            return True
+        if same_process and source < known:
+            return False
+        raise RemoteRestarted
+
+    def _receive_frame(self, frame: Frame, now: float) -> None:
+        match frame:
+            case Data():
+                self._receive_data(frame, now)
+            case Ack():
+                self._receive_ack(frame, now)
+            case Datagram():
+                self._receive_datagram(frame)
+            case Open():
+                self._receive_open(frame, now)
+            case Blocked():
+                channel = self._known(frame.channel)
+                channel.owes_now = True
+                self._owe(channel, now)
+            case Hello():
+                self._answer = True
+            case End():
+                self._answer_end = True
+                if not self._remote_ended:
+                    self._remote_ended = True
+                    self._events.append(RemoteEnded())
+            case EndAck():
+                if self._end.at is not None:
+                    self._end.stop()
+                    self._ended = True
+                    self._events.append(Ended())
+            case _:
+                assert_never(frame)
+
+    def _receive_data(self, data: Data, now: float) -> None:
+        channel = self._known(data.channel)
+        for payload in channel.receive(data):
+            self._deliver(channel, payload)
+        self._owe(channel, now)
+        if isinstance(channel, InboundStream) and channel.wants_allowance:
+            self._pass_allowance(now)
+
+    def _receive_datagram(self, datagram: Datagram) -> None:
+        channel = self._known(datagram.channel)
+        if channel.receive_datagram(datagram.number):
+            self._deliver(channel, datagram.payload)
+
+    def _receive_ack(self, ack: Ack, now: float) -> None:
+        if ack.channel >= len(self._outbound):
+            raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
+        channel = self._outbound[ack.channel]
+        confirmed = channel.acknowledged_messages
+        by_flight: dict[Flight, list[Fragment]] = {}
+        for fragment in channel.acknowledge(ack):
+            if fragment.flight is not None:
+                by_flight.setdefault(fragment.flight, []).append(fragment)
+        for flight, arrived in by_flight.items():
+            self._take_back(flight.acknowledged(arrived, now))
+        if channel.acknowledged_messages > confirmed:
+            self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
+        if by_flight:
+            self._events.append(CreditGrew(channel.label))
+        self._give_turn(channel)
+        self._end_if_drained()
+
+    def _receive_open(self, frame: Open, now: float) -> None:
+        known = self._inbound.get(frame.channel)
+        if known is None:
+            if frame.channel >= frames.MAX_CHANNELS:
+                raise ProtocolViolation("too_many_channels", f"more than {frames.MAX_CHANNELS}")
+            known = self._inbound[frame.channel] = open_inbound(frame, window=self._window)
+        elif (known.label, known.delivery, known.stored) != (frame.label, frame.delivery, frame.stored):
+            raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened as another one")
+        self._owe(known, now)
+
+    def _known(self, number: int) -> InboundChannel:
+        channel = self._inbound.get(number)
+        if channel is None:
+            raise ProtocolViolation("unknown_channel", f"channel {number} was not opened")
+        return channel
+
+    def _deliver(self, channel: InboundChannel, payload: bytes) -> None:
+        self._events.append(
+            MessageReceived(channel.label, channel.number, payload, channel.delivery, channel.stored)
+        )
 
     def _owe(self, channel: InboundChannel, now: float) -> None:
-        if not self._synchronised:
-            return  # RESUME reports all there is, and what comes after it is reported once the remote RESUME has come
-        if channel.owes_much:
-            self._control.append(frames.encode_ack(channel.progress()))
-        elif self._ack_at is None:
+        self._owing[channel.number] = channel
+        if self._ack_at is None and not self._ack_now:
             self._ack_at = now + ACK_DELAY
 
-    def _acknowledge(self) -> None:
-        self._ack_at = None
-        self._control += [
-            frames.encode_ack(channel.progress()) for channel in self._inbound.values() if channel.owes
-        ]
-
-    def _end_if_drained(self) -> None:
-        if self._ending and self._synchronised and not self._end_sent and not self.unacknowledged:
-            self._end_sent = True
-            self._control.append(frames.encode_end())
+    def _pass_allowance(self, now: float) -> None:
+        """Let one channel at a time have a message that is larger than its window."""
+        allowed = self._allowed
+        if allowed is not None:
+            if allowed.needs_allowance:
+                return
+            allowed.withdraw()
+            self._allowed = None
+        for channel in self._inbound.values():
+            if isinstance(channel, InboundStream) and channel.wants_allowance:
+                self._allowed = channel
+                channel.allow()
+                self._owe(channel, now)
+                return

@@ -1,7 +1,7 @@
 """The seam to whatever carries packets between two peers.
 
 A transport is one attempt: negotiated once, opened once, closed once, never used again. It has two lanes, both
-there from the moment it opens: *packets* are reliable and ordered, *probes* are unordered and never retransmitted.
+there from the moment it opens: *packets* are reliable and ordered, *datagrams* are unordered and never retransmitted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TransportSink(Protocol):
         """A packet of the reliable lane arrived."""
         ...
 
-    def probe_received(self, probe: bytes) -> None:
+    def datagram_received(self, datagram: bytes) -> None:
         """A packet of the unreliable lane arrived."""
         ...
 
@@ -78,7 +78,7 @@ class Transport(Protocol):
         """Queue a packet on the reliable lane. Never blocks; dropped when the transport is not open."""
         ...
 
-    def send_probe(self, probe: bytes) -> None:
+    def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the unreliable lane. Dropped when the transport is not open."""
         ...
 

@@ -14,7 +14,7 @@ from rtcmesh.signaling.messages import IceServer
 class MemoryNetwork:
     """A network of memory transports that can be cut and healed.
 
-    What is on its way when a pair is cut waits and arrives after it is healed, as SCTP would retransmit it; probes are
+    What is on its way when a pair is cut waits and arrives after it is healed, as SCTP would retransmit it; datagrams are
     lost. Order and timing depend on nothing but the event loop's clock.
     """
 
@@ -107,11 +107,11 @@ class MemoryTransport:
         self._on_the_way.append((due, packet))
         self._loop.call_at(due, self._deliver)
 
-    def send_probe(self, probe: bytes) -> None:
+    def send_datagram(self, datagram: bytes) -> None:
         """Send now or never."""
         remote = self.remote
         if self._open and not self._closed and remote and not self._network.is_cut(self.name, remote.name):
-            self._loop.call_later(self._network.delay, remote.arrive_probe, probe)
+            self._loop.call_later(self._network.delay, remote.arrive_datagram, datagram)
 
     async def close(self) -> None:
         """Close; the other end learns of it unless the pair is cut."""
@@ -146,10 +146,10 @@ class MemoryTransport:
             self.open()  # a packet may overtake the news that the other end is open
             self._sink.packet_received(packet)
 
-    def arrive_probe(self, probe: bytes) -> None:
-        """Take a probe that crossed the network."""
+    def arrive_datagram(self, probe: bytes) -> None:
+        """Take a datagram that crossed the network."""
         if self._open and not self._closed:
-            self._sink.probe_received(probe)
+            self._sink.datagram_received(datagram)
 
     def lose(self, reason: str) -> None:
         """Fail, as when the other end closed."""

@@ -1,0 +1,96 @@
+"""The paths over which a remote peer is reached: one open transport, or one connection to its home relay."""
+
+from __future__ import annotations
+
+import logging
+
+from rtcmesh.relay.frames import Urgency as RelayUrgency
+from rtcmesh.relay.link import HIGH_WATER_BYTES as RELAY_HIGH_WATER_BYTES
+from rtcmesh.relay.link import RelayLink
+from rtcmesh.signaling.identity import PeerId
+from rtcmesh.signaling.sealing import PairSeal, SealExhausted
+
+from .attempt import Attempt
+from .delivery import Urgency
+from .events import PathKind
+from .frames import Packet
+from .transport import HIGH_WATER_BYTES
+
+logger = logging.getLogger(__name__)
+
+
+class Path:
+    """What both kinds share: a number that is never used again, and counts."""
+
+    kind: PathKind
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self.packets_received = 0
+        self.bytes_received = 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How much it takes now without queueing what is urgent behind what is not."""
+        raise NotImplementedError
+
+    def send(self, packet: Packet) -> None:
+        """Send a packet. Never blocks; what the path does not take is lost."""
+        self.packets_sent += 1
+        self.bytes_sent += len(packet.data)
+        self._carry(packet)
+
+    def received(self, size_bytes: int) -> None:
+        """Count what came."""
+        self.packets_received += 1
+        self.bytes_received += size_bytes
+
+    def _carry(self, packet: Packet) -> None:
+        raise NotImplementedError
+
+
+class DirectPath(Path):
+    """A WebRTC data channel; DTLS protects it, and sealed signals vouch for its certificates."""
+
+    kind = PathKind.DIRECT
+
+    def __init__(self, number: int, attempt: Attempt) -> None:
+        super().__init__(number)
+        self.attempt = attempt
+
+    @property
+    def room_bytes(self) -> int:
+        """See `Path`."""
+        return HIGH_WATER_BYTES - self.attempt.buffered_amount
+
+    def _carry(self, packet: Packet) -> None:
+        if packet.datagram:
+            self.attempt.send_datagram(packet.data)
+        else:
+            self.attempt.send(packet.data)
+
+
+class RelayPath(Path):
+    """The remote peer's home relay; every packet is sealed for the peer, and the relay sees its size and urgency."""
+
+    kind = PathKind.RELAYED
+
+    def __init__(self, number: int, link: RelayLink, peer_id: PeerId, seal: PairSeal) -> None:
+        super().__init__(number)
+        self.link = link
+        self._peer_id = peer_id
+        self.seal = seal
+
+    @property
+    def room_bytes(self) -> int:
+        """See `Path`."""
+        return RELAY_HIGH_WATER_BYTES - self.link.buffered_amount
+
+    def _carry(self, packet: Packet) -> None:
+        try:
+            sealed = self.seal.seal(packet.data)
+        except SealExhausted:  # after 2**64 packets
+            return
+        self.link.send(self._peer_id, sealed, RelayUrgency(packet.urgency), datagram=packet.datagram)

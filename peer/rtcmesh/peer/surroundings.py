@@ -1,0 +1,78 @@
+"""The seam between a remote peer and the mesh it belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rtcmesh.signaling.identity import PeerId
+from rtcmesh.signaling.messages import IceServer, Member
+from rtcmesh.signaling.sealing import PairSeal
+
+from .config import MeshConfig
+from .session import MessageReceived
+from .transport import TransportFactory
+
+if TYPE_CHECKING:
+    from .conversation import Conversation
+    from .path_chooser import Change
+    from .relays import Relays
+    from .remote_peer import RemotePeer
+
+
+class Surroundings(Protocol):
+    """What a remote peer needs of its mesh."""
+
+    config: MeshConfig
+    random: Random
+    transports: TransportFactory
+    dial_slot: asyncio.Semaphore
+    relays: Relays
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The local peer."""
+        ...
+
+    @property
+    def ice_servers(self) -> Sequence[IceServer]:
+        """The servers to gather candidates with, as last announced."""
+        ...
+
+    def derive_seal(self, member: Member, purpose: str = "signal") -> PairSeal | None:
+        """Return a new seal for a membership; None for a prekey that cannot be verified."""
+        ...
+
+    def next_session_number(self) -> int:
+        """Return a number that is greater than those of the sessions before, and has their upper half."""
+        ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that the mesh awaits before it is closed."""
+        ...
+
+    async def send_signal(self, to: PeerId, sealed: bytes) -> None:
+        """Hand a sealed signal to the server. Returns when it was accepted or cannot be."""
+        ...
+
+    def path_changed(self, remote: RemotePeer, change: Change) -> None:
+        """The path to this peer is another one, or gone."""
+        ...
+
+    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
+        """A message waits to be taken."""
+        ...
+
+    def peer_ended(self, remote: RemotePeer) -> None:
+        """The peer said goodbye."""
+        ...
+
+    def peer_restarted(self, remote: RemotePeer, ended: Conversation) -> None:
+        """Another session answers for this peer; a new conversation has begun."""
+        ...
+
+    def session_expired(self, remote: RemotePeer, ended: Conversation) -> None:
+        """The peer was out of reach for too long; a new conversation has begun."""
+        ...
