@@ -5,7 +5,6 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.sessions import WINDOW, Faults, Lab
 
 from rtcmesh.peer import frames
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -22,6 +21,7 @@ from rtcmesh.peer.frames import (
 )
 from rtcmesh.peer.session import MessageReceived, RemoteRestarted, Session
 from rtcmesh.relay.frames import Urgency
+from support.sessions import WINDOW, Faults, Lab
 
 SEEDS = 400
 """How many adversarial networks the property is checked on."""
@@ -223,7 +223,9 @@ def test_best_effort_never_waits_and_drops_the_oldest() -> None:
     lab = Lab()
     lab.open()
     for number in range(1000):
-        assert lab.send(lab.ann, "x", number.to_bytes(4, "big") + bytes(1000), Delivery.BEST_EFFORT, INTERACTIVE)
+        assert lab.send(
+            lab.ann, "x", number.to_bytes(4, "big") + bytes(1000), Delivery.BEST_EFFORT, INTERACTIVE
+        )
     lab.run(1)
     received = [int.from_bytes(payload[:4], "big") for payload in lab.bob.received["x"]]
     assert received == list(range(1000 - len(received), 1000))
@@ -315,7 +317,9 @@ def test_what_a_predecessor_of_the_remote_session_said_is_ignored() -> None:
     remote.say(frames.encode_data(0, FIRST | LAST, 1, 1, b"x"), source=2 << 32 | 6)
     assert remote.session.events() == []
     fresh = Session(1 << 32 | 6, window=WINDOW, remote_after=2 << 32 | 7)
-    late = frames.encode_header(Header(2 << 32 | 7, 0)) + OPEN + frames.encode_data(0, FIRST | LAST, 1, 1, b"x")
+    late = (
+        frames.encode_header(Header(2 << 32 | 7, 0)) + OPEN + frames.encode_data(0, FIRST | LAST, 1, 1, b"x")
+    )
     fresh.receive(late, 1, 0)
     assert fresh.events() == []
     assert fresh.remote_number == 0
@@ -356,9 +360,7 @@ def test_what_was_meant_for_a_predecessor_is_answered_and_not_taken() -> None:
 def test_what_an_honest_session_does_not_say_is_a_violation(said: bytes) -> None:
     remote = Counterpart()
     with pytest.raises(ProtocolViolation):
-        for offset in range(1):
-            del offset
-            remote.say(said)
+        remote.say(said)
 
 
 def test_acknowledging_what_was_never_sent_is_a_violation_and_changes_nothing() -> None:

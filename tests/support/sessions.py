@@ -17,7 +17,9 @@ RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)
 class Faults:
     """What a path does to packets."""
 
-    def __init__(self, *, drop: float = 0, repeat: float = 0, delay: float = 0.02, jitter: float = 0, late: float = 0):
+    def __init__(
+        self, *, drop: float = 0, repeat: float = 0, delay: float = 0.02, jitter: float = 0, late: float = 0
+    ) -> None:
         self.drop = drop
         self.repeat = repeat
         self.delay = delay

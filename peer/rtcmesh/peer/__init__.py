@@ -13,8 +13,17 @@ from rtcmesh.signaling.errors import JoinRefused, SignalingError, SignalingUnrea
 from rtcmesh.signaling.identity import Identity, PeerId, short
 
 from .channel import Channel, Message
-from .config import MeshConfig
-from .errors import Closed, MeshError, MessageTooLarge, NotEncodable, PeerGone
+from .config import MeshConfig, PathPolicy
+from .delivery import Delivery, Priority
+from .errors import (
+    Closed,
+    MeshError,
+    MessageTooLarge,
+    NotEncodable,
+    PeerGone,
+    PeerUnreachable,
+    WouldBlock,
+)
 from .event_stream import EventStream
 from .events import (
     EventsMissed,
@@ -27,16 +36,20 @@ from .events import (
     PeerJoined,
     PeerLeft,
     PresenceChanged,
+    SessionExpired,
     SignalingLost,
     SignalingResumed,
+    Undelivered,
 )
 from .mesh import Mesh
 from .peer import Peer
+from .stats import PathStats, PeerStats
 
 __all__ = [
     "Channel",
     "ClientConfig",
     "Closed",
+    "Delivery",
     "EventStream",
     "EventsMissed",
     "Identity",
@@ -53,15 +66,23 @@ __all__ = [
     "PathChangeReason",
     "PathChanged",
     "PathKind",
+    "PathPolicy",
+    "PathStats",
     "Peer",
     "PeerGone",
     "PeerId",
     "PeerJoined",
     "PeerLeft",
+    "PeerStats",
+    "PeerUnreachable",
     "PresenceChanged",
+    "Priority",
+    "SessionExpired",
     "SignalingError",
     "SignalingLost",
     "SignalingResumed",
     "SignalingUnreachable",
+    "Undelivered",
+    "WouldBlock",
     "short",
 ]

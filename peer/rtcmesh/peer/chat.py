@@ -23,6 +23,7 @@ from .events import (
     PeerJoined,
     PeerLeft,
     PresenceChanged,
+    SessionExpired,
     SignalingLost,
     SignalingResumed,
 )
@@ -110,11 +111,13 @@ class Screen:
             case PeerJoined():
                 return f"{self._name(event.peer_id)} joined"
             case PeerLeft():
-                missing = f"; {event.undelivered} messages did not reach it" if event.undelivered else ""
+                missing = f"; {len(event.undelivered)} messages did not reach it" if event.undelivered else ""
                 return f"{self._name(event.peer_id)} is gone ({event.reason.value}){missing}"
             case PathChanged():
                 path = event.path.value if event.path else "none"
                 return f"path to {self._name(event.peer_id)}: {path} ({event.reason.value})"
+            case SessionExpired():
+                return f"{len(event.undelivered)} messages did not reach {self._name(event.peer_id)}: no path"
             case PresenceChanged():
                 return f"{short(event.peer_id)} is now {self._name(event.peer_id)}"
             case SignalingLost():

@@ -79,7 +79,9 @@ class MeshConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_message_bytes <= MAX_MESSAGE_BYTES:
-            raise ValueError(f"max_message_bytes must be 1 to {MAX_MESSAGE_BYTES:,}: peers take no larger ones")
+            raise ValueError(
+                f"max_message_bytes must be 1 to {MAX_MESSAGE_BYTES:,}: peers take no larger ones"
+            )
         if self.channel_window_bytes < MIN_WINDOW_BYTES:
             raise ValueError(f"channel_window_bytes must be at least {MIN_WINDOW_BYTES:,}")
         if self.path_timeout < 2 * self.ping_interval:

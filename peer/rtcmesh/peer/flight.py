@@ -42,9 +42,21 @@ _MAX_REFUSAL_PAUSE = 2.0
 class Fragment:
     """A part of a message, from its acceptance until it is acknowledged."""
 
-    __slots__ = ("channel", "done", "flags", "flight", "number", "payload", "resent", "sent_at", "size", "total", "urgency")
+    __slots__ = (
+        "channel",
+        "done",
+        "flags",
+        "flight",
+        "number",
+        "payload",
+        "resent",
+        "sent_at",
+        "size",
+        "total",
+        "urgency",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (made for every message: keywords would cost)
         self, channel: int, number: int, flags: int, total: int, payload: bytes | memoryview, urgency: Urgency
     ) -> None:
         self.channel = channel
@@ -97,7 +109,7 @@ class Flight:
             base = INITIAL_PROBE_TIMEOUT
         else:
             base = max(MIN_PROBE_TIMEOUT, 2 * self.rtt + 4 * self._rtt_variation + ACK_DELAY)
-        return min(MAX_PROBE_TIMEOUT, base * 2 ** min(self._backoff, 8))
+        return min(MAX_PROBE_TIMEOUT, base * float(1 << min(self._backoff, 8)))
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due, or sending may go on."""
@@ -140,8 +152,7 @@ class Flight:
             size += fragment.size
             self.remove(fragment)
             urgency = fragment.urgency
-            if fragment.sent_at > self._acknowledged_sent_at[urgency]:
-                self._acknowledged_sent_at[urgency] = fragment.sent_at
+            self._acknowledged_sent_at[urgency] = max(self._acknowledged_sent_at[urgency], fragment.sent_at)
         self._backoff = 0
         self._refusal_pause = _REFUSAL_PAUSE
         if not newest.resent:
@@ -154,7 +165,10 @@ class Flight:
         return lost
 
     def handle_timeout(self, now: float) -> list[Fragment]:
-        """Return what counts as lost if nothing was acknowledged for too long: the oldest fragment, then all; end a pause."""
+        """Return what counts as lost if nothing was acknowledged for too long: the oldest fragment, then all.
+
+        Ends a pause that is over.
+        """
         if self._paused_until is not None and now >= self._paused_until:
             self._paused_until = None
         if not self.bytes or now < self._last_sent_at + self.probe_timeout:

@@ -186,7 +186,11 @@ class InboundStream(InboundChannel):
             self._large.pop(message[0], None)
         elif data.flags & FIRST and message_cost(data.total) > self._window:
             self._large[data.number] = message_cost(data.total)
-        if self._beyond or self._unreported_fragments >= URGENT_FRAGMENTS or self._unreported_bytes >= URGENT_BYTES:
+        if (
+            self._beyond
+            or self._unreported_fragments >= URGENT_FRAGMENTS
+            or self._unreported_bytes >= URGENT_BYTES
+        ):
             self.owes_now = True
         return [] if message is None else self._deliverable(*message)
 
@@ -314,7 +318,9 @@ def open_inbound(frame: Open, *, window: int) -> InboundChannel:
     """Return the receiving end of the channel that this frame opens."""
     match frame.delivery:
         case Delivery.RELIABLE | Delivery.UNORDERED:
-            return InboundStream(frame.channel, frame.label, frame.delivery, stored=frame.stored, window=window)
+            return InboundStream(
+                frame.channel, frame.label, frame.delivery, stored=frame.stored, window=window
+            )
         case Delivery.LATEST:
             return InboundLatest(frame.channel, frame.label)
         case Delivery.BEST_EFFORT:

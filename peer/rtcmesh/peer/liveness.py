@@ -100,7 +100,9 @@ class Liveness:
             return
         if late > self._interval:
             self._heard_at = min(now, self._heard_at + late)
-            self._missed_through = self._number  # the answers may have come while nobody was here to take them
+            self._missed_through = (
+                self._number
+            )  # the answers may have come while nobody was here to take them
         elif self._awaits_answer:
             self._missed_through = self._number
             self.misses += 1

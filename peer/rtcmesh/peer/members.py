@@ -191,11 +191,6 @@ class Members:
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
                 self._apply(self._roster.left(event.peer_id, orderly=event.reason is codes.LeaveReason.LEFT))
-            case wire.PeerSuspended() | wire.PeerResumed():
-                if remote := self.remotes.get(event.peer_id):
-                    remote.suspended = isinstance(event, wire.PeerSuspended)
-            case wire.PresenceChanged():
-                self._set_presence(event.peer_id, event.presence)
             case wire.Signal():
                 if remote := self.remotes.get(event.sender):
                     remote.receive_signal(event.sealed)
@@ -203,16 +198,29 @@ class Members:
                 self.ice_servers = event.ice_servers
             case wire.RelayTicketRenewed():
                 self.relays.authorize(event.ticket)
-            case wire.RelayChanged():
-                if remote := self.remotes.get(event.peer_id):
-                    remote.move(event.relay)
             case LinkLost():
                 self._owner.happened(events.SignalingLost(event.reason, final=False))
             case LinkResumed():
                 self._resumed(event, now)
             case _:
-                assert_never(event)
+                self._member_changed(event)
         self._arm_timer()
+
+    def _member_changed(
+        self, event: wire.PeerSuspended | wire.PeerResumed | wire.PresenceChanged | wire.RelayChanged
+    ) -> None:
+        remote = self.remotes.get(event.peer_id)
+        if remote is None:
+            return
+        match event:
+            case wire.PeerSuspended() | wire.PeerResumed():
+                remote.suspended = isinstance(event, wire.PeerSuspended)
+            case wire.PresenceChanged():
+                self._set_presence(event.peer_id, event.presence)
+            case wire.RelayChanged():
+                remote.move(event.relay)
+            case _:
+                assert_never(event)
 
     def _resumed(self, event: LinkResumed, now: float) -> None:
         self._owner.happened(events.SignalingResumed(continued=event.resumed))

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any, TypeVar, overload
 
-from rtcmesh.relay.socket import Dial as DialRelay
+from rtcmesh.relay.binary_socket import Dial as DialRelay
 from rtcmesh.signaling import messages as wire
 from rtcmesh.signaling.client import SignalingLink
 from rtcmesh.signaling.errors import Closed as LinkClosed
@@ -210,9 +210,7 @@ class Mesh:
     # What can be done
 
     @overload
-    def channel(
-        self, label: str, *, delivery: Delivery = ..., priority: Priority = ...
-    ) -> Channel[Any]: ...
+    def channel(self, label: str, *, delivery: Delivery = ..., priority: Priority = ...) -> Channel[Any]: ...
 
     @overload
     def channel(
@@ -310,6 +308,7 @@ class Mesh:
         """Send to these peers, or to all. See `Channel.send`."""
         conversations, gone = self._addressed(to)
         results = [(conversation, conversation.send(message)) for conversation in conversations]
+        waiting: list[Awaitable[object]]
         if confirm:
             waiting = [_confirm(conversation, message.label, result) for conversation, result in results]
         else:
@@ -321,7 +320,9 @@ class Mesh:
         conversations, gone = self._addressed(to)
         if gone:
             raise PeerGone(gone)
-        if full := [conversation.peer_id for conversation in conversations if not conversation.takes(message)]:
+        if full := [
+            conversation.peer_id for conversation in conversations if not conversation.takes(message)
+        ]:
             raise WouldBlock(full)
         for conversation in conversations:
             conversation.send(message)

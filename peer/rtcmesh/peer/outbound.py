@@ -48,7 +48,9 @@ def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -
 class OutboundChannel:
     """What all kinds share. A frame is handed out only while `has_frames`."""
 
-    def __init__(self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool) -> None:
+    def __init__(
+        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool
+    ) -> None:
         self.number = number
         self.label = label
         self.delivery = delivery
@@ -201,9 +203,7 @@ class OutboundStream(OutboundChannel):
             self._handed_out = fragment.number
             self._handed_out_cost += fragment.size
         self.in_flight += 1
-        frame = encode_data(
-            self.number, fragment.flags, fragment.number, fragment.total, fragment.payload
-        )
+        frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
         return frame, fragment
 
     def lost(self, fragment: Fragment) -> None:
@@ -316,9 +316,7 @@ class OutboundLatest(OutboundChannel):
             fragment = self._fresh.popleft()
             self._handed_out = fragment.number
             self._outstanding[fragment.number] = fragment
-        frame = encode_data(
-            self.number, fragment.flags, fragment.number, fragment.total, fragment.payload
-        )
+        frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
         if not self._fresh and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self._replace(waiting)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from rtcmesh.relay.frames import Urgency as RelayUrgency
-from rtcmesh.relay.link import HIGH_WATER_BYTES as RELAY_HIGH_WATER_BYTES
+from rtcmesh.relay.backlog import HIGH_WATER_BYTES as RELAY_HIGH_WATER_BYTES
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.sealing import PairSeal, SealExhausted
 
 from .attempt import Attempt
-from .delivery import Urgency
 from .events import PathKind
 from .frames import Packet
 from .transport import HIGH_WATER_BYTES
@@ -93,4 +91,4 @@ class RelayPath(Path):
             sealed = self.seal.seal(packet.data)
         except SealExhausted:  # after 2**64 packets
             return
-        self.link.send(self._peer_id, sealed, RelayUrgency(packet.urgency), datagram=packet.datagram)
+        self.link.send(self._peer_id, sealed, packet.urgency, datagram=packet.datagram)

@@ -11,9 +11,9 @@ from random import Random
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from rtcmesh.relay.binary_socket import Dial
 from rtcmesh.relay.config import RelayClientConfig
 from rtcmesh.relay.link import RelayLink
-from rtcmesh.relay.socket import Dial
 from rtcmesh.signaling.identity import Identity, PeerId, short
 
 from .tasks import owned_tasks
@@ -204,7 +204,9 @@ class Relays:
 
     def _resolve(self, relay: str) -> str:
         """Return the relay's URL; a path means one of the signaling server's own."""
-        return "{0.scheme}://{0.netloc}".format(urlsplit(self._url)) + relay if relay.startswith("/") else relay
+        return (
+            "{0.scheme}://{0.netloc}".format(urlsplit(self._url)) + relay if relay.startswith("/") else relay
+        )
 
     def _open(self, relay: str) -> RelayLink:
         link = self._links.get(relay)
@@ -232,7 +234,11 @@ class Relays:
             self._tasks.pop(relay).cancel()
 
     def _at_home(self, link: RelayLink) -> list[RelayUser]:
-        return [user for peer_id, user in self._users.items() if self._links.get(self._homes.get(peer_id, "")) is link]
+        return [
+            user
+            for peer_id, user in self._users.items()
+            if self._links.get(self._homes.get(peer_id, "")) is link
+        ]
 
     def _user_at(self, link: RelayLink, peer_id: PeerId) -> RelayUser | None:
         at_home = self._links.get(self._homes.get(peer_id, "")) is link

@@ -338,9 +338,7 @@ class Session:
     ) -> OutboundChannel:
         number = len(self._outbound)
         assert number < frames.MAX_CHANNELS, "more channels than a session has"
-        channel = open_outbound(
-            number, label, delivery, priority, stored=stored, window=self._window
-        )
+        channel = open_outbound(number, label, delivery, priority, stored=stored, window=self._window)
         self._outbound.append(channel)
         self._outbound_by_label[label] = channel
         return channel

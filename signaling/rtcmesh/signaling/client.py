@@ -36,6 +36,7 @@ from .messages import (
     Nack,
     PeerMessage,
     Presence,
+    RelayTicketRenewed,
     RoomEvent,
     ServerMessage,
     Welcome,
@@ -69,6 +70,7 @@ class SignalingLink:
         self._answers: dict[int, Future[None]] = {}
         self._joined: Connection | None = None
         self._draining: Draining | None = None
+        self._hurried = asyncio.Event()
         # The server in use comes first; one that does not let us in goes to the end.
         self._servers = deque([url])
         self._first_welcome: Future[Welcome] = asyncio.get_running_loop().create_future()
@@ -90,6 +92,7 @@ class SignalingLink:
         config: ClientConfig | None = None,
         dial: Dial | None = None,
         random: Random | None = None,
+        use_relays: bool = True,
     ) -> AsyncGenerator[Self, None]:
         """Join the room and return after the first welcome; leave it at the end of the block.
 
@@ -110,6 +113,7 @@ class SignalingLink:
             prekey=prekey,
             presence=presence,
             token=token,
+            use_relays=use_relays,
             window_bytes=config.max_queue_bytes // 2,
         )
         link = cls(
@@ -129,6 +133,35 @@ class SignalingLink:
     def welcome(self) -> Welcome:
         """The first welcome: the other members as they were then, and the ICE servers."""
         return self._first_welcome.result()
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """Where this peer may be at home, as the server said last; nowhere without `use_relays`."""
+        return self._membership.relays
+
+    @property
+    def home_relay(self) -> str | None:
+        """Where this peer is at home: the server's first choice, or what `set_relay` said."""
+        return self._membership.home_relay
+
+    async def set_relay(self, relay: str) -> None:
+        """Be at home at another of the `relays`; returns when it is sent, or kept for the next connection."""
+        self._check_open()
+        message = self._membership.set_relay(relay)
+        if self._joined is not None:
+            self._joined.send(message)
+            await self._joined.flushed()
+
+    def hurry(self) -> None:
+        """End the pause before the next attempt, if there is one."""
+        self._hurried.set()
+
+    def check(self, within: float) -> None:
+        """Ping now, and connect anew unless something is heard within so many seconds."""
+        if self._joined is None:
+            self.hurry()
+        else:
+            self._joined.check(within)
 
     def __aiter__(self) -> Self:
         return self
@@ -207,10 +240,18 @@ class SignalingLink:
                 at_least = await self._attempt()
                 delay = self._backoff.next_delay(self._now(), at_least=at_least)
                 if self._end is None:
-                    await asyncio.sleep(delay)
+                    await self._rest(delay)
         except Exception as error:
             self._finish(error)
             raise
+
+    async def _rest(self, delay: float) -> None:
+        self._hurried.clear()
+        try:
+            async with asyncio.timeout(delay):
+                await self._hurried.wait()
+        except TimeoutError:
+            pass
 
     async def _attempt(self) -> float:
         """Open a connection, use it to its end, and return the seconds to stay away at least."""
@@ -265,7 +306,7 @@ class SignalingLink:
                 self._settle(message)
             case Draining():
                 self._draining = message
-            case IceServersRenewed():
+            case IceServersRenewed() | RelayTicketRenewed():
                 await self._publish(connection, message)
             case _:
                 assert isinstance(message, RoomEvent)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from .messages import MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
+from .ticket import TicketKey
 
 MEMBER_OVERHEAD_BYTES = 512
 """More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""
@@ -17,6 +18,14 @@ class ServiceConfig:
     """The limits of every room."""
     ice_servers: tuple[IceServer, ...] = ()
     """Handed to every member in its welcome."""
+    relays: tuple[str, ...] = ()
+    """Where members may be at home, in order of preference: URLs, or paths of the server's own."""
+    ticket_key: TicketKey | None = None
+    """The key that the relays share; without it no tickets are issued."""
+    ticket_lifetime: float = 600.0
+    """Seconds for which a ticket is valid; after half of them a connected member gets another one."""
+    ticket_bytes_per_second: int | None = None
+    """How much a member may send through a relay in the long run; None: as the relay likes."""
     heartbeat: float = 10.0
     """Seconds of silence after which a peer pings; after two of them either end takes the other for lost."""
     join_timeout: float = 10.0
@@ -41,6 +50,8 @@ class ServiceConfig:
         for name in ("heartbeat", "join_timeout", "close_timeout"):
             if not 0 < getattr(self, name) <= MAX_SECONDS:
                 raise ValueError(f"{name} must be positive and at most a day, or no client takes it")
+        if not 1 <= self.ticket_lifetime <= MAX_SECONDS:
+            raise ValueError("ticket_lifetime must be between a second and a day")
         if min(self.retry_after, self.drain_spread) < 0 or self.max_connections < 1:
             raise ValueError("retry_after and drain_spread must not be negative, max_connections at least 1")
         if self.max_message_bytes < self.room.max_signal_bytes * 4 / 3 + MEMBER_OVERHEAD_BYTES:

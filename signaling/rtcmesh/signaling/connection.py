@@ -115,6 +115,11 @@ class Connection:
         self._drain()
         self._socket.abort()
 
+    def check(self, within: float) -> None:
+        """Ping now, and take the other side for lost unless something is heard within so many seconds."""
+        self._session.check(self._loop.time(), within)
+        self._drain()
+
     async def flushed(self) -> None:
         """Wait until the transport has taken everything that is queued now, or the connection is over."""
         await self._flushed.wait()

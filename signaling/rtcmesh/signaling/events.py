@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .messages import IceServersRenewed, RoomEvent, Welcome
+from .messages import IceServersRenewed, RelayTicketRenewed, RoomEvent, Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +25,4 @@ class LinkResumed:
     welcome: Welcome
 
 
-LinkEvent: TypeAlias = RoomEvent | IceServersRenewed | LinkLost | LinkResumed
+LinkEvent: TypeAlias = RoomEvent | IceServersRenewed | RelayTicketRenewed | LinkLost | LinkResumed

@@ -11,6 +11,7 @@ from .messages import (
     Resume,
     RoomEvent,
     SetPresence,
+    SetRelay,
     Welcome,
 )
 from .outbox import Outbox
@@ -28,6 +29,7 @@ class Membership:
         prekey: Prekey,
         presence: Presence | None,
         token: str | None,
+        use_relays: bool,
         window_bytes: int,
     ) -> None:
         self._room = room
@@ -36,6 +38,12 @@ class Membership:
         self._token = token
         self._presence = presence
         self._joined_with: Presence | None = None
+        self._use_relays = use_relays
+        self._joined_relay: str | None = None
+        self.relays: tuple[str, ...] = ()
+        """Where this peer may be at home, as the server said last."""
+        self.home_relay: str | None = None
+        """Where it is at home; None without relays."""
         self._resume: Resume | None = None
         self._limits: Limits | None = None
         self.outbox = Outbox(window_bytes=window_bytes)
@@ -50,6 +58,10 @@ class Membership:
     def join(self, challenge: Challenge) -> Join:
         """Answer a challenge: resume the membership if there is one, with the newest presence."""
         self._limits = challenge.limits
+        self.relays = challenge.relays if self._use_relays else ()
+        if self.home_relay not in self.relays:
+            self.home_relay = self.relays[0] if self.relays else None
+        self._joined_relay = self.home_relay
         self._joined_with = self._presence
         return Join(
             room=self._room,
@@ -58,6 +70,7 @@ class Membership:
             proof=sign_join(self._identity, nonce=challenge.nonce, room=self._room, prekey=self._prekey),
             token=self._token,
             presence=self._presence,
+            relay=self.home_relay,
             resume=self._resume,
         )
 
@@ -77,7 +90,14 @@ class Membership:
         messages: list[PeerMessage] = [*self.outbox.replay()]
         if self._presence is not None and self._presence is not self._joined_with:
             messages.append(SetPresence(presence=self._presence))
+        if self.home_relay != self._joined_relay:
+            messages.append(SetRelay(relay=self.home_relay))
         return messages
+
+    def set_relay(self, relay: str) -> SetRelay:
+        """Note the home relay for this and every later connection to a server that knows it."""
+        self.home_relay = relay
+        return SetRelay(relay=relay)
 
     def set_presence(self, presence: Presence) -> SetPresence:
         """Note the presence for this and every later connection."""

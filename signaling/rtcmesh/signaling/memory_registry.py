@@ -123,6 +123,11 @@ class MemoryAttachment:
         self._hosted.room.set_presence(self._attachment, presence)
         self._hosted.carry_out()
 
+    async def set_relay(self, relay: str | None) -> None:
+        """See `Attachment.set_relay`."""
+        self._hosted.room.set_relay(self._attachment, relay)
+        self._hosted.carry_out()
+
     async def leave(self) -> None:
         """See `Attachment.leave`."""
         self._hosted.room.leave(self._attachment)

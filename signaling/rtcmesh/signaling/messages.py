@@ -60,6 +60,8 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prekey: Prekey
     presence: Presence = {}
     suspended: bool = False
+    relay: Text | None = None
+    """Its home relay, where frames reach it: a URL, or a path of the signaling server's own."""
 
 
 class IceServer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,6 +86,8 @@ class Challenge(Message, frozen=True, kw_only=True, tag="challenge"):
     nonce: bytes
     server_time: float
     limits: Limits
+    relays: tuple[Text, ...] = ()
+    """Where a peer may be at home, in the server's order: URLs, or paths of the server's own."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
@@ -100,6 +104,9 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     ice_servers: tuple[IceServer, ...] = ()
     resume_token: Text
     heartbeat: PositiveSeconds
+    relays: tuple[Text, ...] = ()
+    relay_ticket: Text | None = None
+    """What a relay asks for; valid for a while, and renewed before it expires."""
 
 
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
@@ -147,6 +154,14 @@ class PresenceChanged(Message, frozen=True, kw_only=True, tag="presence_changed"
     presence: Presence
 
 
+class RelayChanged(Message, frozen=True, kw_only=True, tag="relay_changed"):
+    """A member is at home at another relay now, or at none."""
+
+    offset: Count
+    peer_id: WirePeerId
+    relay: Text | None = None
+
+
 class Signal(Message, frozen=True, kw_only=True, tag="signal"):
     """A sealed signal for this peer alone."""
 
@@ -183,6 +198,12 @@ class IceServersRenewed(Message, frozen=True, kw_only=True, tag="ice_servers"):
     ice_servers: tuple[IceServer, ...]
 
 
+class RelayTicketRenewed(Message, frozen=True, kw_only=True, tag="relay_ticket"):
+    """The ticket for relays from now on, before the one before expires."""
+
+    ticket: Text
+
+
 class Draining(Message, frozen=True, kw_only=True, tag="draining"):
     """The server stops; come back after `reconnect_in` seconds, to an alternative if there is one."""
 
@@ -199,6 +220,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     proof: bytes
     token: Annotated[str, Meta(max_length=16_384)] | None = None
     presence: Presence | None = None
+    relay: Text | None = None
     resume: Resume | None = None
 
 
@@ -216,6 +238,12 @@ class SetPresence(Message, frozen=True, kw_only=True, tag="presence"):
     presence: Presence
 
 
+class SetRelay(Message, frozen=True, kw_only=True, tag="relay"):
+    """This peer's home relay from now on."""
+
+    relay: Text | None = None
+
+
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     """The membership ends now."""
 
@@ -224,11 +252,22 @@ class Ping(Message, frozen=True, kw_only=True, tag="ping"):
     """A sign of life that asks for one."""
 
 
-RoomEvent: TypeAlias = PeerJoined | PeerLeft | PeerSuspended | PeerResumed | PresenceChanged | Signal
-ServerMessage: TypeAlias = (
-    Challenge | Welcome | Refused | RoomEvent | Ack | Nack | Pong | IceServersRenewed | Draining
+RoomEvent: TypeAlias = (
+    PeerJoined | PeerLeft | PeerSuspended | PeerResumed | PresenceChanged | RelayChanged | Signal
 )
-PeerMessage: TypeAlias = Join | SendSignal | SetPresence | Leave | Ping
+ServerMessage: TypeAlias = (
+    Challenge
+    | Welcome
+    | Refused
+    | RoomEvent
+    | Ack
+    | Nack
+    | Pong
+    | IceServersRenewed
+    | RelayTicketRenewed
+    | Draining
+)
+PeerMessage: TypeAlias = Join | SendSignal | SetPresence | SetRelay | Leave | Ping
 
 _encoder = msgspec.json.Encoder()
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)

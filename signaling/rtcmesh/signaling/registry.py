@@ -29,7 +29,7 @@ class Sink(Protocol):
 class Attachment(Protocol):
     """One connection's hold on a membership. Every call may be repeated; see `Room` for what each guarantees.
 
-    After `leave`, `suspend` or a displacement the first two raise `Detached` and the others do nothing.
+    After `leave`, `suspend` or a displacement the first three raise `Detached` and the others do nothing.
     """
 
     async def signal(self, signal: SendSignal) -> Ack | Nack:
@@ -38,6 +38,10 @@ class Attachment(Protocol):
 
     async def set_presence(self, presence: Presence) -> None:
         """Change the member's presence; raises `JoinRefused` for one that is not acceptable."""
+        ...
+
+    async def set_relay(self, relay: str | None) -> None:
+        """Change the member's home relay."""
         ...
 
     async def leave(self) -> None:

@@ -30,6 +30,7 @@ from .messages import (
     PeerSuspended,
     Presence,
     PresenceChanged,
+    RelayChanged,
     Resume,
     RoomEvent,
     SendSignal,
@@ -127,6 +128,7 @@ Effect: TypeAlias = Deliver | Displace
 class _Membership:
     prekey: Prekey
     presence: Presence
+    relay: str | None
     token: str
     began_at: int
     attachment: int | None = None
@@ -202,6 +204,10 @@ class Room:
         self._check_presence(presence)
         self._change_presence(peer_id, presence)
 
+    def set_relay(self, attachment: int, relay: str | None) -> None:
+        """Change a member's home relay; raises `Detached`."""
+        self._change_relay(self._peer(attachment), relay)
+
     def signal(self, attachment: int, signal: SendSignal) -> Ack | Nack:
         """Take a signal for delivery, or say why not; a repeated id gets the same answer and no delivery.
 
@@ -243,7 +249,7 @@ class Room:
 
     def _admit(self, join: Join) -> Admission:
         presence = join.presence or {}
-        member = _Membership(join.prekey, presence, self._new_token(), self._offset + 1)
+        member = _Membership(join.prekey, presence, join.relay, self._new_token(), self._offset + 1)
         self._members[join.peer_id] = member
         joined = PeerJoined(offset=self._offset + 1, member=self._describe(join.peer_id, member))
         self._append(joined, about=join.peer_id)
@@ -263,6 +269,7 @@ class Room:
             self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
+        self._change_relay(join.peer_id, join.relay)
         return self._attach(join.peer_id, member, resume=resume, missed=missed)
 
     def _attach(
@@ -303,12 +310,19 @@ class Room:
             prekey=member.prekey,
             presence=member.presence,
             suspended=peer_id in self._expires_at,
+            relay=member.relay,
         )
 
     def _change_presence(self, peer_id: PeerId, presence: Presence) -> None:
         self._members[peer_id].presence = presence
         event = PresenceChanged(offset=self._offset + 1, peer_id=peer_id, presence=presence)
         self._append(event, about=peer_id)
+
+    def _change_relay(self, peer_id: PeerId, relay: str | None) -> None:
+        member = self._members[peer_id]
+        if relay != member.relay:
+            member.relay = relay
+            self._append(RelayChanged(offset=self._offset + 1, peer_id=peer_id, relay=relay), about=peer_id)
 
     def _remove(self, peer_id: PeerId, reason: LeaveReason) -> None:
         member = self._members.pop(peer_id)

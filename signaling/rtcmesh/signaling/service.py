@@ -63,7 +63,7 @@ class SignalingService:
             config=self._config,
             stats=self.stats,
             nonce=self._random.randbytes(NONCE_BYTES),
-            server_time=self._clock(),
+            clock=self._clock,
         )
         self._remember(connection)
         try:

@@ -26,10 +26,12 @@ from .messages import (
     Ping,
     Pong,
     Refused,
+    RelayTicketRenewed,
     RoomEvent,
     SendSignal,
     ServerMessage,
     SetPresence,
+    SetRelay,
     Welcome,
     decode_peer,
     decode_server,
@@ -57,8 +59,15 @@ class State(Enum):
 
 
 _OPEN = (State.CONNECTED, State.CHALLENGED, State.JOINING, State.JOINED, State.LEAVING)
-_SERVER_IN_ROOM: tuple[type[Message], ...] = (*get_args(RoomEvent), Ack, Nack, Pong, IceServersRenewed)
-_PEER_IN_ROOM: tuple[type[Message], ...] = (SendSignal, SetPresence, Ping)
+_SERVER_IN_ROOM: tuple[type[Message], ...] = (
+    *get_args(RoomEvent),
+    Ack,
+    Nack,
+    Pong,
+    IceServersRenewed,
+    RelayTicketRenewed,
+)
+_PEER_IN_ROOM: tuple[type[Message], ...] = (SendSignal, SetPresence, SetRelay, Ping)
 
 TRANSITIONS: dict[tuple[State, type[Message]], State] = {
     (State.CONNECTED, Challenge): State.CHALLENGED,
@@ -104,6 +113,7 @@ class Session:
         self._last_received_at = now
         self._last_sent_at = now
         self._ping_unanswered = False
+        self._check_deadline: float | None = None
         self._receiving = True
         self._ending: Ending | None = None
         self._frames: list[Frame] = []
@@ -140,6 +150,7 @@ class Session:
             return
         self._last_received_at = now
         self._ping_unanswered = False
+        self._check_deadline = None
         size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
         if size_bytes > self._max_message_bytes:
             self.fail(RefusalCode.MESSAGE_TOO_LARGE, now)
@@ -177,6 +188,13 @@ class Session:
         """Listen again."""
         self._receiving = True
         self._last_received_at = now
+
+    def check(self, now: float, within: float) -> None:
+        """Ping now, and take the other side for lost unless something is heard within so many seconds."""
+        if self._state is State.JOINED:
+            self.send(Ping(), now)
+            self._ping_unanswered = True
+            self._check_deadline = now + within
 
     @property
     def is_receiving(self) -> bool:
@@ -242,7 +260,8 @@ class Session:
     def _lost_deadline(self) -> float | None:
         if self._heartbeat is None or self._ending is not None or not self._receiving:
             return None
-        return self._last_received_at + HEARTBEATS_UNTIL_LOST * self._heartbeat
+        lost_at = self._last_received_at + HEARTBEATS_UNTIL_LOST * self._heartbeat
+        return lost_at if self._check_deadline is None else min(lost_at, self._check_deadline)
 
     def _ping_deadline(self) -> float | None:
         # The peer pings when it has heard nothing for a heartbeat, to learn whether the server lives, and when it

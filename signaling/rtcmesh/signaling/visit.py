@@ -1,12 +1,16 @@
 """A visit: one connection to the service, from the challenge to its end."""
 
+import asyncio
 import logging
+from collections.abc import Callable
+
+import msgspec
 
 from .codes import CloseCode, RefusalCode
 from .config import ServiceConfig
 from .connection import Connection
 from .errors import JoinRefused
-from .identity import IdentityError, short
+from .identity import IdentityError, PeerId, short
 from .messages import (
     Ack,
     Challenge,
@@ -14,9 +18,11 @@ from .messages import (
     Leave,
     Limits,
     PeerMessage,
+    RelayTicketRenewed,
     SendSignal,
     ServerMessage,
     SetPresence,
+    SetRelay,
     Welcome,
     is_room_name,
 )
@@ -24,6 +30,7 @@ from .prekey import verify_join
 from .registry import Attachment, Registry
 from .room import Admission, Detached, StreamEntry
 from .stats import ServiceStats
+from .ticket import Ticket, issue
 
 _logger = logging.getLogger(__name__)
 
@@ -39,15 +46,18 @@ class Visit:
         config: ServiceConfig,
         stats: ServiceStats,
         nonce: bytes,
-        server_time: float,
+        clock: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._config = config
         self._stats = stats
         self._nonce = nonce
-        self._server_time = server_time
+        self._server_time = clock()
+        self._clock = clock
         self._attachment: Attachment | None = None
+        self._member: tuple[str, PeerId] | None = None
+        self._renewal: asyncio.TimerHandle | None = None
         self.name = "nobody"
         """Who is visiting, for the log."""
 
@@ -66,6 +76,8 @@ class Visit:
             _logger.exception("failed to serve %s", self.name)
             self._connection.fail(RefusalCode.INTERNAL)
         finally:
+            if self._renewal is not None:
+                self._renewal.cancel()
             if self._attachment is not None:
                 await self._attachment.suspend()
 
@@ -80,6 +92,8 @@ class Visit:
             ice_servers=self._config.ice_servers,
             resume_token=admission.resume_token,
             heartbeat=self._config.heartbeat,
+            relays=self._config.relays,
+            relay_ticket=self._new_ticket(),
         )
         self._connection.send(welcome)
         for entry in admission.replay:
@@ -106,6 +120,8 @@ class Visit:
                 self._connection.send(answer)
             case SetPresence():
                 await self._attached().set_presence(message.presence)
+            case SetRelay():
+                await self._attached().set_relay(self._checked_relay(message.relay))
             case Leave():
                 await self._attached().leave()
                 self._connection.close()
@@ -120,7 +136,13 @@ class Visit:
         except IdentityError as error:
             raise JoinRefused(RefusalCode.BAD_PROOF, str(error)) from error
         self.name = f"{short(join.peer_id)} in {join.room}"
-        return await self._registry.attach(join, self)
+        self._member = (join.room, join.peer_id)
+        checked = msgspec.structs.replace(join, relay=self._checked_relay(join.relay))
+        return await self._registry.attach(checked, self)
+
+    def _checked_relay(self, relay: str | None) -> str | None:
+        """Return a home relay, or None for one that this server does not announce."""
+        return relay if relay in self._config.relays else None
 
     def _attached(self) -> Attachment:
         # The session lets nothing of a member through before its welcome was sent.
@@ -136,4 +158,27 @@ class Visit:
             max_unacknowledged_signals=room.max_unacknowledged_signals,
             join_timeout=self._config.join_timeout,
         )
-        return Challenge(nonce=self._nonce, server_time=self._server_time, limits=limits)
+        return Challenge(
+            nonce=self._nonce, server_time=self._server_time, limits=limits, relays=self._config.relays
+        )
+
+    def _new_ticket(self) -> str | None:
+        """Return a ticket for the member, and see to its renewal."""
+        key = self._config.ticket_key
+        if key is None or self._member is None:
+            return None
+        room, peer_id = self._member
+        lifetime = self._config.ticket_lifetime
+        self._renewal = asyncio.get_running_loop().call_later(lifetime / 2, self._renew_ticket)
+        ticket = Ticket(
+            room=room,
+            peer_id=peer_id,
+            expires_at=self._clock() + lifetime,
+            bytes_per_second=self._config.ticket_bytes_per_second,
+        )
+        return issue(key, ticket)
+
+    def _renew_ticket(self) -> None:
+        ticket = self._new_ticket()
+        if ticket is not None:
+            self._connection.send(RelayTicketRenewed(ticket=ticket))

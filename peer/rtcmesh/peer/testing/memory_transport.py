@@ -14,8 +14,8 @@ from rtcmesh.signaling.messages import IceServer
 class MemoryNetwork:
     """A network of memory transports that can be cut and healed.
 
-    What is on its way when a pair is cut waits and arrives after it is healed, as SCTP would retransmit it; datagrams are
-    lost. Order and timing depend on nothing but the event loop's clock.
+    What is on its way when a pair is cut waits and arrives after it is healed, as SCTP would retransmit it; datagrams
+    are lost. Order and timing depend on nothing but the event loop's clock.
     """
 
     def __init__(self, *, delay: float = 0.01, bytes_per_second: float | None = None) -> None:
@@ -49,6 +49,14 @@ class MemoryNetwork:
         for transport in self.transports.values():
             transport.resume()
 
+    def strand(self, name: str) -> None:
+        """Let the open transports of a peer carry nothing any more, as when its address has changed; no end is told."""
+        for transport in list(self.transports.values()):
+            if transport.name == name:
+                transport.stranded = True
+                if (remote := transport.remote) is not None:
+                    remote.stranded = True
+
     def is_cut(self, name: str, other: str) -> bool:
         """Whether nothing passes between two peers."""
         return frozenset((name, other)) in self._cuts
@@ -67,6 +75,8 @@ class MemoryTransport:
         self._has_candidate = False
         self._open = False
         self._closed = False
+        self.stranded = False
+        """Whether nothing that it sends arrives."""
         self._busy_until = 0.0
         self._buffered = 0
         self._on_the_way: deque[tuple[float, bytes]] = deque()
@@ -110,7 +120,7 @@ class MemoryTransport:
     def send_datagram(self, datagram: bytes) -> None:
         """Send now or never."""
         remote = self.remote
-        if self._open and not self._closed and remote and not self._network.is_cut(self.name, remote.name):
+        if self._open and not self._closed and remote and self._carries(remote):
             self._loop.call_later(self._network.delay, remote.arrive_datagram, datagram)
 
     async def close(self) -> None:
@@ -120,7 +130,7 @@ class MemoryTransport:
         self._closed = True
         self._network.transports.pop(self.number, None)
         remote = self.remote
-        if remote and not self._network.is_cut(self.name, remote.name):
+        if remote and self._carries(remote):
             self._loop.call_later(self._network.delay, remote.lose, "closed by the other end")
 
     # What the other end and the network do
@@ -146,7 +156,7 @@ class MemoryTransport:
             self.open()  # a packet may overtake the news that the other end is open
             self._sink.packet_received(packet)
 
-    def arrive_datagram(self, probe: bytes) -> None:
+    def arrive_datagram(self, datagram: bytes) -> None:
         """Take a datagram that crossed the network."""
         if self._open and not self._closed:
             self._sink.datagram_received(datagram)
@@ -164,6 +174,9 @@ class MemoryTransport:
             self._loop.call_soon(self._deliver)
 
     # Rules
+
+    def _carries(self, remote: MemoryTransport) -> bool:
+        return not self.stranded and not self._network.is_cut(self.name, remote.name)
 
     def _describe(self) -> str:
         self._loop.call_soon(self._gather)
@@ -183,7 +196,7 @@ class MemoryTransport:
     def _open_both(self) -> None:
         remote = self.remote
         if remote and self.matches(remote.number) and remote.matches(self.number):
-            if self._network.is_cut(self.name, remote.name):
+            if not self._carries(remote):
                 return
             for end in (self, remote):
                 self._loop.call_later(self._network.delay, end.open)
@@ -191,7 +204,7 @@ class MemoryTransport:
     def _deliver(self) -> None:
         remote = self.remote
         while self._on_the_way and self._on_the_way[0][0] <= self._loop.time() + 1e-9:
-            if remote is not None and self._network.is_cut(self.name, remote.name):
+            if remote is not None and not self._carries(remote):
                 return
             _, packet = self._on_the_way.popleft()
             self._sent(len(packet))

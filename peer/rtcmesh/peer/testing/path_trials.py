@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 
 from rtcmesh.netem import LinkConfig, run_virtual
@@ -89,7 +90,7 @@ class _Direction:
     def longest_gap(self, since: float, until: float) -> float:
         """Return the longest time without a message between two points in time."""
         marks = [since, *(at for at in self.received_at if since < at < until), until]
-        return max(after - before for before, after in zip(marks, marks[1:], strict=False))
+        return max(after - before for before, after in pairwise(marks))
 
     def judge(self, result: TrialResult) -> None:
         """Compare what came with what went."""
@@ -97,7 +98,7 @@ class _Direction:
         result.lost += self.sent - len(set(self.received))
         result.repeated += len(self.received) - len(set(self.received))
         if self.delivery is Delivery.RELIABLE:
-            result.reordered += sum(a > b for a, b in zip(self.received, self.received[1:], strict=False))
+            result.reordered += sum(a > b for a, b in pairwise(self.received))
 
 
 class _Disturber:
@@ -124,7 +125,10 @@ class _Disturber:
         while loop.time() < until:
             await asyncio.sleep(self._random.uniform(0.2, 3.0))
             cause = self._random.choice(["direct", *deeds])
-            if cause == "direct" and self._meshes[0].peers[self._meshes[1].peer_id].path is not PathKind.DIRECT:
+            if (
+                cause == "direct"
+                and self._meshes[0].peers[self._meshes[1].peer_id].path is not PathKind.DIRECT
+            ):
                 cause = "relay"
             began = loop.time()
             await deeds[cause](self._random.choice([0.3, 1.0, 3.0, 6.0]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -14,12 +15,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_aiortc
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.relays import DEFAULT_RELAY
 from rtcmesh.peer.tasks import owned_tasks
+from rtcmesh.relay.binary_socket import BinarySocket
+from rtcmesh.relay.config import RelayConfig
+from rtcmesh.relay.service import RelayService
+from rtcmesh.relay.testing import dial_stream as dial_relay_stream
+from rtcmesh.relay.testing import serve_streams as serve_relay_streams
 from rtcmesh.signaling.config import ServiceConfig
 from rtcmesh.signaling.identity import Identity
 from rtcmesh.signaling.memory_registry import MemoryRegistry
 from rtcmesh.signaling.service import SignalingService
 from rtcmesh.signaling.testing import dial_stream, serve_streams
+from rtcmesh.signaling.ticket import TicketKey
 
 from .memory_transport import MemoryNetwork
 
@@ -49,9 +57,10 @@ async def virtual_room(
     aiortc: bool = False,
     config: MeshConfig | None = None,
     service: ServiceConfig | None = None,
+    relay: RelayConfig | None = None,
     memory: MemoryNetwork | None = None,
 ) -> AsyncGenerator[VirtualRoom]:
-    """Run a signaling server, for peers to join and for tests to disturb; see `VirtualRoom`."""
+    """Run a signaling server and a relay, for peers to join and for tests to disturb; see `VirtualRoom`."""
     async with owned_tasks() as tasks:
         with ExitStack() as patches:
             network = VirtualNetwork(link=link)
@@ -62,9 +71,11 @@ async def virtual_room(
                 tasks,
                 config=config or MeshConfig(),
                 service=service or ServiceConfig(),
+                relay=relay or RelayConfig(),
             )
             if aiortc:
                 patches.enter_context(virtual_aiortc())
+            await room.start_relay()
             await room.start_server()
             try:
                 yield room
@@ -73,10 +84,10 @@ async def virtual_room(
 
 
 class VirtualRoom:
-    """A signaling server and any number of meshes, each on a host of its own. Made by `virtual_room`.
+    """A signaling server, a relay and any number of meshes, each on a host of its own. Made by `virtual_room`.
 
-    All of it is the product's own code but for what touches the machine: signaling runs over virtual streams, and
-    transports are aiortc's over virtual UDP, or memory transports.
+    All of it is the product's own code but for what touches the machine: signaling and the relay run over virtual
+    streams, and transports are aiortc's over virtual UDP, or memory transports.
     """
 
     def __init__(
@@ -87,6 +98,7 @@ class VirtualRoom:
         *,
         config: MeshConfig,
         service: ServiceConfig,
+        relay: RelayConfig,
     ) -> None:
         self.network = network
         """The virtual network: its links can be changed, its hosts partitioned and healed."""
@@ -95,10 +107,18 @@ class VirtualRoom:
         self.hosts: dict[str, Host] = {}
         """The hosts of the meshes, by name."""
         self.server_host = network.add_host("signaling")
+        self.relay_host = network.add_host("relay")
+        self.relay: RelayService | None = None
+        """The relay, while it runs."""
         self._tasks = tasks
         self._config = config
-        self._service_config = service
+        key = TicketKey.create()
+        self._service_config = replace(service, relays=(DEFAULT_RELAY,), ticket_key=key)
+        self._relay_config = relay
+        self._ticket_key = key
         self._server: asyncio.Task[None] | None = None
+        self._relay: asyncio.Task[None] | None = None
+        self._address_changes: dict[str, int] = {}
         self._members: dict[asyncio.Task[None], asyncio.Event] = {}
 
     async def join(self, name: str, **options: Any) -> Mesh:  # noqa: ANN401
@@ -112,6 +132,8 @@ class VirtualRoom:
         if self.memory is not None:
             options.setdefault("transports", self.memory.factory(name))
         options.setdefault("config", self._config)
+        options.setdefault("dial_relay", self._dial_relay)
+        options.setdefault("local_addresses", lambda: self._addresses_of(host))
         # OpenSSL makes keys that no seed can repeat; these decide who offers to whom.
         options.setdefault("identity", Identity(Ed25519PrivateKey.from_private_bytes(os.urandom(32))))
         options.setdefault("random", Random(os.urandom(32)))
@@ -141,13 +163,27 @@ class VirtualRoom:
             await asyncio.wait([self._server])
             self._server = None
 
+    async def start_relay(self) -> None:
+        """Start the relay."""
+        listening = asyncio.Event()
+        self._relay = self._tasks.create_task(self._serve_relay(listening), name="relay")
+        await listening.wait()
+
+    async def kill_relay(self) -> None:
+        """End the relay as `kill -9` does: connections break, nothing is said."""
+        if self._relay is not None:
+            self._relay.cancel()
+            await asyncio.wait([self._relay])
+            self._relay = self.relay = None
+
     async def close(self) -> None:
-        """Close all meshes, then the server."""
+        """Close all meshes, then the server and the relay."""
         for leave in self._members.values():
             leave.set()
         if self._members:
             await asyncio.wait(list(self._members))
         await self.kill_server()
+        await self.kill_relay()
 
     def isolate(self, name: str) -> None:
         """Cut a peer off from everybody, as when its cable is pulled."""
@@ -156,6 +192,18 @@ class VirtualRoom:
     def reconnect(self, name: str) -> None:
         """End the isolation of a peer."""
         self._set_isolated(name, isolated=False)
+
+    async def change_address(self, name: str, *, within: float = 3.0) -> None:
+        """Move a peer to another network: it is cut off for a while, and what was open then stays dead.
+
+        Memory transports never carry again; the peer is left to find out about its connections by itself.
+        """
+        if self.memory is not None:
+            self.memory.strand(name)
+        self._address_changes[name] = self._address_changes.get(name, 0) + 1
+        self.isolate(name)
+        await asyncio.sleep(within)
+        self.reconnect(name)
 
     @property
     def url(self) -> str:
@@ -172,6 +220,20 @@ class VirtualRoom:
                     await asyncio.get_running_loop().create_future()
         finally:
             registry.close()
+
+    async def _serve_relay(self, listening: asyncio.Event) -> None:
+        self.relay = RelayService(self._ticket_key, self._relay_config, random=Random(os.urandom(32)))
+        with self.relay_host:
+            async with serve_relay_streams(self.relay, self.relay_host.address, PORT):
+                listening.set()
+                await asyncio.get_running_loop().create_future()
+
+    def _dial_relay(self, url: str) -> AbstractAsyncContextManager[BinarySocket]:
+        del url  # all relays of this room are the one on the relay's host
+        return dial_relay_stream(f"tcp://{self.relay_host.address}:{PORT}")
+
+    def _addresses_of(self, host: Host) -> frozenset[str]:
+        return frozenset({host.address, f"network {self._address_changes.get(host.name, 0)}"})
 
     def _set_isolated(self, name: str, *, isolated: bool) -> None:
         for host in self.network.hosts:
