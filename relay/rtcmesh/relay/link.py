@@ -14,7 +14,7 @@ from .aiohttp_socket import dial_websocket
 from .backlog import Backlog
 from .binary_socket import Dial
 from .codes import CloseCode
-from .config import RelayClientConfig
+from .config import MAX_HEARTBEAT, MIN_HEARTBEAT, RelayClientConfig
 from .connection import Connection
 from .errors import DialFailed, ProtocolError, SocketClosed
 from .frames import (
@@ -38,6 +38,11 @@ from .frames import (
 )
 from .heartbeat import Heartbeat
 from .proof import sign_join
+
+MAX_STAY_AWAY = 600.0
+"""No relay keeps a link away for longer than this many seconds."""
+
+_AFTER_JOIN = (Welcome, Recv, PeerGone, Nack, Limit)
 
 
 class RelaySink(Protocol):
@@ -203,6 +208,8 @@ class RelayLink:
             pass
 
     def _handle(self, connection: Connection, frame: RelayFrame) -> None:
+        if isinstance(frame, Challenge if self._is_up else _AFTER_JOIN):
+            raise ProtocolError(f"a {type(frame).__name__} at the wrong moment")
         match frame:
             case Recv():
                 self._sink.frame_received(self, peer_id_of(frame.source), frame.payload)
@@ -211,7 +218,7 @@ class RelayLink:
                 self._join()
             case Welcome():
                 self._backoff.connected(asyncio.get_running_loop().time())
-                connection.heartbeat.interval = frame.heartbeat
+                connection.heartbeat.interval = min(max(frame.heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
                 connection.ping()
             case PeerGone(key, reason, frames):
                 peer_id, name = peer_id_of(key), reason.name.lower()
@@ -224,7 +231,7 @@ class RelayLink:
                 self._backlog.limit(frame, asyncio.get_running_loop().time())
                 connection.wake()
             case Draining(reconnect_in):
-                self._reconnect_in = reconnect_in
+                self._reconnect_in = min(reconnect_in, MAX_STAY_AWAY)
             case Closed():
                 self._closed = frame
             case _:
@@ -264,18 +271,19 @@ class RelayLink:
     def _disconnected(self) -> None:
         if self._pacer is not None:
             self._pacer.cancel()
-        code: int = CloseCode.ABNORMAL
+        number: int = CloseCode.ABNORMAL
         if self._closed is not None:
-            code = self._closed.code
+            number = self._closed.code
         elif self._connection is not None and self._connection.ending is not None:
-            code = self._connection.ending.code
+            number = self._connection.ending.code
         self._connection = self._nonce = None
         self._backlog.clear()
         if self._is_up:
             self._is_up = False
-            if CloseCode.needs_ticket_after(code):
+            code = CloseCode.find(number)
+            if code is not None and code.needs_ticket:
                 self._refused_ticket = self._ticket_in_use
-            self._sink.relay_lost(self, CloseCode.meaning_of(code))
+            self._sink.relay_lost(self, f"closed with code {number}" if code is None else code.meaning)
 
     async def _wait_for_ticket(self) -> None:
         while self._ticket == self._refused_ticket:
