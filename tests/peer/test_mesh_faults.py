@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -13,7 +14,6 @@ from rtcmesh.peer import (
     JoinRefused,
     LeaveReason,
     Mesh,
-    MeshConfig,
     PathChanged,
     PathChangeReason,
     PathKind,
@@ -22,12 +22,15 @@ from rtcmesh.peer import (
     SignalingLost,
     SignalingResumed,
     SignalingUnreachable,
+    Undelivered,
 )
+from rtcmesh.peer.frames import PACKET_BYTES
 from rtcmesh.peer.testing import MemoryNetwork, VirtualRoom, run_virtual, virtual_room
+from rtcmesh.peer.transport import HIGH_WATER_BYTES
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ClientConfig, ServiceConfig
 from rtcmesh.signaling.room import RoomLimits
-from support.meshes import news, next_event, pair
+from support.meshes import DIRECT_ONLY, news, next_event, pair
 
 
 def memory(room: VirtualRoom) -> MemoryNetwork:
@@ -48,7 +51,7 @@ async def expect_numbers(mesh: Mesh, count: int) -> None:
 
 def test_a_silent_path_is_given_up_and_another_one_continues_the_conversation() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             events = news(ann)
             reading = asyncio.create_task(expect_numbers(bob, 200))
@@ -69,7 +72,7 @@ def test_a_silent_path_is_given_up_and_another_one_continues_the_conversation() 
 
 def test_the_round_trip_time_is_measured() -> None:
     async def main() -> None:
-        async with virtual_room(memory=MemoryNetwork(delay=0.04)) as room:
+        async with virtual_room(config=DIRECT_ONLY, memory=MemoryNetwork(delay=0.04)) as room:
             ann, bob = await pair(room)
             await asyncio.sleep(3)
             assert ann.peers[bob.peer_id].rtt == pytest.approx(0.08)
@@ -79,7 +82,7 @@ def test_the_round_trip_time_is_measured() -> None:
 
 def test_a_slow_transport_holds_messages_back_and_takes_them_when_it_can() -> None:
     async def main() -> None:
-        async with virtual_room(memory=MemoryNetwork(delay=0.04, bytes_per_second=50_000)) as room:
+        async with virtual_room(config=DIRECT_ONLY, memory=MemoryNetwork(delay=0.04, bytes_per_second=50_000)) as room:
             ann, bob = await pair(room)
             buffered: list[int] = []
 
@@ -92,7 +95,7 @@ def test_a_slow_transport_holds_messages_back_and_takes_them_when_it_can() -> No
             for number in range(40):
                 assert int.from_bytes((await bob.channel("bulk").receive()).data[:2]) == number
             await sending
-            assert 0 < max(buffered) < 128 * 1024 + 64 * 1024
+            assert 0 < max(buffered) < HIGH_WATER_BYTES + 2 * PACKET_BYTES
 
     run_virtual(main())
 
@@ -103,7 +106,7 @@ def test_nothing_is_lost_repeated_or_reordered_whatever_dies(seed: int) -> None:
 
     async def main() -> None:
         chance = Random(seed)
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             meshes = await asyncio.gather(*(room.join(name) for name in "abc"))
             count = 150
 
@@ -151,7 +154,7 @@ def test_nothing_is_lost_repeated_or_reordered_whatever_dies(seed: int) -> None:
 
 def test_a_restarted_server_disturbs_no_path_and_finds_everybody_again() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             events = news(ann)
             sending = asyncio.create_task(send_numbers(ann, 300, 0.2))
@@ -164,7 +167,7 @@ def test_a_restarted_server_disturbs_no_path_and_finds_everybody_again() -> None
             await reading
             cat = await room.join("cat")
             await asyncio.gather(ann.wait_for_peers(2), cat.wait_for_peers(2))
-            attempts = {remote.attempts for remote in ann.peers.values()}
+            attempts = {remote.stats().attempts for remote in ann.peers.values()}
             await ann.aclose()
             seen = [event async for event in events]
             kinds = [type(event) for event in seen]
@@ -177,7 +180,7 @@ def test_a_restarted_server_disturbs_no_path_and_finds_everybody_again() -> None
 
 def test_a_path_that_dies_while_the_server_is_down_is_restored_when_it_is_back() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             sending = asyncio.create_task(send_numbers(ann, 100, 0.2))
             reading = asyncio.create_task(expect_numbers(bob, 100))
@@ -195,14 +198,15 @@ def test_a_path_that_dies_while_the_server_is_down_is_restored_when_it_is_back()
 
 def test_a_peer_that_dies_is_given_up_with_a_count_of_what_it_did_not_get() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             events = news(ann)
             room.isolate("bob")
             await ann.channel("chat").send("one")
             await ann.channel("chat").send("two")
             left = await next_event(events, PeerLeft)
-            assert left == PeerLeft(bob.peer_id, LeaveReason.EXPIRED, 2)
+            undelivered = (Undelivered("chat", "one"), Undelivered("chat", "two"))
+            assert left == PeerLeft(bob.peer_id, LeaveReason.EXPIRED, undelivered)
             room.reconnect("bob")
 
     run_virtual(main())
@@ -210,7 +214,7 @@ def test_a_peer_that_dies_is_given_up_with_a_count_of_what_it_did_not_get() -> N
 
 def test_two_peers_that_lost_each_other_for_long_find_each_other_again() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             events = {mesh: news(mesh) for mesh in (ann, bob)}
             room.isolate("bob")
@@ -229,7 +233,7 @@ def test_two_peers_that_lost_each_other_for_long_find_each_other_again() -> None
 
 def test_a_short_isolation_costs_nothing_but_time() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             events = news(ann)
             await bob.channel("numbers").send(0)
@@ -247,7 +251,7 @@ def test_a_short_isolation_costs_nothing_but_time() -> None:
 
 def test_another_process_with_the_same_identity_is_not_taken_for_the_one_before() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             identity = Identity.create()
             ann = await room.join("ann")
             first = await room.join("bob", identity=identity)
@@ -258,7 +262,9 @@ def test_another_process_with_the_same_identity_is_not_taken_for_the_one_before(
             await ann.channel("chat").send("lost with the first process")
             second = await room.join("bob2", identity=identity)
             await second.wait_for_peers(1)
-            assert await next_event(events, PeerLeft) == PeerLeft(second.peer_id, LeaveReason.RESTARTED, 1)
+            undelivered = (Undelivered("chat", "lost with the first process"),)
+            left = await next_event(events, PeerLeft)
+            assert left == PeerLeft(second.peer_id, LeaveReason.RESTARTED, undelivered)
             assert await next_event(events, PeerJoined) == PeerJoined(second.peer_id, {})
             await ann.channel("chat").send("for the second one")
             assert (await second.channel("chat").receive()).data == "for the second one"
@@ -272,12 +278,12 @@ def test_another_process_with_the_same_identity_is_not_taken_for_the_one_before(
 
 def test_peers_with_different_room_secrets_never_connect(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann = await room.join("ann", room_secret=b"one secret of 256 bits")
             bob = await room.join("bob", room_secret=b"and another")
             await asyncio.sleep(30)
             assert (ann.peers[bob.peer_id].path, bob.peers[ann.peer_id].path) == (None, None)
-            assert ann.peers[bob.peer_id].rejected_signals + bob.peers[ann.peer_id].rejected_signals > 0
+            assert ann.peers[bob.peer_id].stats().rejected_signals + bob.peers[ann.peer_id].stats().rejected_signals > 0
 
     with caplog.at_level(logging.ERROR):
         run_virtual(main())
@@ -286,7 +292,7 @@ def test_peers_with_different_room_secrets_never_connect(caplog: pytest.LogCaptu
 @pytest.mark.parametrize("garbage", [b"", b"\x00", b"\xff" * 100, b"\x03" + bytes(14)])
 def test_a_peer_that_breaks_the_protocol_loses_its_path_and_nobody_else_notices(garbage: bytes) -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             ann, bob = await pair(room)
             cat = await room.join("cat")
             await cat.wait_for_peers(2)
@@ -303,17 +309,17 @@ def test_a_peer_that_breaks_the_protocol_loses_its_path_and_nobody_else_notices(
             assert (broken.peer_id, broken.reason) == (bob.peer_id, PathChangeReason.PROTOCOL_VIOLATION)
             opened = await next_event(events, PathChanged)
             assert (opened.peer_id, opened.path) == (bob.peer_id, PathKind.DIRECT)
-            assert cat.peers[ann.peer_id].attempts == 1
+            assert cat.peers[ann.peer_id].stats().attempts == 1
 
     run_virtual(main())
 
 
 def test_a_server_that_does_not_answer_is_a_typed_error() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=DIRECT_ONLY) as room:
             await room.kill_server()
             with pytest.raises(SignalingUnreachable):
-                await room.join("ann", config=MeshConfig(signaling=ClientConfig(connect_timeout=3)))
+                await room.join("ann", config=replace(DIRECT_ONLY, signaling=ClientConfig(connect_timeout=3)))
             await room.start_server()
 
     run_virtual(main())

@@ -31,6 +31,7 @@ def make_membership() -> Membership:
         prekey=ALICE.prekey,
         presence={"n": 1},
         token="t",
+        use_relays=True,
         window_bytes=1000,
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
-from rtcmesh.peer import EventStream, Mesh
+from rtcmesh.peer import EventStream, Mesh, MeshConfig, PathKind, PathPolicy
 from rtcmesh.peer.testing import VirtualRoom
 
 E = TypeVar("E")
+
+DIRECT_ONLY = MeshConfig(path_policy=PathPolicy.DIRECT_ONLY)
 
 
 def news(mesh: Mesh) -> EventStream:
@@ -27,7 +29,15 @@ async def next_event(stream: EventStream, kind: type[E]) -> E:
 
 
 async def pair(room: VirtualRoom) -> tuple[Mesh, Mesh]:
-    """Join two meshes, ann and bob, and return them connected."""
+    """Join two meshes, ann and bob, and return them connected by a direct path."""
     ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
-    await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
+    await until_direct(ann, bob)
     return ann, bob
+
+
+async def until_direct(*meshes: Mesh) -> None:
+    """Wait until these meshes, which are all, reach one another by direct paths."""
+    for mesh in meshes:
+        await mesh.wait_for_peers(len(meshes) - 1)
+        while any(peer.path is not PathKind.DIRECT for peer in mesh.peers.values()):
+            await asyncio.sleep(0.01)

@@ -49,6 +49,7 @@ class RemotePeer:
         self._last_path = 0
         self._chooser = self._new_chooser()
         self.conversation = self._new_conversation()
+        self._path_kind: PathKind | None = None
         self._changes = 0
         self._rejected = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -62,8 +63,8 @@ class RemotePeer:
 
     @property
     def path(self) -> PathKind | None:
-        """How the peer is reached now."""
-        return self._chooser.kind
+        """How the peer is reached now, as the last event said."""
+        return self._path_kind
 
     @property
     def rtt(self) -> float | None:
@@ -231,20 +232,23 @@ class RemotePeer:
         self._drain_scheduled = False
         if self._gone:
             return
-        self._dialler.carry_out()
-        while decisions := self._chooser.decisions():
-            for decision in decisions:
-                self._carry_out(decision)
-        self._dialler.carry_out()
-        if not self._gone:
-            self._take_session_events()
-            self._send_packets()
+        self._take_session_events()
         if self._is_finished() and not self._finished.is_set():
+            self._send_packets()
             self._finished.set()
             if self._remote_ended:
                 self._mesh.peer_ended(self)
+        self._carry_out_decisions()
         if not self._gone:
+            self._send_packets()
             self._arm_timer()
+
+    def _carry_out_decisions(self) -> None:
+        self._dialler.carry_out()
+        while not self._gone and (decisions := self._chooser.decisions()):
+            for decision in decisions:
+                self._carry_out(decision)
+        self._dialler.carry_out()
 
     def _carry_out(self, decision: Decision) -> None:
         session = self.conversation.session
@@ -258,6 +262,7 @@ class RemotePeer:
             case Doubt():
                 session.path_doubted(decision.path, self._loop.time())
             case Change():
+                self._path_kind = decision.kind
                 self._changes += 1
                 self._mesh.path_changed(self, decision)
             case Expire():

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from rtcmesh.signaling.messages import IceServer
 
-HIGH_WATER_BYTES = 128 * 1024
+HIGH_WATER_BYTES = 64 * 1024
 """Packets are handed to a transport while it has buffered less than this."""
 
-LOW_WATER_BYTES = 32 * 1024
+LOW_WATER_BYTES = 16 * 1024
 """A transport that was above this calls `transport_writable` when it falls to it."""
 
 
