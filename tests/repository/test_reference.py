@@ -13,6 +13,8 @@ ENTRY = re.compile(r"^- \[`(\w+)`\]\(\.\./([\w/.]+)\): ", re.MULTILINE)
 PACKAGES = [
     "rtcmesh.peer",
     "rtcmesh.peer.testing",
+    "rtcmesh.relay",
+    "rtcmesh.relay.testing",
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",

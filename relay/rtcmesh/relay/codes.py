@@ -1,54 +1,65 @@
 """Every code of the protocol with its meaning."""
 
 from enum import IntEnum
-from typing import Self
 
 
 class CloseCode(IntEnum):
     """How a connection ends: WebSocket close codes (RFC 6455 section 7.4), those of refusals from 4000 up."""
 
-    meaning: str
-    needs_ticket: bool
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    TOO_LARGE = 1009
+    PROTOCOL_VIOLATION = 4000
+    BAD_PROOF = 4001
+    BAD_TICKET = 4002
+    REPLACED = 4003
+    OLDER = 4004
+    RELAY_FULL = 4005
+    JOIN_TIMEOUT = 4006
+    HEARTBEAT_TIMEOUT = 4007
+    STALLED = 4008
+    SHUTTING_DOWN = 4009
+    INTERNAL = 4010
 
-    def __new__(cls, value: int, meaning: str, needs_ticket: bool = False) -> Self:  # noqa: FBT001, FBT002
-        """Make a member with its meaning, and whether coming back makes sense with a newer ticket only."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.needs_ticket = needs_ticket
-        return member
+    @property
+    def meaning(self) -> str:
+        """The code in words."""
+        return _MEANINGS[self]
 
-    NORMAL = 1000, "closed on purpose"
-    GOING_AWAY = 1001, "the other side went away"
-    NO_STATUS = 1005, "closed without a code"
-    ABNORMAL = 1006, "the connection broke"
-    TOO_LARGE = 1009, "a frame exceeded the limit of the socket"
-    PROTOCOL_VIOLATION = 4000, "a frame that the protocol does not allow here"
-    BAD_PROOF = 4001, "the proof does not belong to the peer of the ticket", True
-    BAD_TICKET = 4002, "the ticket is not valid, or not any more", True
-    REPLACED = 4003, "the same peer connected again", True
-    OLDER = 4004, "the same peer is connected with a newer connection"
-    RELAY_FULL = 4005, "the relay has no place left"
-    JOIN_TIMEOUT = 4006, "no join arrived in time"
-    HEARTBEAT_TIMEOUT = 4007, "nothing was heard for two heartbeats"
-    STALLED = 4008, "frames were not read"
-    SHUTTING_DOWN = 4009, "the relay is stopping"
-    INTERNAL = 4010, "the relay failed"
-
-    @classmethod
-    def name_of(cls, code: int) -> str:
-        """Return the name for a log or a counter: `other` for a code that is none of ours."""
-        return next((member.name.lower() for member in cls if member == code), "other")
+    @property
+    def needs_ticket(self) -> bool:
+        """Whether it is useless to come back with the same ticket."""
+        return self in (CloseCode.BAD_PROOF, CloseCode.BAD_TICKET, CloseCode.REPLACED)
 
     @classmethod
-    def meaning_of(cls, code: int) -> str:
-        """Return what a code means, for people."""
-        return next((member.meaning for member in cls if member == code), f"closed with code {code}")
+    def find(cls, code: int) -> "CloseCode | None":
+        """Return the member of a code that came from somewhere."""
+        try:
+            return cls(code)
+        except ValueError:
+            return None
 
-    @classmethod
-    def needs_ticket_after(cls, code: int) -> bool:
-        """Whether it is useless to come back with the same ticket after this code."""
-        return any(member.needs_ticket for member in cls if member == code)
+
+_MEANINGS = {
+    CloseCode.NORMAL: "closed on purpose",
+    CloseCode.GOING_AWAY: "the other side went away",
+    CloseCode.NO_STATUS: "closed without a code",
+    CloseCode.ABNORMAL: "the connection broke",
+    CloseCode.TOO_LARGE: "a frame exceeded the limit of the socket",
+    CloseCode.PROTOCOL_VIOLATION: "a frame that the protocol does not allow here",
+    CloseCode.BAD_PROOF: "the proof does not belong to the peer of the ticket",
+    CloseCode.BAD_TICKET: "the ticket is not valid, or not any more",
+    CloseCode.REPLACED: "the same peer connected again",
+    CloseCode.OLDER: "the same peer is connected with a newer connection",
+    CloseCode.RELAY_FULL: "the relay has no place left",
+    CloseCode.JOIN_TIMEOUT: "no join arrived in time",
+    CloseCode.HEARTBEAT_TIMEOUT: "nothing was heard for two heartbeats",
+    CloseCode.STALLED: "frames were not read",
+    CloseCode.SHUTTING_DOWN: "the relay is stopping",
+    CloseCode.INTERNAL: "the relay failed",
+}
 
 
 class NackReason(IntEnum):

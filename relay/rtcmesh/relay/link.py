@@ -264,18 +264,19 @@ class RelayLink:
     def _disconnected(self) -> None:
         if self._pacer is not None:
             self._pacer.cancel()
-        code: int = CloseCode.ABNORMAL
+        number: int = CloseCode.ABNORMAL
         if self._closed is not None:
-            code = self._closed.code
+            number = self._closed.code
         elif self._connection is not None and self._connection.ending is not None:
-            code = self._connection.ending.code
+            number = self._connection.ending.code
         self._connection = self._nonce = None
         self._backlog.clear()
         if self._is_up:
             self._is_up = False
-            if CloseCode.needs_ticket_after(code):
+            code = CloseCode.find(number)
+            if code is not None and code.needs_ticket:
                 self._refused_ticket = self._ticket_in_use
-            self._sink.relay_lost(self, CloseCode.meaning_of(code))
+            self._sink.relay_lost(self, f"closed with code {number}" if code is None else code.meaning)
 
     async def _wait_for_ticket(self) -> None:
         while self._ticket == self._refused_ticket:

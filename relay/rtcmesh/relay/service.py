@@ -133,6 +133,7 @@ class RelayService:
         self._connections.pop(connection).set()
         self.stats.connections = len(self._connections)
         if connection.ending is not None:
-            reason = CloseCode.name_of(connection.ending.code)
+            code = CloseCode.find(connection.ending.code)
+            reason = "other" if code is None else code.name.lower()
             self.stats.endings[reason] += 1
             _logger.info("the connection of %s ended: %s %r", name, reason, connection.ending.reason)

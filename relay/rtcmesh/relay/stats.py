@@ -46,7 +46,7 @@ class RelayStats:
     joins: int = 0
     """Joins that were accepted."""
     pauses: int = 0
-    """How often nothing was read from a connection because it had sent too much."""
+    """How often a connection had sent too much, and was limited until it had made up for it."""
     endings: Counter[str] = field(
         default_factory=lambda: _zeros(*(code.name.lower() for code in CloseCode), "other")
     )

@@ -146,11 +146,11 @@ class Visit:
         pause = bucket.take(size, asyncio.get_running_loop().time())
         self._announce(connection, bucket)
         if pause:
-            self._stats.pauses += 1
             await connection.pause(pause)
 
     def _announce(self, connection: Connection, bucket: Bucket) -> None:
         for limit in bucket.limits():
+            self._stats.pauses += limit.bytes_per_second > 0
             connection.say(encode_limit(limit.bytes_per_second, limit.paused_for))
         deadline = bucket.deadline()
         if deadline is not None and self._bucket_timer is None and connection.ending is None:

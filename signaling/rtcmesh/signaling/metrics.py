@@ -21,13 +21,14 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics(Collector):
-    """Reads the counters when it is asked, in a Prometheus registry of its own."""
+    """Reads the counters when it is asked, in a Prometheus registry of its own that it shares with `others`."""
 
-    def __init__(self, stats: ServiceStats, rooms: MemoryRegistry) -> None:
+    def __init__(self, stats: ServiceStats, rooms: MemoryRegistry, *others: Collector) -> None:
         self._stats = stats
         self._rooms = rooms
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
+        for collector in (self, *others):
+            self._registry.register(collector)
 
     def render(self) -> bytes:
         """Return all metrics as text."""

@@ -1,7 +1,9 @@
 """The signaling service as an HTTP server: the WebSocket, the probes and the metrics."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -13,8 +15,28 @@ from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .service import SignalingService
 
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
 FRAME_HEADROOM = 4
 """How much longer than the limit a frame may be and still get an answer instead of a bare close (1009)."""
+
+
+class Guest(Protocol):
+    """Another service on the same port."""
+
+    @property
+    def metrics(self) -> "Collector":
+        """Its numbers, shown with the server's own."""
+        ...
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """Return where it is found."""
+        ...
+
+    async def drain(self) -> None:
+        """Tell everybody that it stops, and return when they have gone."""
+        ...
 
 
 class SignalingServer:
@@ -66,8 +88,10 @@ class SignalingServer:
 
 
 @asynccontextmanager
-async def serve(config: ServerConfig | None = None) -> AsyncGenerator[SignalingServer, None]:
-    """Run a server with its rooms in memory; at the end of the block it tells its peers and stops.
+async def serve(
+    config: ServerConfig | None = None, *, guests: Sequence[Guest] = ()
+) -> AsyncGenerator[SignalingServer, None]:
+    """Run a server with its rooms in memory, and its guests; at the end of the block it tells its peers and stops.
 
     That takes `close_timeout` for the peers, and at most as much again for requests. A cancellation meanwhile drops
     them. Raises `OSError` if the address cannot be had.
@@ -75,10 +99,12 @@ async def serve(config: ServerConfig | None = None) -> AsyncGenerator[SignalingS
     config = ServerConfig() if config is None else config
     registry = MemoryRegistry(config.service.room)
     service = SignalingService(registry, config.service)
-    server = SignalingServer(config, service, Metrics(service.stats, registry))
-    runner = web.AppRunner(
-        server.application(), access_log=None, shutdown_timeout=config.service.close_timeout
-    )
+    metrics = Metrics(service.stats, registry, *(guest.metrics for guest in guests))
+    server = SignalingServer(config, service, metrics)
+    application = server.application()
+    for guest in guests:
+        application.add_routes(guest.routes())
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=config.service.close_timeout)
     await runner.setup()
     try:
         await web.TCPSite(runner, config.host, config.port).start()
@@ -87,7 +113,7 @@ async def serve(config: ServerConfig | None = None) -> AsyncGenerator[SignalingS
         yield server
     finally:
         try:
-            await service.drain()
+            await asyncio.gather(service.drain(), *(guest.drain() for guest in guests))
         finally:
             await runner.cleanup()
             registry.close()
