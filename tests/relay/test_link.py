@@ -1,16 +1,31 @@
 """The client link with a relay on a virtual network: restarts, cuts, limits, tickets, and the end."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from rtcmesh.netem import LinkConfig
 from rtcmesh.relay.backlog import HIGH_WATER_BYTES, LOW_WATER_BYTES
-from rtcmesh.relay.config import RelayClientConfig, RelayConfig
-from rtcmesh.relay.frames import MAX_PAYLOAD_BYTES, Urgency
+from rtcmesh.relay.config import MAX_SOCKET_FRAME_BYTES, RelayClientConfig, RelayConfig
+from rtcmesh.relay.errors import RelayError
+from rtcmesh.relay.frames import (
+    MAX_PAYLOAD_BYTES,
+    NONCE_BYTES,
+    Urgency,
+    Welcome,
+    encode_challenge,
+    encode_closed,
+    encode_draining,
+    encode_ping,
+    encode_recv,
+    encode_welcome,
+    key_of,
+)
 from rtcmesh.relay.link import RelayLink
+from rtcmesh.relay.testing import StreamSocket
 from support.members import Member
-from support.relays import Killed, Recorder, RelayLab, running, ticket_for
+from support.relays import PORT, Killed, Recorder, RelayLab, running, ticket_for
 from support.virtual import on_virtual_time
 
 ALICE, BOB = Member(number=1).peer_id, Member(number=2).peer_id
@@ -252,3 +267,97 @@ async def test_a_peer_that_is_not_there_is_reported_with_what_was_meant_for_it()
         await sink.until(lambda: sink.refused == {(BOB, "not_connected"): 10})
         assert 1 <= sink.events.count(("gone", BOB, "not_connected")) <= 2
         assert relay.frames.datagrams_dropped == 10
+
+
+@pytest.mark.parametrize("steps", range(0, 140, 7))
+@on_virtual_time
+async def test_a_link_that_is_cancelled_at_any_moment_leaves_nothing_behind(steps: int) -> None:
+    lab = RelayLab()
+    async with lab.relay() as relay:
+        sink = Recorder()
+        sink.on_up = say_hello
+        alice = lab.new_link(1, sink)
+        alice.authorize(ticket_for(1))
+        task = asyncio.create_task(alice.run())
+        for _ in range(steps):
+            await asyncio.sleep(0.0005)
+        task.cancel()
+        if steps % 2:
+            await asyncio.sleep(0.001)
+            task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert not alice.is_up
+        await asyncio.sleep(30)
+        assert relay.stats.connections == relay.peers == 0
+
+
+class Liar:
+    """A relay that says what it likes to each connection."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self.frames = frames
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        socket = StreamSocket(reader, writer)
+        with suppress(RelayError):
+            for frame in self.frames:
+                await socket.send(frame)
+            while True:
+                await socket.receive()
+        socket.abort()
+
+
+CHALLENGE = encode_challenge(bytes(NONCE_BYTES))
+WELCOME = encode_welcome(Welcome(1, 1, 1, 10.0))
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (b"",),
+        (b"garbage",),
+        (CHALLENGE[:-1],),
+        (WELCOME,),
+        (encode_recv(key_of(BOB), b"x", Urgency.BULK),),
+        (CHALLENGE, CHALLENGE),
+        (CHALLENGE, encode_ping(1)[:-1]),
+        (CHALLENGE, WELCOME, encode_recv(key_of(BOB), bytes(MAX_PAYLOAD_BYTES + 1), Urgency.BULK)),
+        (CHALLENGE, WELCOME, bytes(MAX_SOCKET_FRAME_BYTES + 1)),
+    ],
+)
+@on_virtual_time
+async def test_a_relay_that_breaks_the_protocol_is_left_and_tried_again_ever_more_rarely(
+    frames: tuple[bytes, ...],
+) -> None:
+    lab = RelayLab()
+    liar = Liar(*frames)
+    with lab.relay_host:
+        server = await asyncio.start_server(liar.serve, lab.relay_host.address, PORT)
+    sink = Recorder()
+    alice = lab.new_link(1, sink)
+    alice.authorize(ticket_for(1))
+    async with running(alice):
+        await asyncio.sleep(120)
+        assert 5 < liar.connections < 60
+        assert sink.frames == []
+    server.close()
+    await asyncio.sleep(10)
+
+
+@on_virtual_time
+async def test_a_relay_cannot_keep_a_link_away_or_busy_for_ever() -> None:
+    lab = RelayLab()
+    hasty = encode_welcome(Welcome(1, 1, 1, 0.001))
+    liar = Liar(CHALLENGE, hasty, encode_draining(4_000_000.0), encode_closed(4009, ""), b"")
+    with lab.relay_host:
+        server = await asyncio.start_server(liar.serve, lab.relay_host.address, PORT)
+    alice = lab.new_link(1, Recorder())
+    alice.authorize(ticket_for(1))
+    async with running(alice):
+        await asyncio.sleep(1300)
+        assert liar.connections == 3
+    server.close()
+    await asyncio.sleep(10)

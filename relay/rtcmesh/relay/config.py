@@ -8,6 +8,9 @@ from .switch import SwitchLimits
 MAX_SOCKET_FRAME_BYTES = 4 * MAX_FRAME_BYTES
 """A frame beyond the limit is answered up to this size; a longer one ends the connection unread."""
 
+MIN_HEARTBEAT, MAX_HEARTBEAT = 1.0, 60.0
+"""The range of what an end may ask of the other one."""
+
 MIN_BYTES_PER_SECOND = 4096
 """The least that a connection may be limited to, so that no pause is longer than a few seconds."""
 
@@ -37,9 +40,10 @@ class RelayConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("heartbeat", "join_timeout", "close_timeout"):
-            if not 0 < getattr(self, name) <= 86_400:
-                raise ValueError(f"{name} must be positive and at most a day")
+        if not MIN_HEARTBEAT <= self.heartbeat <= MAX_HEARTBEAT:
+            raise ValueError(f"heartbeat must be between {MIN_HEARTBEAT} and {MAX_HEARTBEAT}")
+        if min(self.join_timeout, self.close_timeout) <= 0:
+            raise ValueError("join_timeout and close_timeout must be positive")
         if self.stall_timeout <= 60:
             raise ValueError("stall_timeout must be more than 60")
         if self.bytes_per_second and self.bytes_per_second < MIN_BYTES_PER_SECOND:

@@ -300,7 +300,7 @@ def decode_relay(frame: bytes) -> RelayFrame:
     """Return what a relay said. Raises `ProtocolError` and nothing else, whatever the bytes."""
     kind, size = type_of(frame), len(frame)
     match kind:
-        case FrameType.RECV:
+        case FrameType.RECV if size <= MAX_FRAME_BYTES:
             return Recv(*_route(frame), frame[HEADER_BYTES:])
         case FrameType.CHALLENGE if size == 1 + NONCE_BYTES:
             return Challenge(frame[1:])

@@ -14,7 +14,7 @@ from .aiohttp_socket import dial_websocket
 from .backlog import Backlog
 from .binary_socket import Dial
 from .codes import CloseCode
-from .config import RelayClientConfig
+from .config import MAX_HEARTBEAT, MIN_HEARTBEAT, RelayClientConfig
 from .connection import Connection
 from .errors import DialFailed, ProtocolError, SocketClosed
 from .frames import (
@@ -39,6 +39,12 @@ from .frames import (
 from .heartbeat import Heartbeat
 from .proof import sign_join
 
+MAX_STAY_AWAY = 600.0
+"""No relay keeps a link away for longer than this many seconds."""
+
+_BEFORE_JOIN: tuple[type[RelayFrame], ...] = (Challenge,)
+_AFTER_JOIN: tuple[type[RelayFrame], ...] = (Welcome, Recv, PeerGone, Nack, Limit)
+
 
 class RelaySink(Protocol):
     """What a link tells its owner, on its loop, and never from within a call of the link."""
@@ -48,7 +54,10 @@ class RelaySink(Protocol):
         ...
 
     def relay_lost(self, link: "RelayLink", reason: str) -> None:
-        """The connection of the last `relay_up` is gone; whether what it was given arrived is unknown."""
+        """The connection of the last `relay_up` is gone, or closed at the end of `run`.
+
+        Whether what it was given arrived is unknown.
+        """
         ...
 
     def frame_received(self, link: "RelayLink", sender: PeerId, payload: bytes) -> None:
@@ -203,6 +212,8 @@ class RelayLink:
             pass
 
     def _handle(self, connection: Connection, frame: RelayFrame) -> None:
+        if type(frame) in (_BEFORE_JOIN if self._is_up else _AFTER_JOIN):
+            raise ProtocolError(f"a {type(frame).__name__} at the wrong moment")
         match frame:
             case Recv():
                 self._sink.frame_received(self, peer_id_of(frame.source), frame.payload)
@@ -211,7 +222,7 @@ class RelayLink:
                 self._join()
             case Welcome():
                 self._backoff.connected(asyncio.get_running_loop().time())
-                connection.heartbeat.interval = frame.heartbeat
+                connection.heartbeat.interval = min(max(frame.heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
                 connection.ping()
             case PeerGone(key, reason, frames):
                 peer_id, name = peer_id_of(key), reason.name.lower()
@@ -224,7 +235,7 @@ class RelayLink:
                 self._backlog.limit(frame, asyncio.get_running_loop().time())
                 connection.wake()
             case Draining(reconnect_in):
-                self._reconnect_in = reconnect_in
+                self._reconnect_in = min(reconnect_in, MAX_STAY_AWAY)
             case Closed():
                 self._closed = frame
             case _:
