@@ -66,6 +66,7 @@ class Dialler:
         """The one that is under way."""
         self._opened: Attempt | None = None
         """The last one that opened, while it lasts."""
+        self._over = False
 
     @property
     def attempts(self) -> int:
@@ -119,7 +120,8 @@ class Dialler:
         self._negotiation.receive(signal, self._loop.time())
 
     def abandon(self) -> None:
-        """Let go of everything at once."""
+        """Let go of everything at once; nothing is begun any more."""
+        self._over = True
         self._negotiation.hang_up()
         for attempt in (self._attempt, self._opened):
             if attempt is not None:
@@ -139,7 +141,7 @@ class Dialler:
 
     def carry_out(self) -> None:
         """Carry out what the negotiation wants, until it wants nothing."""
-        while actions := self._negotiation.actions():
+        while not self._over and (actions := self._negotiation.actions()):
             for action in actions:
                 self._act(action)
 
@@ -169,7 +171,6 @@ class Dialler:
     def closed(self, attempt: Attempt, reason: str) -> None:
         """Try again, or tell the owner what it has lost."""
         if attempt is self._attempt:
-            self._attempt = None
             self._negotiation.failed(attempt.number, self._loop.time())
         else:
             self._owner.direct_closed(attempt, reason)

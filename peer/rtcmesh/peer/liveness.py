@@ -116,8 +116,8 @@ class Liveness:
 
     @property
     def _patience(self) -> float:
-        """How long an answer is waited for: as long as it took lately, three times over."""
-        return FIRST_PATIENCE if self._smoothed is None else max(MIN_PATIENCE, 3 * self._smoothed)
+        """How long an answer is waited for: half as long again as it took lately, and a little more."""
+        return FIRST_PATIENCE if self._smoothed is None else max(MIN_PATIENCE, 1.5 * self._smoothed + 0.1)
 
     def _measure(self, sample: float) -> None:
         self._smoothed = sample if self._smoothed is None else 0.875 * self._smoothed + 0.125 * sample

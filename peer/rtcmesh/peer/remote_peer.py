@@ -236,8 +236,9 @@ class RemotePeer:
             for decision in decisions:
                 self._carry_out(decision)
         self._dialler.carry_out()
-        self._take_session_events()
-        self._send_packets()
+        if not self._gone:
+            self._take_session_events()
+            self._send_packets()
         if self._is_finished() and not self._finished.is_set():
             self._finished.set()
             if self._remote_ended:

@@ -19,11 +19,14 @@ from rtcmesh.peer.mesh import Mesh
 
 from .virtual_room import VirtualRoom, virtual_room
 
-SEND_INTERVAL = 0.02
+SEND_INTERVAL = 0.06
 """How often each peer sends on each channel, in seconds."""
 
-DISTURBED = 20.0
+DISTURBED = 10.0
 """For how long the paths are disturbed, in seconds."""
+
+CALM = 3.0
+"""For how long the peers go on sending after that, in seconds."""
 
 _ANN, _BOB = "ann", "bob"
 
@@ -125,14 +128,24 @@ class _Disturber:
         while loop.time() < until:
             await asyncio.sleep(self._random.uniform(0.2, 3.0))
             cause = self._random.choice(["direct", *deeds])
-            if (
-                cause == "direct"
-                and self._meshes[0].peers[self._meshes[1].peer_id].path is not PathKind.DIRECT
-            ):
-                cause = "relay"
+            named = self._name(cause)
             began = loop.time()
+            if self.windows:
+                before, since, looked_at_until = self.windows[-1]
+                self.windows[-1] = (before, since, min(looked_at_until, began))
             await deeds[cause](self._random.choice([0.3, 1.0, 3.0, 6.0]))
-            self.windows.append((cause, began, loop.time() + 3.0))
+            self.windows.append((named, began, min(loop.time(), until) + CALM))
+
+    def _name(self, cause: str) -> str:
+        """Say what a disturbance hits: the loss of a direct path is another thing when no relay stands by."""
+        if cause != "direct":
+            return cause
+        kinds = [
+            {path.kind for path in next(iter(mesh.peers.values())).stats().paths} for mesh in self._meshes
+        ]
+        if any(PathKind.DIRECT not in known for known in kinds):
+            return "direct, not in use"
+        return "direct" if all(PathKind.RELAYED in known for known in kinds) else "direct, no relay"
 
     async def _break_direct(self, seconds: float) -> None:
         memory = self._room.memory
@@ -191,7 +204,7 @@ async def _trial(seed: int, config: MeshConfig) -> TrialResult:
             async with asyncio.TaskGroup() as senders:
                 senders.create_task(disturber.run(until=until))
                 for direction in directions:
-                    senders.create_task(direction.send(random, until=until + 5))
+                    senders.create_task(direction.send(random, until=until + CALM))
             await asyncio.gather(*(direction.outgoing.flush() for direction in directions))
             await asyncio.sleep(0.1)
             for receiver in receivers:
