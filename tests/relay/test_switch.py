@@ -107,7 +107,7 @@ class World:
         self.connections = 0
         self.sent = 0
         self.fates: Counter[str] = Counter()
-        self.order: dict[tuple[PeerKey, PeerKey, Urgency, bool], list[int]] = defaultdict(list)
+        self.order: dict[tuple[Seat, PeerKey, Urgency, bool], list[int]] = defaultdict(list)
 
     def run(self, steps: list[Step]) -> None:
         for step in steps:
@@ -141,7 +141,7 @@ class World:
         match frame:
             case Recv():
                 self.fates["datagrams" if frame.datagram else "received"] += 1
-                lane = (frame.source, seat.key, frame.urgency, frame.datagram)
+                lane = (seat, frame.source, frame.urgency, frame.datagram)
                 self.order[lane].append(int.from_bytes(frame.payload[:4]))
             case Nack() | PeerGone():
                 self.fates["refused"] += frame.frames

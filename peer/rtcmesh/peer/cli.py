@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from rtcmesh.relay import cli as relay_cli
 from rtcmesh.signaling import cli as signaling_cli
 from rtcmesh.signaling.aiohttp_socket import parse_url
 from rtcmesh.signaling.config import ClientConfig
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     help="WebRTC data channel meshes: serve a room, join it, try it out.",
 )
-app.registered_commands += signaling_cli.app.registered_commands
+app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
 
 
 def _checked_url(url: str) -> str:

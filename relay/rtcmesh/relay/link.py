@@ -42,7 +42,8 @@ from .proof import sign_join
 MAX_STAY_AWAY = 600.0
 """No relay keeps a link away for longer than this many seconds."""
 
-_AFTER_JOIN = (Welcome, Recv, PeerGone, Nack, Limit)
+_BEFORE_JOIN: tuple[type[RelayFrame], ...] = (Challenge,)
+_AFTER_JOIN: tuple[type[RelayFrame], ...] = (Welcome, Recv, PeerGone, Nack, Limit)
 
 
 class RelaySink(Protocol):
@@ -53,7 +54,10 @@ class RelaySink(Protocol):
         ...
 
     def relay_lost(self, link: "RelayLink", reason: str) -> None:
-        """The connection of the last `relay_up` is gone; whether what it was given arrived is unknown."""
+        """The connection of the last `relay_up` is gone, or closed at the end of `run`.
+
+        Whether what it was given arrived is unknown.
+        """
         ...
 
     def frame_received(self, link: "RelayLink", sender: PeerId, payload: bytes) -> None:
@@ -208,7 +212,7 @@ class RelayLink:
             pass
 
     def _handle(self, connection: Connection, frame: RelayFrame) -> None:
-        if isinstance(frame, Challenge if self._is_up else _AFTER_JOIN):
+        if type(frame) in (_BEFORE_JOIN if self._is_up else _AFTER_JOIN):
             raise ProtocolError(f"a {type(frame).__name__} at the wrong moment")
         match frame:
             case Recv():

@@ -183,17 +183,8 @@ class Switch:
         if size > MAX_PAYLOAD_BYTES:
             self._reject(seat, send, NackReason.TOO_LARGE)
             return
-        frame = encode_recv(seat.key, send.payload, urgency, datagram=send.datagram)
         before = receiver.egress.queued_bytes
-        if send.datagram:
-            if self._has_room(receiver, cost(frame)):
-                self.stats.datagrams_dropped += receiver.egress.put_datagram(seat.key, urgency, frame)
-            else:
-                self.stats.datagrams_dropped += 1
-        elif not self._has_room(receiver, cost(frame)):
-            self._reject(seat, send, NackReason.RELAY_FULL)
-        elif (reason := receiver.egress.put(seat.key, urgency, frame)) is not None:
-            self._reject(seat, send, reason)
+        self._enqueue(seat, receiver, send)
         self._account(receiver, receiver.egress.queued_bytes - before)
         if receiver.egress.queued_bytes:
             self._awaken(receiver)
@@ -201,7 +192,8 @@ class Switch:
     def take(self, seat: Seat) -> bytes | None:
         """Return the next frame for a connection, or None; then it is `awakened` when there is one."""
         if seat.notices:
-            return _encode(*seat.notices.popitem())
+            notice = next(iter(seat.notices))
+            return _encode(notice, seat.notices.pop(notice))
         before = seat.egress.queued_bytes
         frame = seat.egress.take()
         if frame is None:
@@ -231,6 +223,15 @@ class Switch:
                 self._nack(seat.room, seat.key, key, NackReason.RECEIVER_AWAY, count)
             elif count:
                 self._tell_gone(seat, key, GoneReason.NOT_CONNECTED, count, now)
+
+    def _enqueue(self, seat: Seat, receiver: Seat, send: Send) -> None:
+        frame = encode_recv(seat.key, send.payload, send.urgency, datagram=send.datagram)
+        if not self._has_room(receiver, cost(frame)):
+            self._reject(seat, send, NackReason.RELAY_FULL)
+        elif send.datagram:
+            self.stats.datagrams_dropped += receiver.egress.put_datagram(seat.key, send.urgency, frame)
+        elif (reason := receiver.egress.put(seat.key, send.urgency, frame)) is not None:
+            self._reject(seat, send, reason)
 
     def _refuse(self, seat: Seat, send: Send, now: float) -> None:
         key, count = send.destination, 0 if send.datagram else 1

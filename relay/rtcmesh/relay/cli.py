@@ -1,0 +1,142 @@
+"""The command line of the servers: signaling with a relay beside it, or a relay alone."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Annotated, TypeAlias
+
+import typer
+
+from rtcmesh.signaling.config import ServerConfig, ServiceConfig
+from rtcmesh.signaling.errors import MissingExtra
+from rtcmesh.signaling.messages import IceServer
+from rtcmesh.signaling.ticket import TicketKey
+
+from .aiohttp_socket import RELAY_PATH, parse_url
+from .config import RelayServerConfig
+
+app = typer.Typer(help="The servers of rtcmesh.", no_args_is_help=True)
+
+_SECRET_VARIABLE = "RTCMESH_TICKET_SECRET"  # noqa: S105
+
+
+def _checked_urls(urls: list[str] | None) -> list[str] | None:
+    for url in urls or ():
+        try:
+            parse_url(url)
+        except ValueError:
+            raise typer.BadParameter(f"{url!r} is not the address of a relay") from None
+    return urls
+
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(help="The port to listen on; 0 lets the system choose.")]
+AllowedOrigins = Annotated[
+    list[str] | None, typer.Option("--allow-origin", help="An origin whose pages may connect; * for all.")
+]
+IceUrls = Annotated[list[str] | None, typer.Option("--ice-server", help="A STUN or TURN URL for the peers.")]
+RelayUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--relay", callback=_checked_urls, help="A relay elsewhere that the peers may use; needs the secret."
+    ),
+]
+NoRelay = Annotated[bool, typer.Option("--no-relay", help="Run no relay on this port.")]
+Secret = Annotated[
+    str | None,
+    typer.Option(
+        "--ticket-secret",
+        envvar=_SECRET_VARIABLE,
+        help="What signaling servers and relays share: 32 bytes or more, best given by the environment.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log how each connection ends.")]
+
+_Serving: TypeAlias = Callable[[asyncio.Event], Coroutine[None, None, None]]
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    allow_origin: AllowedOrigins = None,
+    ice_server: IceUrls = None,
+    *,
+    relay: RelayUrls = None,
+    ticket_secret: Secret = None,
+    no_relay: NoRelay = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
+    if relay and ticket_secret is None:
+        raise typer.BadParameter(f"a relay elsewhere needs the same secret: set {_SECRET_VARIABLE}")
+    key = TicketKey.create() if ticket_secret is None else _key_of(ticket_secret)
+    relays = (*(() if no_relay else (RELAY_PATH,)), *(relay or ()))
+    ice_servers = (IceServer(urls=tuple(ice_server)),) if ice_server else ()
+    service = ServiceConfig(ice_servers=ice_servers, relays=relays, ticket_key=key if relays else None)
+    config = ServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()), service=service)
+
+    async def run(stopped: asyncio.Event) -> None:
+        from rtcmesh.signaling.server import serve as serve_signaling
+
+        from .server import RelayEndpoint
+        from .service import RelayService
+
+        endpoint = RelayEndpoint(RelayService(key), allowed_origins=config.allowed_origins)
+        async with serve_signaling(config, guests=() if no_relay else (endpoint,)) as server:
+            typer.echo(f"rtcmesh signaling on {server.url}")
+            await stopped.wait()
+
+    _run(run, verbose=verbose)
+
+
+@app.command("relay")
+def serve_relay(
+    host: Host = "127.0.0.1",
+    port: Port = 8081,
+    allow_origin: AllowedOrigins = None,
+    ticket_secret: Secret = None,
+    *,
+    verbose: Verbose = False,
+) -> None:
+    """Run a relay alone, for signaling servers that share its secret, until it is interrupted or terminated."""
+    if ticket_secret is None:
+        raise typer.BadParameter(
+            f"a relay alone needs the secret of its signaling servers: set {_SECRET_VARIABLE}"
+        )
+    key = _key_of(ticket_secret)
+    config = RelayServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()))
+
+    async def run(stopped: asyncio.Event) -> None:
+        from .server import serve as serve_alone
+
+        async with serve_alone(key, config) as server:
+            typer.echo(f"rtcmesh relay on {server.url}")
+            await stopped.wait()
+
+    _run(run, verbose=verbose)
+
+
+def _key_of(secret: str) -> TicketKey:
+    try:
+        return TicketKey.from_secret(secret.encode())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _run(serving: _Serving, *, verbose: bool) -> None:
+    """Serve until a signal comes."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+
+    async def until_stopped() -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        await serving(stopped)
+
+    try:
+        asyncio.run(until_stopped())
+    except (OSError, MissingExtra) as error:
+        typer.echo(f"cannot serve: {error}", err=True)
+        raise typer.Exit(1) from error
