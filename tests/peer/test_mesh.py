@@ -233,7 +233,9 @@ def test_a_peer_that_stops_reading_slows_its_senders_and_costs_the_others_nothin
                 except TimeoutError:
                     break
                 first += 1
-            assert 40 < first < 60, "what fits into the stuck peer's window, and into what is kept for it, went to bob"
+            assert 40 < first < 60, (
+                "what fits into the stuck peer's window, and into what is kept for it, went to bob"
+            )
             assert not sending.done()
             await ann.channel("other").send("still goes", to=stuck.peer_id)
             assert (await stuck.channel("other").receive()).data == "still goes"

@@ -7,7 +7,17 @@ import asyncio
 import pytest
 
 from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
-from rtcmesh.peer import Closed, Identity, Mesh, MeshConfig, PathChanged, PathChangeReason, PathKind, PeerGone, PeerLeft
+from rtcmesh.peer import (
+    Closed,
+    Identity,
+    Mesh,
+    MeshConfig,
+    PathChanged,
+    PathChangeReason,
+    PathKind,
+    PeerGone,
+    PeerLeft,
+)
 from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.errors import TransportFailed

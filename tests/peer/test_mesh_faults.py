@@ -82,7 +82,9 @@ def test_the_round_trip_time_is_measured() -> None:
 
 def test_a_slow_transport_holds_messages_back_and_takes_them_when_it_can() -> None:
     async def main() -> None:
-        async with virtual_room(config=DIRECT_ONLY, memory=MemoryNetwork(delay=0.04, bytes_per_second=50_000)) as room:
+        async with virtual_room(
+            config=DIRECT_ONLY, memory=MemoryNetwork(delay=0.04, bytes_per_second=50_000)
+        ) as room:
             ann, bob = await pair(room)
             buffered: list[int] = []
 
@@ -283,7 +285,11 @@ def test_peers_with_different_room_secrets_never_connect(caplog: pytest.LogCaptu
             bob = await room.join("bob", room_secret=b"and another")
             await asyncio.sleep(30)
             assert (ann.peers[bob.peer_id].path, bob.peers[ann.peer_id].path) == (None, None)
-            assert ann.peers[bob.peer_id].stats().rejected_signals + bob.peers[ann.peer_id].stats().rejected_signals > 0
+            assert (
+                ann.peers[bob.peer_id].stats().rejected_signals
+                + bob.peers[ann.peer_id].stats().rejected_signals
+                > 0
+            )
 
     with caplog.at_level(logging.ERROR):
         run_virtual(main())

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from rtcmesh.peer import Mesh, PathChanged, PathChangeReason, PathKind
+from rtcmesh.peer import Mesh, PathChanged, PathChangeReason
 from rtcmesh.peer.testing import LinkConfig, run_virtual, virtual_meshes, virtual_room
-from support.meshes import news
+from support.meshes import news, until_direct
 
 IMPAIRED = LinkConfig(delay=0.05, loss=0.01)
 
@@ -50,8 +50,7 @@ def run_twelve(seed: int) -> list[tuple[float, str]]:
                     history.append((loop.time(), f"{name} {type(event).__name__}"))
 
             watching = [asyncio.create_task(watch(f"peer{n}", mesh)) for n, mesh in enumerate(meshes)]
-            await asyncio.gather(*(mesh.wait_for_peers(11) for mesh in meshes))
-            assert all(r.path is PathKind.DIRECT for mesh in meshes for r in mesh.peers.values())
+            await until_direct(*meshes)
             await exchange(meshes, 20)
             history.append((loop.time(), "done"))
             for task in watching:
@@ -77,14 +76,14 @@ def test_a_partition_of_the_network_is_survived(seed: int) -> None:
     async def main() -> None:
         async with virtual_room(link=IMPAIRED, aiortc=True) as room:
             ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
-            await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
+            await until_direct(ann, bob)
             events = news(ann)
             exchanging = asyncio.create_task(exchange([ann, bob], 300, pause=0.05))
             await asyncio.sleep(2.3)
             room.network.partition(room.hosts["ann"], room.hosts["bob"])
             lost = await anext(events)
             assert isinstance(lost, PathChanged)
-            assert lost.reason is PathChangeReason.SILENT
+            assert lost.reason is PathChangeReason.DOUBTED
             await asyncio.sleep(3)
             room.network.heal(room.hosts["ann"], room.hosts["bob"])
             await exchanging

@@ -19,7 +19,8 @@ from rtcmesh.peer.frames import (
     Header,
     Open,
 )
-from rtcmesh.peer.session import MessageReceived, RemoteRestarted, Session
+from rtcmesh.peer.session import RemoteRestarted, Session
+from rtcmesh.peer.session_events import MessageReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab
 

@@ -38,6 +38,4 @@ async def pair(room: VirtualRoom) -> tuple[Mesh, Mesh]:
 async def until_direct(*meshes: Mesh) -> None:
     """Wait until these meshes, which are all, reach one another by direct paths."""
     for mesh in meshes:
-        await mesh.wait_for_peers(len(meshes) - 1)
-        while any(peer.path is not PathKind.DIRECT for peer in mesh.peers.values()):
-            await asyncio.sleep(0.01)
+        await mesh.wait_for_peers(len(meshes) - 1, path=PathKind.DIRECT)

@@ -8,7 +8,8 @@ from random import Random
 
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
-from rtcmesh.peer.session import Ended, MessageReceived, RemoteEnded, Session
+from rtcmesh.peer.session import Session
+from rtcmesh.peer.session_events import Ended, MessageReceived, RemoteEnded
 
 WINDOW = MIN_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)

@@ -13,7 +13,8 @@ from . import codec
 from .delivery import Delivery, Priority
 from .errors import MeshError, PeerGone
 from .events import Undelivered
-from .session import Acknowledged, CreditGrew, MessageReceived, Session
+from .session import Session
+from .session_events import Acknowledged, CreditGrew, MessageReceived
 
 
 @dataclass(frozen=True, slots=True)

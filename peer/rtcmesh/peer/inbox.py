@@ -11,7 +11,7 @@ from rtcmesh.signaling.identity import PeerId
 from .conversation import Conversation
 from .delivery import Delivery
 from .frames import cost
-from .session import MessageReceived
+from .session_events import MessageReceived
 
 
 class _Entry:

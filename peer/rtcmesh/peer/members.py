@@ -26,7 +26,7 @@ from .path_chooser import Change
 from .relays import Relays
 from .remote_peer import RemotePeer
 from .roster import Admit, Decision, Dismiss, Rekey, Roster
-from .session import MessageReceived
+from .session_events import MessageReceived
 from .transport import TransportFactory
 
 logger = logging.getLogger(__name__)

@@ -27,14 +27,14 @@ from .conversation import Conversation, Outgoing
 from .delivery import Delivery, Priority
 from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
 from .event_stream import EventStream
-from .events import MeshEvent, PathChangeReason
+from .events import MeshEvent, PathChangeReason, PathKind
 from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
 from .inbox import Inbox
 from .members import Members
 from .network_watch import NetworkWatch
 from .peer import Peer
 from .relays import DEFAULT_RELAY, Relays
-from .session import MessageReceived
+from .session_events import MessageReceived
 from .tasks import owned_tasks
 from .transport import TransportFactory
 
@@ -199,9 +199,13 @@ class Mesh:
         self._streams.add(stream)
         return stream
 
-    async def wait_for_peers(self, count: int) -> None:
-        """Return as soon as at least `count` peers can be reached at the same time. Raises `Closed`."""
-        while sum(remote.path is not None for remote in self._members.remotes.values()) < count:
+    async def wait_for_peers(self, count: int, *, path: PathKind | None = None) -> None:
+        """Return as soon as at least `count` peers can be reached at the same time: by this kind of path, or by any.
+
+        Raises `Closed`.
+        """
+        kinds = PathKind if path is None else (path,)
+        while sum(remote.path in kinds for remote in self._members.remotes.values()) < count:
             if self._closing:
                 raise Closed
             self._peers_changed.clear()

@@ -12,6 +12,8 @@ from rtcmesh.signaling.sealing import PairSeal, SealExhausted
 from .attempt import Attempt
 from .events import PathKind
 from .frames import Packet
+from .liveness import Liveness
+from .stats import PathStats
 from .transport import HIGH_WATER_BYTES
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,20 @@ class Path:
         """Count what came."""
         self.packets_received += 1
         self.bytes_received += size_bytes
+
+    def stats(self, liveness: Liveness | None, *, carries: bool) -> PathStats:
+        """Return the figures as they are now."""
+        return PathStats(
+            kind=self.kind,
+            carries=carries,
+            rtt=liveness.rtt if liveness else None,
+            packets_sent=self.packets_sent,
+            bytes_sent=self.bytes_sent,
+            packets_received=self.packets_received,
+            bytes_received=self.bytes_received,
+            pings_sent=liveness.pings if liveness else 0,
+            pings_missed=liveness.missed if liveness else 0,
+        )
 
     def _carry(self, packet: Packet) -> None:
         raise NotImplementedError

@@ -25,8 +25,9 @@ from .errors import PeerGone, PeerUnreachable, ProtocolViolation
 from .events import PathChangeReason, PathKind
 from .path import DirectPath, Path, RelayPath
 from .path_chooser import Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
-from .session import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, RemoteRestarted, Session
-from .stats import PathStats, PeerStats
+from .session import RemoteRestarted, Session
+from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
+from .stats import PeerStats
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,10 @@ class RemotePeer:
         """Return the figures as they are now."""
         session = self.conversation.session
         return PeerStats(
-            paths=tuple(self._path_stats(path) for path in self._paths.values()),
+            paths=tuple(
+                path.stats(self._chooser.liveness(number), carries=number in self._chooser.carriers)
+                for number, path in self._paths.items()
+            ),
             path_changes=self._changes,
             unacknowledged=session.unacknowledged,
             in_flight_bytes=session.in_flight_bytes,
@@ -396,20 +400,6 @@ class RemotePeer:
             if isinstance(path, RelayPath) and (link is None or path.link is link):
                 return path
         return None
-
-    def _path_stats(self, path: Path) -> PathStats:
-        liveness = self._chooser.liveness(path.number)
-        return PathStats(
-            kind=path.kind,
-            carries=path.number in self._chooser.carriers,
-            rtt=liveness.rtt if liveness else None,
-            packets_sent=path.packets_sent,
-            bytes_sent=path.bytes_sent,
-            packets_received=path.packets_received,
-            bytes_received=path.bytes_received,
-            pings_sent=liveness.pings if liveness else 0,
-            pings_missed=liveness.missed if liveness else 0,
-        )
 
     # Parts that are replaced
 

@@ -10,8 +10,7 @@ Every packet names both sessions, so there is no handshake: what is said before 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from rtcmesh.relay.frames import Urgency
 
@@ -24,46 +23,9 @@ from .inbound import InboundChannel, InboundStream, open_inbound
 from .outbound import OutboundChannel, open_outbound
 from .packet_writer import PacketWriter
 from .retry import Retry
+from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
 
 _INSTANCE_BITS = 32
-
-
-class MessageReceived(NamedTuple):
-    """A message may be delivered. Give it back to `taken` when the application has it."""
-
-    label: str
-    channel: int
-    payload: bytes
-    delivery: Delivery
-    stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CreditGrew:
-    """Messages that did not fit on this channel may fit now."""
-
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The remote session has all messages of this channel up to this number."""
-
-    label: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteEnded:
-    """The remote session ended in order: everything it sent has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The remote session has heard that this one ended."""
-
-
-SessionEvent = MessageReceived | CreditGrew | Acknowledged | RemoteEnded | Ended
 
 
 class RemoteRestarted(MeshError):

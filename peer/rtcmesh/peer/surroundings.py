@@ -12,7 +12,7 @@ from rtcmesh.signaling.messages import IceServer, Member
 from rtcmesh.signaling.sealing import PairSeal
 
 from .config import MeshConfig
-from .session import MessageReceived
+from .session_events import MessageReceived
 from .transport import TransportFactory
 
 if TYPE_CHECKING:
