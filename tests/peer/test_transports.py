@@ -23,7 +23,7 @@ class Sink:
         self.closed = asyncio.Event()
         self.writable = asyncio.Event()
         self.packets: list[bytes] = []
-        self.probes: list[bytes] = []
+        self.datagrams: list[bytes] = []
         self.candidates: asyncio.Queue[str] = asyncio.Queue()
         self.changed = asyncio.Event()
 
@@ -40,9 +40,9 @@ class Sink:
         self.packets.append(packet)
         self.changed.set()
 
-    def datagram_received(self, probe: bytes) -> None:
-        assert self.opened.is_set(), "a probe before the transport was open"
-        self.probes.append(probe)
+    def datagram_received(self, datagram: bytes) -> None:
+        assert self.opened.is_set(), "a datagram before the transport was open"
+        self.datagrams.append(datagram)
         self.changed.set()
 
     def transport_writable(self) -> None:
@@ -138,11 +138,11 @@ def test_packets_arrive_whole_and_in_order_both_ways(run: Callable[[Scenario], N
     run(scenario)
 
 
-def test_probes_cross(run: Callable[[Scenario], None]) -> None:
+def test_datagrams_cross(run: Callable[[Scenario], None]) -> None:
     async def scenario(ann: End, bob: End) -> None:
         await connect(ann, bob)
         ann.transport.send_datagram(b"ping")
-        await bob.sink.wait_for(lambda: bob.sink.probes == [b"ping"])
+        await bob.sink.wait_for(lambda: bob.sink.datagrams == [b"ping"])
 
     run(scenario)
 

@@ -139,7 +139,7 @@ class InboundStream(InboundChannel):
         self._taken_cost = 0
         self._limit = window
         self._allowance = 0
-        self._next_message = 1
+        self._next_message: int = 1
         self._complete: dict[int, tuple[int, bytes]] = {}
         """Messages that wait for earlier ones: by the first fragment, the last one and the payload."""
         self._unreported_fragments = 0
@@ -249,9 +249,10 @@ class InboundStream(InboundChannel):
             return []
         self._next_message = last + 1
         messages = [payload]
-        while (following := self._complete.pop(self._next_message, None)) is not None:
-            self._next_message = following[0] + 1
-            messages.append(following[1])
+        while self._next_message in self._complete:
+            last, payload = self._complete.pop(self._next_message)
+            self._next_message = last + 1
+            messages.append(payload)
         return messages
 
 
