@@ -116,7 +116,7 @@ async def serve(
             await asyncio.gather(service.drain(), *(guest.drain() for guest in guests))
         finally:
             await runner.cleanup()
-            registry.close()
+            await registry.aclose()
 
 
 def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:

@@ -16,8 +16,6 @@ from .stats import ServiceStats
 from .text_socket import TextSocket
 from .visit import Visit
 
-NONCE_BYTES = 32
-
 _logger = logging.getLogger(__name__)
 
 
@@ -62,7 +60,7 @@ class SignalingService:
             registry=self._registry,
             config=self._config,
             stats=self.stats,
-            nonce=self._random.randbytes(NONCE_BYTES),
+            random=self._random,
             clock=self._clock,
         )
         self._remember(connection)
