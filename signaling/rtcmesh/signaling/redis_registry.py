@@ -65,9 +65,9 @@ class RedisRegistry:
             async with asyncio.timeout(config.start_timeout):
                 await registry._start(config.resume_secret)
         except TimeoutError:
-            failure = registry._store.failure or StoreUnreachable("it does not answer")
             await registry.aclose()
-            raise failure from None
+            reason = registry._store.failure or "it does not answer"
+            raise StoreUnreachable(f"the store at {config.url} cannot be used: {reason}") from None
         except BaseException:
             await registry.aclose()
             raise

@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
 
-_FOLDER = files(__package__) / "lua"
+_FOLDER = files("rtcmesh.signaling") / "lua"
 
 
 class Script(Enum):

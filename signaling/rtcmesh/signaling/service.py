@@ -12,7 +12,7 @@ from .connection import Connection
 from .messages import Draining
 from .registry import Registry
 from .session import Role, Session
-from .stats import ServiceStats
+from .stats import RegistryStats, ServiceStats
 from .text_socket import TextSocket
 from .visit import Visit
 
@@ -41,6 +41,11 @@ class SignalingService:
         self._connections: dict[Connection, asyncio.Event] = {}
         """Each with what is set when it has ended; in the order of their coming, so that a run can be repeated."""
         self._draining = False
+
+    @property
+    def registry_stats(self) -> RegistryStats:
+        """How the place where rooms live fares."""
+        return self._registry.stats
 
     @property
     def is_draining(self) -> bool:

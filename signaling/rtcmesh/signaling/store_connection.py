@@ -167,7 +167,7 @@ async def _locate(url: StoreUrl, partition: Partition) -> tuple[str, int]:
     raise failure
 
 
-async def _ask_sentinel(connection: StoreConnection, url: StoreUrl, _: Partition) -> tuple[str, int]:
+async def _ask_sentinel(connection: StoreConnection, url: StoreUrl, _partition: Partition) -> tuple[str, int]:
     reply = await connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.service)
     if reply is None:
         raise StoreFailed(f"the sentinels know no service {url.service!r}")
@@ -176,13 +176,12 @@ async def _ask_sentinel(connection: StoreConnection, url: StoreUrl, _: Partition
     return host, int(port)
 
 
-async def _ask_cluster(connection: StoreConnection, _: StoreUrl, partition: Partition) -> tuple[str, int]:
+async def _ask_cluster(connection: StoreConnection, _url: StoreUrl, partition: Partition) -> tuple[str, int]:
     slot = slot_of(TAGS[partition])
-    for first, last, (host, port, *_) in (
-        entry[:3] for entry in cast("list[list[Any]]", await connection.ask("CLUSTER", "SLOTS"))
-    ):
+    ranges = cast("list[list[Any]]", await connection.ask("CLUSTER", "SLOTS"))
+    for first, last, primary, *_replicas in ranges:
         if first <= slot <= last:
-            return (host or b"").decode(), port
+            return (primary[0] or b"").decode(), primary[1]
     raise StoreUnreachable(f"the cluster serves no slot {slot}")
 
 
