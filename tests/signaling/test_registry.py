@@ -4,7 +4,6 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field
 from dataclasses import replace as replace_limits
 from random import Random
 
@@ -28,82 +27,20 @@ from rtcmesh.signaling.messages import (
     PresenceChanged,
     RelayChanged,
     Resume,
-    RoomEvent,
     SendSignal,
     Signal,
 )
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.registry import Attachment, Registry
-from rtcmesh.signaling.room import Admission, RoomLimits, StreamEntry
+from rtcmesh.signaling.room import RoomLimits
 from support.rooms import NAMES
+from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server
 from support.virtual import on_virtual_time
 
 ALICE, BOB, CAROL = NAMES[:3]
 LIMITS = RoomLimits(max_members=2, resume_window=5.0, max_presence_bytes=20)
-
-
-@dataclass(eq=False)
-class RecordingSink:
-    """Notes what it is given, in order."""
-
-    admissions: list[Admission] = field(default_factory=list[Admission])
-    entries: list[StreamEntry] = field(default_factory=list[StreamEntry])
-    answers: list[Ack | Nack] = field(default_factory=list[Ack | Nack])
-    ends: list[RefusalCode | None] = field(default_factory=list[RefusalCode | None])
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def events(self) -> list[RoomEvent]:
-        return [entry.event for entry in self.entries]
-
-    @property
-    def resume(self) -> Resume:
-        admission = self.admissions[-1]
-        offset = self.events[-1].offset if self.entries else admission.offset
-        return Resume(epoch=admission.epoch, offset=offset, token=admission.resume_token)
-
-    def welcome(self, admission: Admission) -> None:
-        assert not self.admissions
-        self.admissions.append(admission)
-        self.entries.extend(admission.replay)
-        self.changed.set()
-
-    def deliver(self, entry: StreamEntry) -> None:
-        assert self.admissions, "the welcome comes first"
-        assert not self.ends, "nothing comes after the end"
-        self.entries.append(entry)
-        self.changed.set()
-
-    def answer(self, answer: Ack | Nack) -> None:
-        assert not self.ends, "nothing comes after the end"
-        self.answers.append(answer)
-        self.changed.set()
-
-    def end(self, code: RefusalCode | None, message: str = "") -> None:
-        self.ends.append(code)
-        self.changed.set()
-
-    async def wait_for(self, count: int) -> list[RoomEvent]:
-        """Wait for so many events since the welcome."""
-        await self._until(lambda: len(self.entries) >= count)
-        return self.events
-
-    async def answered(self, count: int) -> list[Ack | Nack]:
-        """Wait for so many answers."""
-        await self._until(lambda: len(self.answers) >= count)
-        return self.answers
-
-    async def ended(self) -> RefusalCode | None:
-        """Wait for the end and return its code."""
-        await self._until(lambda: bool(self.ends))
-        return self.ends[0]
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.changed.clear()
-            await self.changed.wait()
 
 
 Suite = Callable[[Registry], Awaitable[None]]

@@ -19,8 +19,6 @@ SWEEP_AT_ONCE = 100
 """Members of a dead server that are suspended in one round, in each partition."""
 FULL_FOR = 10.0
 """Seconds after a refusal for want of memory for which the store counts as full."""
-SILENT_ROUNDS = 3
-"""Rounds without an answer after which the store counts as unreachable."""
 
 _logger = logging.getLogger(__name__)
 
@@ -103,7 +101,7 @@ class Keeper:
         unreachable = False
         for lane in self._store.lanes:
             silent_for = now - lane.contact_at
-            if silent_for > SILENT_ROUNDS * config.tick_interval:
+            if silent_for > config.tick_interval + config.response_timeout:
                 unreachable = True
             if silent_for > config.node_lease:
                 self._reader.evict(lane.partitions, RefusalCode.UNAVAILABLE, "unreachable")
