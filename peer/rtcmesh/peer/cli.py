@@ -22,7 +22,8 @@ from rtcmesh.signaling.identity import Identity
 
 from .chat import run_chat
 from .config import MeshConfig
-from .demo import DemoFailed, default_file, run_demo, show_result
+from .demo import DemoFailed, default_file, run_demo
+from .demo_screen import show_result
 from .mesh import Mesh
 
 app = typer.Typer(
