@@ -26,7 +26,7 @@ async def url() -> AsyncGenerator[str]:
 def test_help_names_every_command() -> None:
     help_ = CliRunner().invoke(app, ["--help"])
     assert help_.exit_code == 0
-    for command in ("serve", "schema", "chat", "demo", "bench"):
+    for command in ("serve", "schema", "chat", "demo", "bench", "send", "receive"):
         assert command in help_.output.split()
 
 

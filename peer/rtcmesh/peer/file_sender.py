@@ -119,8 +119,10 @@ class Sending(Transfer):
             if sending.done():
                 sending.result()
             await ended
-        except (PeerGone, PeerUnreachable) as error:
-            self.fail(str(error))
+        except PeerGone:
+            self.fail("the receiver is gone")
+        except PeerUnreachable:
+            self.fail("the receiver is out of reach")
         except (CannotSend, OSError) as error:
             self.fail(str(error))
             with suppress(PeerGone, PeerUnreachable):

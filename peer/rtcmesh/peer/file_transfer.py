@@ -19,7 +19,7 @@ class Transfer:
         """What is transferred."""
         self.resumed = 0
         """How many bytes the receiver had already."""
-        self.placed = 0
+        self.placed: int = 0
         """How many files the receiver has verified and given their names; they come in order."""
         self.error: str | None = None
         """Why it ended without success."""

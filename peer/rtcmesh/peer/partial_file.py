@@ -59,6 +59,8 @@ class PartialFile:
         """Append. Raises `CannotReceive`."""
         if self.received + len(data) > self.info.size:
             raise CannotReceive(f"{self.info.name}: more came than was announced")
+        if not data:
+            return  # a file that was here already is not open
         try:
             await in_thread(self._append, data)
         except OSError as error:
