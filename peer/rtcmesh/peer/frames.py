@@ -59,6 +59,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MIN_WINDOW_BYTES = 128 * 1024
 """No session has a smaller window, so that as much may be said before anything is heard."""
 
+MAX_FRAMES = 1536
+"""No packet has more frames: more than as many of the smallest useful ones as fit."""
+
 MAX_RANGES = 32
 """How many ranges one ACK reports at most: the lowest ones."""
 
@@ -299,11 +302,13 @@ def decode_frames(packet: bytes) -> list[Frame]:
     frames: list[Frame] = []
     offset, end = HEADER_BYTES, len(packet)
     try:
-        while offset < end:
+        while offset < end and len(frames) <= MAX_FRAMES:
             frame, offset = _DECODERS[packet[offset]](packet, offset)
             frames.append(frame)
     except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
         raise ProtocolViolation("bad_frame", f"{type(error).__name__} at {offset}: {error}") from error
+    if len(frames) > MAX_FRAMES:
+        raise ProtocolViolation("bad_packet", f"it has more than {MAX_FRAMES} frames")
     return frames
 
 

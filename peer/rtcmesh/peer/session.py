@@ -162,6 +162,8 @@ class Session:
     def release(self) -> list[tuple[str, bytes]]:
         """Let go of everything, for good, and return what `undelivered` does."""
         undelivered = self.undelivered()
+        for flight in self._flights.values():
+            flight.lose_all()
         for held in (
             self._outbound,
             self._outbound_by_label,
