@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -235,26 +236,29 @@ def test_an_acknowledgement_that_is_taken_back_changes_nothing() -> None:
     )
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.integers(0, 30), st.lists(st.integers(0, 30), max_size=6, unique=True)),
-            st.just("send"),
-            st.just("doubt"),
-        ),
-        max_size=60,
-    )
-)
-def test_whatever_is_acknowledged_in_whatever_order_everything_ends_well(steps: list[object]) -> None:
+class Claim(NamedTuple):
+    """What is acknowledged: all through a number, and ranges with these ends."""
+
+    through: int
+    ends: list[int]
+
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        ends = sorted(end for end in self.ends if end > self.through + 1)
+        spans = tuple(zip(ends[::2], ends[1::2], strict=False))
+        return spans if all(before[1] + 1 < after[0] for before, after in pairwise(spans)) else ()
+
+
+CLAIMS = st.builds(Claim, st.integers(0, 30), st.lists(st.integers(0, 30), max_size=6, unique=True))
+
+
+@given(st.lists(CLAIMS | st.sampled_from(["send", "doubt"]), max_size=60))
+def test_whatever_is_acknowledged_in_whatever_order_everything_ends_well(steps: list[Claim | str]) -> None:
     attacker = Attacker()
     sent = 0
     for step in steps:
         match step:
-            case (int(through), list(marks)):
-                marks = sorted(mark for mark in marks if mark > through + 1)
-                spans = tuple(zip(marks[::2], marks[1::2], strict=False))
-                apart = all(a[1] + 1 < b[0] for a, b in pairwise(spans))
-                attacker.acknowledge(through, *(spans if apart else ()))
+            case Claim():
+                attacker.acknowledge(step.through, *step.ranges())
             case "send":
                 sent += 1
                 attacker.session.send("x", b"%d" % sent)
