@@ -48,4 +48,5 @@ async def test_a_store_that_is_frozen_for_ten_seconds_costs_time_and_nothing_els
             store.thaw()
             await talk.goes_on()
         assert talk.faults() == []
-        assert (talk.losses, talk.snapshots, talk.refused) == (0, 0, 0)
+        assert [talker.reasons for talker in talk.talkers if talker.reasons] == []
+        assert (talk.snapshots, talk.refused) == (0, 0)

@@ -75,7 +75,8 @@ class Talker:
     refused: dict[PeerId, list[bytes]] = field(default_factory=dict[PeerId, list[bytes]])
     """What it refused, or nobody knows about."""
     heard: dict[PeerId, list[bytes]] = field(default_factory=dict[PeerId, list[bytes]])
-    losses: int = 0
+    reasons: list[str] = field(default_factory=list[str])
+    """Why its connections were lost."""
     resumes: int = 0
     snapshots: int = 0
     changed: asyncio.Event = field(kw_only=True)
@@ -87,7 +88,7 @@ class Talker:
                 case Signal():
                     self.heard.setdefault(event.sender, []).append(event.sealed)
                 case LinkLost():
-                    self.losses += 1
+                    self.reasons.append(event.reason)
                 case LinkResumed():
                     self.resumes += event.resumed
                     self.snapshots += not event.resumed
@@ -133,11 +134,11 @@ class Talk:
     @property
     def is_settled(self) -> bool:
         """Whether every lost connection was made good."""
-        return all(talker.losses == talker.resumes + talker.snapshots for talker in self.talkers)
+        return all(len(talker.reasons) == talker.resumes + talker.snapshots for talker in self.talkers)
 
     @property
     def losses(self) -> int:
-        return sum(talker.losses for talker in self.talkers)
+        return sum(len(talker.reasons) for talker in self.talkers)
 
     @property
     def snapshots(self) -> int:

@@ -93,7 +93,7 @@ class RoomReader:
         room.reading, room.read_again = True, False
         self._store.ask(
             partition,
-            partial(self._take, partition, room, room.position),
+            partial(self._take, partition, room, gone_unless_found=room.has_news),
             "XRANGE",
             keys_of(partition).stream(room.name),
             f"({room.position}",
@@ -106,7 +106,9 @@ class RoomReader:
         for room in self._rooms[partition].values():
             self.read(partition, room)
 
-    def _take(self, partition: Partition, room: HostedRoom, after: StreamId, outcome: Outcome) -> None:
+    def _take(
+        self, partition: Partition, room: HostedRoom, outcome: Outcome, *, gone_unless_found: bool
+    ) -> None:
         room.reading = False
         if isinstance(outcome, SignalingError):
             _logger.error("a room cannot be read: %s", outcome)
@@ -120,7 +122,7 @@ class RoomReader:
             self._evict_room(partition, room, RefusalCode.EPOCH_CHANGED, "corrupt")
             return
         # Entries that are gone before they were read: only a snapshot can say what the room is now.
-        if not whole or (not entries and room.wanted > after and room.position == after):
+        if not whole or (gone_unless_found and not entries):
             self._evict_room(partition, room, RefusalCode.EPOCH_CHANGED, "trimmed")
         elif len(entries) == READ_AT_ONCE or room.read_again or room.has_news:
             self.read(partition, room)
