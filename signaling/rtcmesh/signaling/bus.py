@@ -57,6 +57,8 @@ class Bus:
                     await self._listen(connection)
             except (StoreUnreachable, StoreFailed) as error:
                 _logger.info("the subscription is made anew: %s", error)
+            except Exception:
+                _logger.exception("the subscription is made anew after a failure of this program")
             await asyncio.sleep(backoff.next_delay(self._loop.time()))
 
     async def _listen(self, connection: StoreConnection) -> None:

@@ -100,6 +100,8 @@ class Lane:
                 if self.failure is None:
                     _logger.warning("the store at %s cannot be used: %s", self._config.url, error)
                 self.failure = error
+            except Exception:
+                _logger.exception("the store is connected to anew after a failure of this program")
             self._expire()
             await asyncio.sleep(backoff.next_delay(self._loop.time()))
 

@@ -11,7 +11,7 @@ from .hosted_room import HostedRoom
 from .lane import Outcome
 from .partition import ALL_PARTITIONS, Partition, keys_of
 from .store import Store
-from .stream_codec import CorruptStore, RawEntry, StreamId
+from .stream_codec import CorruptStore, RawEntry, decode_nudge
 
 READ_AT_ONCE = 256
 
@@ -70,18 +70,20 @@ class RoomReader:
     def nudged(self, partition: Partition, payload: bytes) -> None:
         """See `Listener.nudged`."""
         self.heard_at[partition] = self._loop.time()
-        words = payload.split(b" ")
-        sequence, before = int(words[0]), self._sequences[partition]
-        self._sequences[partition] = sequence
-        if before is not None and sequence != before + 1:
+        try:
+            nudge = decode_nudge(payload)
+        except CorruptStore as error:
+            _logger.warning("somebody else publishes on the bus: %s", error)
+            return
+        before, self._sequences[partition] = self._sequences[partition], nudge.sequence
+        if before is not None and nudge.sequence != before + 1:
             self._store.stats.resyncs["missed"] += 1
             self._read_all(partition)
-        elif len(words) == 3:
-            room = self._rooms[partition].get(words[1].decode())
-            if room is not None:
-                room.wanted = max(room.wanted, StreamId.parse(words[2]))
-                if room.has_news:
-                    self.read(partition, room)
+        room = None if nudge.room is None else self._rooms[partition].get(nudge.room)
+        if room is not None and nudge.place is not None:
+            room.wanted = max(room.wanted, nudge.place)
+            if room.has_news:
+                self.read(partition, room)
 
     def read(self, partition: Partition, room: HostedRoom) -> None:
         """Read a room from where it was left; while that is under way, read it once more afterwards."""

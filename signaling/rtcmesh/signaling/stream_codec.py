@@ -49,6 +49,14 @@ class StreamId(NamedTuple):
         return f"{self.offset}-{self.note}"
 
 
+class Nudge(NamedTuple):
+    """What the bus says: how many nudges the partition has had, and which room has news up to which place, if any."""
+
+    sequence: int
+    room: str | None = None
+    place: "StreamId | None" = None
+
+
 START = StreamId(0, 0)
 """Before the first event."""
 
@@ -117,6 +125,18 @@ def decode_entry(raw: RawEntry) -> StoredEntry:
         raise CorruptStore(f"entry {place} cannot be read: {error}") from error
     entry = StreamEntry(event, Frame.of(event), PeerId(receiver.decode()) if receiver else None, peer_id)
     return place, entry
+
+
+def decode_nudge(payload: bytes) -> Nudge:
+    """Return what a message on the bus says; raises `CorruptStore`."""
+    try:
+        sequence, *news = payload.decode().split(" ")
+        if not news:
+            return Nudge(int(sequence))
+        room, place = news
+        return Nudge(int(sequence), room, StreamId.parse(place.encode()))
+    except ValueError:
+        raise CorruptStore(f"{payload!r} is no nudge") from None
 
 
 def receiver_of(raw: RawEntry) -> bytes:
