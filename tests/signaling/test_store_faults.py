@@ -247,6 +247,7 @@ async def test_a_server_that_comes_back_after_its_lease_gives_up_whom_the_others
         await bob_sink.until(lambda: any(isinstance(event, PeerSuspended) for event in bob_sink.events))
         one._keeper._ticking.clear()
         await eventually(lambda: not store.ask("ZSCORE", KEYS.nodes, one._store.node).startswith("$-1"))
+        await trouble(one, Trouble.UNREACHABLE, is_there=False)
         _, back = await attach(one, ALICE, alice_sink.resume)
         assert back.admissions[0].resumed
 
