@@ -13,7 +13,17 @@ from rtcmesh.signaling.codes import NackCode, RefusalCode
 from rtcmesh.signaling.config import RedisConfig
 from rtcmesh.signaling.errors import JoinRefused, StoreFailed, StoreUnreachable
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.messages import Ack, Join, Nack, PeerLeft, PeerSuspended, Resume, SendSignal, Signal
+from rtcmesh.signaling.messages import (
+    Ack,
+    Join,
+    Nack,
+    PeerLeft,
+    PeerSuspended,
+    PresenceChanged,
+    Resume,
+    SendSignal,
+    Signal,
+)
 from rtcmesh.signaling.partition import ALL_PARTITIONS, TAGS, keys_of, partition_of, slot_of
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.redis_attachment import RedisAttachment
@@ -45,6 +55,12 @@ BRISK = RedisConfig(
     signal_patience=1.0,
 )
 KEYS = keys_of(partition_of("r"))
+SET_CLOCK = """
+redis.call('HINCRBY', KEYS[1], 'swept_at', ARGV[1])
+for _, key in ipairs({ KEYS[2], KEYS[3] }) do
+  for _, entry in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, ARGV[1], entry) end
+end
+"""
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -109,6 +125,75 @@ async def test_what_is_said_while_the_store_is_frozen_waits_and_then_arrives_onc
         assert heard(bob_sink) == [1, 2, 3, 4, 5]
         await trouble(one, Trouble.UNREACHABLE, is_there=False)
         assert (alice_sink.ends, bob_sink.ends) == ([], [])
+
+
+async def test_of_changes_that_pile_up_the_newest_is_seen(store: StoreServer) -> None:
+    patient = replace(BRISK, node_lease=30.0)
+    async with registry(store.url, patient) as one, registry(store.url, patient, seed=1) as two:
+        alice, _ = await attach(one, ALICE)
+        _, bob_sink = await attach(two, BOB)
+        store.freeze()
+        for n in range(1000):
+            alice.set_presence({"n": n})
+        assert len(one._store.lanes[0]._queue) < 100
+        store.thaw()
+        await bob_sink.until(lambda: len(bob_sink.events) >= 2)
+        assert [event.presence["n"] for event in bob_sink.events if isinstance(event, PresenceChanged)] == [
+            0,
+            999,
+        ]
+
+
+async def test_a_clock_that_is_set_costs_nobody_a_lease_or_a_window(store: StoreServer) -> None:
+    async with registry(store.url) as one, registry(store.url, seed=1) as two:
+        alice, _ = await attach(one, ALICE)
+        _, bob_sink = await attach(two, BOB)
+        alice.suspend()
+        await bob_sink.wait_for(1)
+        for hours in (5, -5):
+            # The store's clock cannot be set from here, so everything that it is compared with is, at once.
+            store.tell(
+                "EVAL", SET_CLOCK, "3", KEYS.lineage, KEYS.nodes, KEYS.suspended, str(hours * 3_600_000)
+            )
+            seconds, _ = await store_time(store)
+            await eventually(lambda limit=(seconds + 70) * 1000: score(store, ALICE) < limit)  # type: ignore[misc]
+            assert score(store, ALICE) > seconds * 1000
+        assert len(bob_sink.events) == 1
+        assert bob_sink.ends == []
+
+
+async def store_time(store: StoreServer) -> tuple[int, int]:
+    words = store.tell("TIME").split("\r\n")
+    return int(words[2]), int(words[4])
+
+
+def score(store: StoreServer, peer_id: PeerId) -> float:
+    return float(store.tell("ZSCORE", KEYS.suspended, f"r {peer_id}").split("\r\n")[1])
+
+
+async def test_a_join_during_an_eviction_reads_from_its_own_place(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        alice, alice_sink = await attach(one, ALICE)
+        joining = asyncio.create_task(attach(one, BOB))
+        await asyncio.sleep(0)
+        one._reader.read(partition_of("r"), one._reader.room(partition_of("r"), "r"))
+        one._reader.evict((partition_of("r"),), RefusalCode.EPOCH_CHANGED, "new_run")
+        _, bob_sink = await joining
+        assert alice_sink.ends == [RefusalCode.EPOCH_CHANGED]
+        alice.suspend()
+        await bob_sink.wait_for(1)
+        assert bob_sink.ends == []
+
+
+async def test_a_nudge_that_overtakes_an_answer_is_no_loss(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        alice, alice_sink = await attach(one, ALICE)
+        partition = partition_of("r")
+        one._reader.read(partition, one._reader.room(partition, "r"))
+        one._reader.nudged(partition, b"7 r 2-0")
+        alice.signal(signal(ALICE, 1))
+        await alice_sink.until(lambda: heard(alice_sink) == [1])
+        assert alice_sink.ends == []
 
 
 async def test_a_store_that_stays_away_refuses_with_a_code_and_gives_members_up(store: StoreServer) -> None:

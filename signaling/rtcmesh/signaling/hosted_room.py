@@ -80,7 +80,8 @@ class HostedRoom:
             member.sink.end(code, message)
 
     def end_all(self, code: RefusalCode) -> int:
-        """Give every member up; return how many there were."""
+        """Give every member up, and with them the place in the stream; return how many there were."""
+        self.position, self.wanted = None, START
         members = list(self._members.values())
         for member in members:
             self.end(member, code)

@@ -48,6 +48,8 @@ class RedisAttachment:
         self._home = home
         self._member = member
         self._departed = False
+        self._changing: set[str] = set()
+        self._next_change: dict[str, bytes] = {}
 
     def signal(self, signal: SendSignal) -> None:
         """See `Attachment.signal`."""
@@ -106,14 +108,26 @@ class RedisAttachment:
             self._home.depart(self._member, how)
 
     def _change(self, what: str, value: bytes) -> None:
+        """Ask for a change; while one is under way, the newest of its kind waits in place of all before it."""
+        if what in self._changing:
+            self._next_change[what] = value
+            return
+        self._changing.add(what)
         self._member.changes += 1
         self._home.store.call(
             self._home.partition,
             Script.CHANGE,
             (self._home.room.name, self._member.peer_id),
             (self._member.attachment, self._member.changes, what, value),
-            self._home.keeper.note_outcome,
+            partial(self._changed, what),
         )
+
+    def _changed(self, what: str, outcome: Outcome) -> None:
+        self._home.keeper.note_outcome(outcome)
+        self._changing.discard(what)
+        value = self._next_change.pop(what, None)
+        if value is not None and not self._member.ended:
+            self._change(what, value)
 
     def _answered(self, id_: int, outcome: Outcome) -> None:
         member = self._member

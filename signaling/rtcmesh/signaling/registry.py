@@ -36,7 +36,8 @@ class Sink(Protocol):
 class Attachment(Protocol):
     """One connection's hold on a membership. No call waits or raises: what comes of it goes to the sink.
 
-    What is asked first takes effect first. After `leave`, `suspend` or the sink's `end`, the other calls do nothing.
+    Signals take effect in their order. Of changes that come faster than they can be told, the newest is sure to be
+    seen. After `leave`, `suspend` or the sink's `end`, the other calls do nothing.
     """
 
     def signal(self, signal: SendSignal) -> None:

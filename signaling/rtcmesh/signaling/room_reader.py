@@ -11,7 +11,7 @@ from .hosted_room import HostedRoom
 from .lane import Outcome
 from .partition import ALL_PARTITIONS, Partition, keys_of
 from .store import Store
-from .stream_codec import CorruptStore, RawEntry, decode_nudge
+from .stream_codec import CorruptStore, RawEntry, StreamId, decode_nudge
 
 READ_AT_ONCE = 256
 
@@ -95,7 +95,7 @@ class RoomReader:
         room.reading, room.read_again = True, False
         self._store.ask(
             partition,
-            partial(self._take, partition, room, gone_unless_found=room.has_news),
+            partial(self._take, partition, room, room.position, gone_unless_found=room.has_news),
             "XRANGE",
             keys_of(partition).stream(room.name),
             f"({room.position}",
@@ -109,9 +109,19 @@ class RoomReader:
             self.read(partition, room)
 
     def _take(
-        self, partition: Partition, room: HostedRoom, outcome: Outcome, *, gone_unless_found: bool
+        self,
+        partition: Partition,
+        room: HostedRoom,
+        after: StreamId,
+        outcome: Outcome,
+        *,
+        gone_unless_found: bool,
     ) -> None:
         room.reading = False
+        if room.position != after:
+            # Its members were given up meanwhile; those who have come since have another place in the stream.
+            self.read(partition, room)
+            return
         if isinstance(outcome, SignalingError):
             _logger.error("a room cannot be read: %s", outcome)
             self._evict_room(partition, room, RefusalCode.UNAVAILABLE, "corrupt")

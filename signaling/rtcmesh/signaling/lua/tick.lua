@@ -13,8 +13,9 @@ local known = redis.call('ZSCORE', NODES, NODE) and 1 or 0
 local swept_at = tonumber(redis.call('HGET', LINEAGE, 'swept_at') or NOW)
 local pause = NOW - swept_at
 
--- Time in which nobody could renew a lease or come back does not count against anybody.
-if pause > STALLED_ROUNDS * INTERVAL then
+-- Time in which nobody could renew a lease or come back does not count against anybody; nor does a clock that was
+-- set, or that of another store that has taken over.
+if pause > STALLED_ROUNDS * INTERVAL or pause < 0 then
   for _, key in ipairs({ NODES, SUSPENDED }) do
     local entries = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for index = 1, #entries, 2 do
