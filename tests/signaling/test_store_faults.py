@@ -32,6 +32,7 @@ from rtcmesh.signaling.room import RoomLimits
 from rtcmesh.signaling.stats import Trouble
 from rtcmesh.signaling.store_url import StoreUrl
 from support.cuttable import cuttable_way
+from support.repository import ROOT
 from support.rooms import NAMES
 from support.sinks import RecordingSink
 from support.stores import (
@@ -326,10 +327,12 @@ async def test_a_server_that_comes_back_after_its_lease_gives_up_whom_the_others
     async with registry(store.url) as one, registry(store.url, seed=1) as two:
         _, alice_sink = await attach(one, ALICE)
         _, bob_sink = await attach(two, BOB)
-        one._keeper._ticking.update(ALL_PARTITIONS)  # as if it stood still
+        assert one._ticking is not None
+        one._ticking.cancel()
         assert await alice_sink.ended() is RefusalCode.UNAVAILABLE
         await bob_sink.until(lambda: any(isinstance(event, PeerSuspended) for event in bob_sink.events))
-        one._keeper._ticking.clear()
+        one._ticking = asyncio.create_task(one._keeper.run())
+        one._tasks.append(one._ticking)
         await eventually(lambda: not store.ask("ZSCORE", KEYS.nodes, one._store.node).startswith("$-1"))
         await trouble(one, Trouble.UNREACHABLE, is_there=False)
         _, back = await attach(one, ALICE, alice_sink.resume)
@@ -383,6 +386,13 @@ async def test_a_room_that_is_empty_leaves_nothing_in_the_store(store: StoreServ
         assert store.ask("EXISTS", KEYS.attached_at(one._store.node)).startswith(":0")
 
 
+async def test_a_server_that_stops_in_order_gives_its_leases_back(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        alice, _ = await attach(one, ALICE)
+        alice.suspend()
+    assert all(store.ask("ZCARD", keys_of(partition).nodes) == ":0\r\n" for partition in ALL_PARTITIONS)
+
+
 async def test_an_entry_that_cannot_be_read_ends_the_room_s_connections_and_no_more(
     store: StoreServer,
 ) -> None:
@@ -403,6 +413,30 @@ async def test_nudges_that_are_no_nudges_are_ignored(store: StoreServer) -> None
             store.tell("SPUBLISH", KEYS.bus, payload)
         alice.signal(signal(ALICE, 1))
         await alice_sink.until(lambda: heard(alice_sink) == [1])
+
+
+async def test_the_rights_that_the_readme_names_are_enough(store: StoreServer) -> None:
+    readme = (ROOT / "signaling" / "README.md").read_text()
+    _, _, rights = readme.partition("for the user of the URL: `")
+    store.tell(
+        "ACL",
+        "SETUSER",
+        "rooms",
+        "on",
+        ">secret",
+        "~rtcmesh:*",
+        "&rtcmesh:*",
+        *rights.partition("`")[0].split(),
+    )
+    async with registry(StoreUrl.parse(f"redis://rooms:secret@127.0.0.1:{store.port}")) as one:
+        alice, alice_sink = await attach(one, ALICE)
+        alice.signal(signal(ALICE, 1))
+        await alice_sink.until(lambda: heard(alice_sink) == [1])
+        alice.set_presence({"n": 1})
+        alice.leave()
+        await one._store.flushed(5)
+        assert (one.stats.commands["failed"], one.stats.commands["unreachable"]) == (0, 0)
+        assert "room:r:" not in store.ask("KEYS", "*")
 
 
 @pytest.mark.parametrize("fault", ["closed", "silent", "old", "wrong password"])

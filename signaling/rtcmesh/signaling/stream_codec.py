@@ -121,10 +121,10 @@ def decode_entry(raw: RawEntry) -> StoredEntry:
         if kind == b"ended":
             return place, AttachmentsEnded(peer_id, int(data), _ENDS[receiver])
         event = _decode_event(place.offset, kind, peer_id, data)
+        to = PeerId(receiver.decode()) if receiver else None
+        return place, StreamEntry(event, Frame.of(event), to, peer_id)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
         raise CorruptStore(f"entry {place} cannot be read: {error}") from error
-    entry = StreamEntry(event, Frame.of(event), PeerId(receiver.decode()) if receiver else None, peer_id)
-    return place, entry
 
 
 def decode_nudge(payload: bytes) -> Nudge:

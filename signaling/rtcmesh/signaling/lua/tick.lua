@@ -3,8 +3,8 @@
 -- Returns {now in ms, 1 if the lease was known, dead servers, expired members as `room peer`}.
 local LINEAGE, SEQUENCE, NODES, SUSPENDED = unpack(KEYS)
 local RUN, BUS, NODE, LEASE, INTERVAL = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
--- So many members at once, or one script would hold up the store.
-local AT_ONCE = 100
+-- So many at once, or a sweep would hold up everything else.
+local SERVERS_AT_ONCE, MEMBERS_AT_ONCE = 8, 100
 -- So many missed rounds in a row mean that nobody could reach the store, not that a server is dead.
 local STALLED_ROUNDS = 4
 
@@ -32,6 +32,6 @@ redis.call('HSET', LINEAGE, 'swept_at', NOW)
 redis.call('SPUBLISH', BUS, redis.call('INCR', SEQUENCE))
 return {
   NOW, known,
-  redis.call('ZRANGEBYSCORE', NODES, '-inf', NOW),
-  redis.call('ZRANGEBYSCORE', SUSPENDED, '-inf', NOW, 'LIMIT', 0, AT_ONCE),
+  redis.call('ZRANGEBYSCORE', NODES, '-inf', NOW, 'LIMIT', 0, SERVERS_AT_ONCE),
+  redis.call('ZRANGEBYSCORE', SUSPENDED, '-inf', NOW, 'LIMIT', 0, MEMBERS_AT_ONCE),
 }
