@@ -20,6 +20,7 @@ from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import Identity
 
+from . import bench_cli
 from .chat import run_chat
 from .config import MeshConfig
 from .demo import DemoFailed, default_file, run_demo, show_result
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="WebRTC data channel meshes: serve a room, join it, try it out.",
 )
 app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
+app.add_typer(bench_cli.app, name="bench")
 
 
 def _checked_url(url: str) -> str:
@@ -112,27 +114,6 @@ def demo(
     else:
         show_result(console, result)
     raise typer.Exit(0 if result.ok else 1)
-
-
-@app.command()
-def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
-    *,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")
-    ] = False,
-) -> None:
-    """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
-    # Late: it brings aiortc, which the other commands load when they join, if they do.
-    from .bench import run_bench, table_of
-
-    console = Console(quiet=json)
-    with console.status("measuring") as status:
-        results = asyncio.run(run_bench(rounds, status.update))
-    if json:
-        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
-    else:
-        console.print(table_of(results))
 
 
 def _fail(message: str) -> NoReturn:

@@ -90,6 +90,8 @@ class Flight:
         self._rtt_variation = 0.0
         self._best_rtts = [float("inf"), float("inf")]
         self._best_since = now
+        self._shortest_rtts: dict[Urgency, float] = {}
+        """The shortest round trip of each urgency since the window was looked at last."""
         self._sent: dict[Urgency, dict[Fragment, None]] = {urgency: {} for urgency in Urgency}
         self._acknowledged_sent_at: dict[Urgency, float] = dict.fromkeys(Urgency, float("-inf"))
         self._last_sent_at = now
@@ -157,7 +159,7 @@ class Flight:
         self._refusal_pause = _REFUSAL_PAUSE
         if not newest.resent:
             self._measure(now - newest.sent_at, now)
-            self._adjust(now - newest.sent_at, size, now)
+            self._adjust(newest, size, now)
         lost = self._find_lost()
         if lost and now - self._adjusted_at > (self.rtt or 0):
             self._adjusted_at, self._starting = now, False
@@ -216,18 +218,29 @@ class Flight:
             self._best_since = now
         self._best_rtts[0] = min(self._best_rtts[0], sample)
 
-    def _adjust(self, sample: float, size: int, now: float) -> None:
-        """Let the window follow the queueing delay."""
-        best = min(self._best_rtts)
-        if sample > best + TARGET_QUEUE_DELAY:
-            if now - self._adjusted_at > sample:
-                self._adjusted_at, self._starting = now, False
-                fitting = int(self.window * (best + TARGET_QUEUE_DELAY / 2) / sample)
+    def _adjust(self, newest: Fragment, size: int, now: float) -> None:
+        """Let the window follow the queueing delay.
+
+        Of each round trip the shortest sample counts, since what the others have in excess may be acknowledgements
+        that waited for company (RFC 6817 section 2.4.2); for each urgency by itself, since only bulk shows the queue
+        of a relay that lets others overtake it.
+        """
+        sample, best = now - newest.sent_at, min(self._best_rtts)
+        shortest = self._shortest_rtts
+        shortest[newest.urgency] = min(sample, shortest.get(newest.urgency, sample))
+        if now - self._adjusted_at > sample:
+            delayed = max(shortest.values())
+            shortest.clear()
+            self._adjusted_at = now
+            if delayed > best + TARGET_QUEUE_DELAY:
+                self._starting = False
+                fitting = int(self.window * (best + TARGET_QUEUE_DELAY / 2) / delayed)
                 self.window = max(MIN_WINDOW_BYTES, fitting)
-        elif self._was_limited:
+                return
+        if self._was_limited and sample <= best + TARGET_QUEUE_DELAY:
             grown = size / 2 if self._starting else PACKET_BYTES * size / self.window
             self.window = min(MAX_WINDOW_BYTES, self.window + int(grown))
-        self._was_limited = False
+            self._was_limited = False
 
     def _find_lost(self) -> list[Fragment]:
         lost: list[Fragment] = []

@@ -26,7 +26,7 @@ class MemoryNetwork:
         self.transports: dict[int, MemoryTransport] = {}
         """The transports that are not closed, by their number."""
         self._made = 0
-        self._cuts: set[frozenset[str]] = set()
+        self._cuts: set[tuple[str, str]] = set()
 
     def factory(self, name: str) -> TransportFactory:
         """Return what makes the transports of the peer with this name."""
@@ -39,13 +39,13 @@ class MemoryNetwork:
 
         return make
 
-    def cut(self, name: str, other: str) -> None:
-        """Let nothing pass between two peers; neither end is told."""
-        self._cuts.add(frozenset((name, other)))
+    def cut(self, name: str, other: str, *, one_way: bool = False) -> None:
+        """Let nothing pass between two peers, or from the first to the other; neither end is told."""
+        self._cuts |= {(name, other)} if one_way else {(name, other), (other, name)}
 
-    def heal(self, name: str, other: str) -> None:
+    def heal(self, name: str, other: str, *, one_way: bool = False) -> None:
         """Let everything pass again, first what was on its way."""
-        self._cuts.discard(frozenset((name, other)))
+        self._cuts -= {(name, other)} if one_way else {(name, other), (other, name)}
         for transport in self.transports.values():
             transport.resume()
 
@@ -58,8 +58,8 @@ class MemoryNetwork:
                     remote.stranded = True
 
     def is_cut(self, name: str, other: str) -> bool:
-        """Whether nothing passes between two peers."""
-        return frozenset((name, other)) in self._cuts
+        """Whether nothing passes from one peer to another."""
+        return (name, other) in self._cuts
 
 
 class MemoryTransport:
@@ -110,9 +110,7 @@ class MemoryTransport:
         """Send in order."""
         if not self._open or self._closed:
             return
-        rate = self._network.bytes_per_second
-        self._busy_until = max(self._busy_until, self._loop.time()) + (len(packet) / rate if rate else 0)
-        due = self._busy_until + self._network.delay
+        due = self._due(packet)
         self._buffered += len(packet)
         self._on_the_way.append((due, packet))
         self._loop.call_at(due, self._deliver)
@@ -121,7 +119,7 @@ class MemoryTransport:
         """Send now or never."""
         remote = self.remote
         if self._open and not self._closed and remote and self._carries(remote):
-            self._loop.call_later(self._network.delay, remote.arrive_datagram, datagram)
+            self._loop.call_at(self._due(datagram), remote.arrive_datagram, datagram)
 
     async def close(self) -> None:
         """Close; the other end learns of it unless the pair is cut."""
@@ -178,6 +176,12 @@ class MemoryTransport:
     def _carries(self, remote: MemoryTransport) -> bool:
         return not self.stranded and not self._network.is_cut(self.name, remote.name)
 
+    def _due(self, packet: bytes) -> float:
+        """Return when a packet that is sent now arrives, after what was sent before it."""
+        rate = self._network.bytes_per_second
+        self._busy_until = max(self._busy_until, self._loop.time()) + (len(packet) / rate if rate else 0)
+        return self._busy_until + self._network.delay
+
     def _describe(self) -> str:
         self._loop.call_soon(self._gather)
         return str(self.number)
@@ -196,7 +200,7 @@ class MemoryTransport:
     def _open_both(self) -> None:
         remote = self.remote
         if remote and self.matches(remote.number) and remote.matches(self.number):
-            if not self._carries(remote):
+            if not (self._carries(remote) and remote._carries(self)):
                 return
             for end in (self, remote):
                 self._loop.call_later(self._network.delay, end.open)
