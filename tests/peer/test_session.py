@@ -220,6 +220,20 @@ def test_latest_keeps_memory_at_two_values_and_delivers_the_newest() -> None:
     assert len(lab.bob.received["pose"]) > 20
 
 
+@pytest.mark.parametrize("drop", [0, 0.5])
+def test_a_value_is_confirmed_once_it_or_a_newer_one_has_arrived(drop: float) -> None:
+    lab = Lab()
+    lab.open(Faults(drop=drop))
+    for number in range(100):
+        lab.send(lab.ann, "pose", bytes(number % 4 * 9000), Delivery.LATEST, INTERACTIVE)
+        lab.drain(lab.ann)
+        lab.run(0.005)
+    assert not lab.ann.session.is_acknowledged("pose", 100)
+    lab.run(20)
+    assert lab.ann.session.is_acknowledged("pose", 100)
+    assert lab.ann.acknowledged["pose"] == 100
+
+
 def test_best_effort_never_waits_and_drops_the_oldest() -> None:
     lab = Lab()
     lab.open()

@@ -9,7 +9,7 @@ from random import Random
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
 from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import Ended, MessageReceived, RemoteEnded
+from rtcmesh.peer.session_events import Acknowledged, Ended, MessageReceived, RemoteEnded
 
 WINDOW = MIN_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)
@@ -37,6 +37,7 @@ class End:
         self.path = 0
         self.sent: dict[str, list[bytes]] = defaultdict(list)
         self.received: dict[str, list[bytes]] = defaultdict(list)
+        self.acknowledged: dict[str, int] = {}
         self.untaken: list[MessageReceived] = []
         self.reading = True
         self.delivery: dict[str, Delivery] = {}
@@ -107,6 +108,9 @@ class Lab:
                     end.remote_ended = True
                 case Ended():
                     end.ended = True
+                case Acknowledged():
+                    assert event.number > end.acknowledged.get(event.label, 0)
+                    end.acknowledged[event.label] = event.number
                 case _:
                     pass
         if end.reading:
@@ -180,6 +184,8 @@ class Lab:
             assert end.session.undelivered() == []
             assert end.session.in_flight_bytes == 0
             for label, sent in end.sent.items():
+                if end.delivery[label] is not Delivery.BEST_EFFORT:
+                    assert end.acknowledged[label] == len(sent)
                 received = remote.received[label]
                 match end.delivery[label]:
                     case Delivery.RELIABLE:

@@ -28,6 +28,9 @@ from .frames import (
 MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
 """What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
 
+_REMEMBERED_VALUES = 64
+"""How many values of a LATEST channel are confirmed one by one; earlier ones are with the oldest of these."""
+
 
 def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -> list[Fragment]:
     """Cut a message; its fragments share the payload's memory."""
@@ -76,7 +79,7 @@ class OutboundChannel:
 
     @property
     def acknowledged_messages(self) -> int:
-        """All messages up to this number have arrived; what is not acknowledged one by one does not count."""
+        """All messages up to this number have arrived."""
         return 0
 
     @property
@@ -271,6 +274,7 @@ class OutboundLatest(OutboundChannel):
     def __init__(self, number: int, label: str, priority: Priority) -> None:
         super().__init__(number, label, Delivery.LATEST, priority, stored=False)
         self._fresh: deque[Fragment] = deque()
+        self._fresh_message = 0
         self._waiting: bytes | None = None
         self._again: deque[Fragment] = deque()
         self._outstanding: dict[int, Fragment] = {}
@@ -279,7 +283,9 @@ class OutboundLatest(OutboundChannel):
         self._handed_out = 0
         self._received = 0
         self._accepted = 0
-        self._newest_number = 0
+        self._acknowledged_messages = 0
+        self._complete: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_VALUES)
+        """The last fragment of each message that was handed out as a whole, and the message's number."""
 
     @property
     def has_frames(self) -> bool:
@@ -297,6 +303,11 @@ class OutboundLatest(OutboundChannel):
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
         return self._waiting is None and self._received >= self._last_number
+
+    @property
+    def acknowledged_messages(self) -> int:
+        """All messages up to this number have arrived, or a newer one in their place."""
+        return self._acknowledged_messages
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -316,6 +327,8 @@ class OutboundLatest(OutboundChannel):
             fragment = self._fresh.popleft()
             self._handed_out = fragment.number
             self._outstanding[fragment.number] = fragment
+            if not self._fresh:
+                self._complete.append((fragment.number, self._fresh_message))
         frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
         if not self._fresh and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
@@ -340,11 +353,13 @@ class OutboundLatest(OutboundChannel):
         for fragment in arrived:
             fragment.done = True
             del self._outstanding[fragment.number]
+        while self._complete and self._complete[0][0] <= self._received:
+            _, self._acknowledged_messages = self._complete.popleft()
         return [fragment for fragment in arrived if fragment.flight is not None]
 
     def is_acknowledged(self, message: int) -> bool:
         """See `OutboundChannel`."""
-        return message <= self._accepted and self.is_drained
+        return message <= self._acknowledged_messages
 
     def _replace(self, payload: bytes) -> None:
         """Let a newer message take the place of the one before, of which all or nothing was handed out."""
@@ -355,6 +370,7 @@ class OutboundLatest(OutboundChannel):
         self._again.clear()
         if self._fresh:
             self._last_number -= len(self._fresh)  # none of them was handed out
+        self._fresh_message = self._accepted
         self._newest_first = self._last_number + 1
         self._fresh = deque(fragments_of(self.number, self._newest_first, payload, self.priority))
         self._last_number += len(self._fresh)
