@@ -78,6 +78,11 @@ class OutboundChannel:
         return 0
 
     @property
+    def kept_bytes(self) -> int:
+        """The cost of what must be kept, of which the window bounds how much more is accepted."""
+        return 0
+
+    @property
     def acknowledged_messages(self) -> int:
         """All messages up to this number have arrived."""
         return 0
@@ -139,7 +144,7 @@ class OutboundStream(OutboundChannel):
         self._window = window
         self._limit = MIN_WINDOW_BYTES
         self._kept: dict[int, Fragment] = {}
-        self._kept_cost = 0
+        self._kept_bytes = 0
         self._fresh: deque[Fragment] = deque()
         self._again: deque[Fragment] = deque()
         self._last_number = 0
@@ -171,6 +176,11 @@ class OutboundStream(OutboundChannel):
         return len(self._messages)
 
     @property
+    def kept_bytes(self) -> int:
+        """See `OutboundChannel`."""
+        return self._kept_bytes
+
+    @property
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
         return not self._messages
@@ -182,7 +192,7 @@ class OutboundStream(OutboundChannel):
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._kept or self._kept_cost + message_cost(len(payload)) <= self._window
+        return not self._kept or self._kept_bytes + message_cost(len(payload)) <= self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -190,7 +200,7 @@ class OutboundStream(OutboundChannel):
         fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
         for fragment in fragments:
             self._kept[fragment.number] = fragment
-            self._kept_cost += fragment.size
+            self._kept_bytes += fragment.size
         self._fresh += fragments
         self._last_number += len(fragments)
         self._messages.append((self._last_number, payload))
@@ -252,7 +262,7 @@ class OutboundStream(OutboundChannel):
         fragment = self._kept.pop(number, None)
         if fragment is None:
             return
-        self._kept_cost -= fragment.size
+        self._kept_bytes -= fragment.size
         fragment.done = True
         if fragment.flight is not None:
             self.in_flight -= 1

@@ -369,7 +369,7 @@ class Session:
         if ack.channel >= len(self._outbound):
             raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
         channel = self._outbound[ack.channel]
-        confirmed = channel.acknowledged_messages
+        confirmed, kept = channel.acknowledged_messages, channel.kept_bytes
         by_flight: dict[Flight, list[Fragment]] = {}
         for fragment in channel.acknowledge(ack):
             if fragment.flight is not None:
@@ -378,7 +378,7 @@ class Session:
             self._take_back(flight.acknowledged(arrived, now))
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
-        if by_flight:
+        if channel.kept_bytes < kept:
             self._events.append(CreditGrew(channel.label))
         self._give_turn(channel)
         self._end_if_drained()
