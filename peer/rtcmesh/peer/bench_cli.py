@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-app = typer.Typer(no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, a relay.")
+app = typer.Typer(
+    no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, a relay."
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")]
 
@@ -72,7 +74,7 @@ def relay(
     *,
     json: AsJson = False,
 ) -> None:
-    """Measure a relay in a process of its own: frames and bytes a second, and how long small frames wait beside bulk."""
+    """Measure a relay in a process of its own: frames and bytes a second, and the delay of small frames beside bulk."""
     from rtcmesh.relay.bench import run_relay_bench, table_of
 
     console = Console(quiet=json)

@@ -146,8 +146,11 @@ class Flight:
         fragment.flight = None
         self.bytes -= fragment.size
 
-    def acknowledged(self, fragments: list[Fragment], now: float) -> list[Fragment]:
-        """Take fragments of this flight that have arrived. Returns those that are now known to be lost."""
+    def acknowledged(self, fragments: list[Fragment], now: float, delay: float) -> list[Fragment]:
+        """Take fragments of this flight that have arrived, and how long the word of it was held back.
+
+        Returns those that are now known to be lost.
+        """
         newest = max(fragments, key=_sent_at)
         size = 0
         for fragment in fragments:
@@ -158,8 +161,9 @@ class Flight:
         self._backoff = 0
         self._refusal_pause = _REFUSAL_PAUSE
         if not newest.resent:
-            self._measure(now - newest.sent_at, now)
-            self._adjust(newest, size, now)
+            sample = max(0.0, now - newest.sent_at - delay)
+            self._measure(sample, now)
+            self._adjust(sample, newest.urgency, size, now)
         lost = self._find_lost()
         if lost and now - self._adjusted_at > (self.rtt or 0):
             self._adjusted_at, self._starting = now, False
@@ -218,16 +222,14 @@ class Flight:
             self._best_since = now
         self._best_rtts[0] = min(self._best_rtts[0], sample)
 
-    def _adjust(self, newest: Fragment, size: int, now: float) -> None:
+    def _adjust(self, sample: float, urgency: Urgency, size: int, now: float) -> None:
         """Let the window follow the queueing delay.
 
-        Of each round trip the shortest sample counts, since what the others have in excess may be acknowledgements
-        that waited for company (RFC 6817 section 2.4.2); for each urgency by itself, since only bulk shows the queue
-        of a relay that lets others overtake it.
+        Of each round trip the shortest sample counts (RFC 6817 section 2.4.2), so that a burst is not taken for a
+        queue; for each urgency by itself, since only bulk shows the queue of a relay that lets others overtake it.
         """
-        sample, best = now - newest.sent_at, min(self._best_rtts)
-        shortest = self._shortest_rtts
-        shortest[newest.urgency] = min(sample, shortest.get(newest.urgency, sample))
+        best, shortest = min(self._best_rtts), self._shortest_rtts
+        shortest[urgency] = min(sample, shortest.get(urgency, sample))
         if now - self._adjusted_at > sample:
             delayed = max(shortest.values())
             shortest.clear()

@@ -150,7 +150,11 @@ def tables_of(results: PathResults) -> tuple[Table, Table, Table]:
         gaps.add_row(gap.cause, f"{gap.count:,}", *figures, str(gap.longest_seed))
     other = _table("on a path with nothing wrong", "p50", "p99", "beside bulk of")
     for delay in results.head_of_line:
-        figures = [f"{delay.p50_ms:.0f} ms", f"{delay.p99_ms:.0f} ms", f"{delay.bulk_mbit_per_second:.1f} Mbit/s"]
+        figures = [
+            f"{delay.p50_ms:.0f} ms",
+            f"{delay.p99_ms:.0f} ms",
+            f"{delay.bulk_mbit_per_second:.1f} Mbit/s",
+        ]
         other.add_row(f"small message, {delay.path}, round trip {ROUND_TRIP * 1000:.0f} ms", *figures)
     other.add_row("first message after the welcome", f"{results.first_message_round_trips:.2f} round trips")
     other.add_row("answer to it", f"{results.first_answer_round_trips:.2f} round trips")

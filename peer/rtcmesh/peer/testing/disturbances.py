@@ -33,7 +33,9 @@ class Disturbance:
 class Disturber:
     """Breaks paths and mends them, one disturbance at a time, as its seed says. Two of them get in each other's way."""
 
-    def __init__(self, room: VirtualRoom, meshes: dict[str, Mesh], random: Random, *, paths_only: bool) -> None:
+    def __init__(
+        self, room: VirtualRoom, meshes: dict[str, Mesh], random: Random, *, paths_only: bool
+    ) -> None:
         assert room.memory is not None, "disturbances need memory transports"
         self._room = room
         self._memory: MemoryNetwork = room.memory
@@ -68,7 +70,9 @@ class Disturber:
             named, began = self._name(cause), loop.time()
             if self.done:
                 self.done[-1].looked_at_until = min(self.done[-1].looked_at_until, began)
-            await self._deeds[cause](self._random.choice([0.3, 1.0, self._random.uniform(0.5, 2.5), 3.0, 6.0]))
+            await self._deeds[cause](
+                self._random.choice([0.3, 1.0, self._random.uniform(0.5, 2.5), 3.0, 6.0])
+            )
             ended = loop.time()
             self.done.append(Disturbance(named, began, ended, min(ended, until) + AFTERMATH))
 
@@ -161,7 +165,7 @@ class Disturber:
         self._room.reconnect(name)
 
     async def _change_address(self, seconds: float) -> None:
-        """Let what is open die, as when a machine changes its network; it finds out a moment later. Sometimes both do."""
+        """Let what is open die, as when a machine changes its network and finds out later; sometimes both do."""
         names = self._pair()[: self._random.choice([1, 1, 2])]
         within = min(seconds, 3.0)
         await asyncio.gather(*(self._room.change_address(name, within=within) for name in names))

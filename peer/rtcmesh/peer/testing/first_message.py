@@ -42,6 +42,4 @@ async def _measure(round_trip: float) -> FirstMessage:
         heard_at = loop.time()
         await back.send("hello yourself")
         await answers.receive()
-        return FirstMessage(
-            (heard_at - welcome_at) / round_trip, (loop.time() - welcome_at) / round_trip
-        )
+        return FirstMessage((heard_at - welcome_at) / round_trip, (loop.time() - welcome_at) / round_trip)

@@ -83,7 +83,7 @@ class MemoryTransport:
 
     @property
     def buffered_amount(self) -> int:
-        """Bytes that the rate holds back, and those that wait for a cut to heal."""
+        """Bytes that the rate holds back; without a rate, those on their way."""
         return self._buffered
 
     async def create_offer(self) -> str:
@@ -113,6 +113,8 @@ class MemoryTransport:
         due = self._due(packet)
         self._buffered += len(packet)
         self._on_the_way.append((due, packet))
+        if self._network.bytes_per_second:
+            self._loop.call_at(self._busy_until, self._sent, len(packet))
         self._loop.call_at(due, self._deliver)
 
     def send_datagram(self, datagram: bytes) -> None:
@@ -200,7 +202,7 @@ class MemoryTransport:
     def _open_both(self) -> None:
         remote = self.remote
         if remote and self.matches(remote.number) and remote.matches(self.number):
-            if not (self._carries(remote) and remote._carries(self)):
+            if self._network.is_cut(remote.name, self.name) or not self._carries(remote):
                 return
             for end in (self, remote):
                 self._loop.call_later(self._network.delay, end.open)
@@ -211,7 +213,8 @@ class MemoryTransport:
             if remote is not None and not self._carries(remote):
                 return
             _, packet = self._on_the_way.popleft()
-            self._sent(len(packet))
+            if not self._network.bytes_per_second:
+                self._sent(len(packet))
             if remote is not None:
                 remote.arrive(packet)
 

@@ -153,8 +153,15 @@ def _content(number: int, size: int) -> bytes:
 
 async def _watch(mesh: Mesh, surprises: list[str]) -> None:
     async for event in mesh.events():
-        if isinstance(event, PeerLeft | SessionExpired | MessageRejected):
-            surprises.append(f"{type(event).__name__} {getattr(event, 'reason', '')}".strip())
+        match event:
+            case PeerLeft():
+                surprises.append(f"a peer left: {event.reason.value}")
+            case SessionExpired():
+                surprises.append("a session expired")
+            case MessageRejected():
+                surprises.append(f"a message was rejected: {event.error}")
+            case _:
+                pass
 
 
 async def _trial(seed: int, config: MeshConfig) -> TrialResult:
