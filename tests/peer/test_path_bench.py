@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from rtcmesh.peer import path_bench
+from rtcmesh.peer.cli import app
 from rtcmesh.peer.path_bench import (
     DelayFigures,
     Failure,
@@ -42,7 +45,7 @@ def results(
 
 def test_a_run_counts_everything_and_names_no_broken_promise() -> None:
     progress: list[str] = []
-    measured = run_path_bench(3, first_seed=2, jobs=1, progress=progress.append)
+    measured = run_path_bench(3, first_seed=2, jobs=1, head_of_line_seconds=0.5, progress=progress.append)
     assert measured.broken_promises() == []
     assert (measured.lost, measured.repeated, measured.reordered) == (0, 0, 0)
     assert measured.sent > 3000
@@ -93,11 +96,16 @@ def test_a_trial_that_raises_or_never_ends_is_a_failure_with_its_seed(
     assert path_bench._try(6) == Failure(6, "TimeoutError: not done after 1 s of real time")
 
 
-async def test_the_command_prints_figures_as_json_and_says_by_its_code_that_all_is_well() -> None:
-    bench = await run_rtcmesh("bench", "paths", "--runs", "1", "--seed", "1", "--jobs", "1", "--json")
-    assert (bench.code, bench.errors) == (0, "")
-    figures = json.loads(bench.output)
-    assert (figures["runs"], figures["first_seed"], figures["failures"]) == (1, 1, [])
+def test_the_command_prints_figures_as_json_and_says_by_its_code_whether_all_is_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for failures, code in (((), 0), ((Failure(9, "1 lost"),), 1)):
+        measured = results(failures=failures)
+        monkeypatch.setattr(path_bench, "run_path_bench", lambda *_, measured=measured, **__: measured)
+        bench = CliRunner().invoke(app, ["bench", "paths", "--json"])
+        assert bench.exit_code == code
+        assert msgspec.json.decode(bench.stdout, type=PathResults) == measured
+        assert ("seed 9: 1 lost" in bench.stderr) == bool(failures)
 
 
 async def test_the_relay_is_measured_by_a_command_too() -> None:

@@ -14,19 +14,15 @@ from .flight import Fragment
 from .frames import (
     FIRST,
     FRAGMENT_BYTES,
-    FRAGMENT_OVERHEAD,
     LAST,
-    MAX_DATAGRAM_BYTES,
     MIN_WINDOW_BYTES,
     Ack,
     encode_data,
-    encode_datagram,
     fragment_count,
     message_cost,
 )
-
-MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
-"""What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
+from .outbound_channel import OutboundChannel
+from .outbound_datagrams import OutboundDatagrams
 
 _REMEMBERED_VALUES = 64
 """How many values of a LATEST channel are confirmed one by one; earlier ones are with the oldest of these."""
@@ -46,88 +42,6 @@ def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -
         part = view[index * FRAGMENT_BYTES : (index + 1) * FRAGMENT_BYTES]
         fragments.append(Fragment(channel, first + index, flags, len(payload), part, urgency))
     return fragments
-
-
-class OutboundChannel:
-    """What all kinds share. A frame is handed out only while `has_frames`."""
-
-    def __init__(
-        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool
-    ) -> None:
-        self.number = number
-        self.label = label
-        self.delivery = delivery
-        self.priority = priority
-        self.stored = stored
-        self.known = False
-        """Whether the remote session knows the channel, so that its OPEN need not go along."""
-
-    @property
-    def has_frames(self) -> bool:
-        """Whether there is something to send now."""
-        raise NotImplementedError
-
-    @property
-    def urgency(self) -> Urgency:
-        """How urgent the next frame is."""
-        raise NotImplementedError
-
-    @property
-    def unacknowledged(self) -> int:
-        """How many reliable messages the remote session does not have yet, as far as is known."""
-        return 0
-
-    @property
-    def kept_bytes(self) -> int:
-        """The cost of what must be kept, of which the window bounds how much more is accepted."""
-        return 0
-
-    @property
-    def acknowledged_messages(self) -> int:
-        """All messages up to this number have arrived."""
-        return 0
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether nothing is left to be sent or acknowledged."""
-        raise NotImplementedError
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether only credit is missing, and nothing is on its way whose acknowledgement might bring it."""
-        return False
-
-    def fits(self, payload: bytes) -> bool:
-        """Whether `accept` takes this message now."""
-        del payload
-        return True
-
-    def accept(self, payload: bytes) -> int:
-        """Take a message that fits; its place in the order of the channel is fixed by this call."""
-        raise NotImplementedError
-
-    def next_frame(self) -> tuple[bytes, Fragment | None]:
-        """Return the next frame, and the fragment in it that is to be acknowledged."""
-        raise NotImplementedError
-
-    def lost(self, fragment: Fragment) -> None:
-        """Take back a fragment that did not arrive."""
-
-    def acknowledge(self, ack: Ack) -> list[Fragment]:
-        """Take what the remote session has. Returns the fragments that are newly acknowledged.
-
-        Raises `ProtocolViolation`, and changes nothing, for what was never handed out.
-        """
-        self.known = True
-        return []
-
-    def is_acknowledged(self, message: int) -> bool:
-        """Whether the remote session has this message and all before it."""
-        raise NotImplementedError
-
-    def undelivered(self) -> Iterable[bytes]:
-        """Return the messages that are not acknowledged, in order."""
-        return ()
 
 
 class OutboundStream(OutboundChannel):
@@ -384,62 +298,6 @@ class OutboundLatest(OutboundChannel):
         self._newest_first = self._last_number + 1
         self._fresh = deque(fragments_of(self.number, self._newest_first, payload, self.priority))
         self._last_number += len(self._fresh)
-
-
-class OutboundDatagrams(OutboundChannel):
-    """BEST_EFFORT: a queue that drops the oldest when it is full."""
-
-    def __init__(self, number: int, label: str, priority: Priority) -> None:
-        super().__init__(number, label, Delivery.BEST_EFFORT, priority, stored=False)
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._handed_out = 0
-        self._accepted = 0
-        self.dropped = 0
-
-    @property
-    def has_frames(self) -> bool:
-        """See `OutboundChannel`."""
-        return bool(self._waiting)
-
-    @property
-    def urgency(self) -> Urgency:
-        """See `OutboundChannel`."""
-        return Urgency.BULK if self.priority is Priority.BULK else Urgency.INTERACTIVE
-
-    @property
-    def is_drained(self) -> bool:
-        """See `OutboundChannel`."""
-        return not self._waiting
-
-    def accept(self, payload: bytes) -> int:
-        """See `OutboundChannel`."""
-        assert len(payload) <= MAX_DATAGRAM_BYTES, "accept() of a message that is too long"
-        self._waiting.append(payload)
-        self._waiting_bytes += len(payload) + FRAGMENT_OVERHEAD
-        while self._waiting_bytes > MAX_WAITING_DATAGRAM_BYTES:
-            self._waiting_bytes -= len(self._waiting.popleft()) + FRAGMENT_OVERHEAD
-            self.dropped += 1
-        self._accepted += 1
-        return self._accepted
-
-    def next_frame(self) -> tuple[bytes, Fragment | None]:
-        """See `OutboundChannel`."""
-        payload = self._waiting.popleft()
-        self._waiting_bytes -= len(payload) + FRAGMENT_OVERHEAD
-        self._handed_out += 1
-        return encode_datagram(self.number, self._handed_out, payload), None
-
-    def acknowledge(self, ack: Ack) -> list[Fragment]:
-        """See `OutboundChannel`."""
-        if ack.received or ack.ranges:
-            raise ProtocolViolation("bad_ack", f"channel {self.number} acknowledges nothing")
-        return super().acknowledge(ack)
-
-    def is_acknowledged(self, message: int) -> bool:
-        """See `OutboundChannel`: nothing is waited for."""
-        del message
-        return True
 
 
 def open_outbound(

@@ -15,9 +15,10 @@ import msgspec
 from rich.table import Table
 
 from .events import PathKind
+from .testing.disturbances import DIRECT_DEATH
 from .testing.first_message import measure_first_message
 from .testing.head_of_line import ROUND_TRIP, HeadOfLine, measure_head_of_line
-from .testing.path_trials import DIRECT_DEATH, TrialResult, run_trial
+from .testing.path_trials import TrialResult, run_trial
 
 MAX_FIRST_MESSAGE_ROUND_TRIPS = 1.5
 MAX_GAP = 1.5
@@ -97,13 +98,18 @@ class PathResults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_path_bench(
-    runs: int, *, first_seed: int = 0, jobs: int | None = None, progress: Callable[[str], None]
+    runs: int,
+    *,
+    first_seed: int = 0,
+    jobs: int | None = None,
+    head_of_line_seconds: float = 5.0,
+    progress: Callable[[str], None],
 ) -> PathResults:
     """Run trials with the seeds from `first_seed` on, in so many processes: one for each core by default."""
     progress("first message, head of line")
     first = measure_first_message()
     head_of_line = tuple(
-        _delay_figures(name, measure_head_of_line(kind, aiortc=aiortc))
+        _delay_figures(name, measure_head_of_line(kind, aiortc=aiortc, seconds=head_of_line_seconds))
         for name, kind, aiortc in (
             ("relayed", PathKind.RELAYED, False),
             ("direct (aiortc)", PathKind.DIRECT, True),

@@ -20,7 +20,8 @@ from .errors import MeshError, ProtocolViolation
 from .flight import ACK_DELAY, Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
-from .outbound import OutboundChannel, open_outbound
+from .outbound import open_outbound
+from .outbound_channel import OutboundChannel
 from .packet_writer import PacketWriter
 from .retry import Retry
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent

@@ -24,8 +24,8 @@ BULK_LABELS = ("bulk", "more bulk")
 BULK_BYTES = 30_000
 SMALL_BYTES = 64
 SMALL_INTERVAL = 0.01
-SETTLING = 1.5
-"""Seconds until the window of the bulk transfer has found its size."""
+SETTLING = 3.0
+"""Seconds until the windows have found their size: the session's, and that of aiortc's SCTP, which is slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def measure_head_of_line(
     """Measure on a network of 20 Mbit/s with a round trip of 50 ms, on virtual time.
 
     A direct path is aiortc over virtual UDP, or without `aiortc` a memory transport of that rate: aiortc's congestion
-    window takes long to grow, so that in the first seconds it saturates less of the path.
+    window takes seconds to grow, in which it saturates less of the path, and what it was given waits in its queue.
     """
     return run_virtual(_measure(kind, aiortc=aiortc, seconds=seconds), seed=seed)
 
