@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from types import FrameType
+from typing import cast
 
 import msgspec
 from rich.table import Table
@@ -207,9 +208,10 @@ def _time_limit(seconds: int) -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
+    return f"{type(inner).__name__}: {inner}"
 
 
 def _gap_figures(results: list[TrialResult]) -> Iterator[GapFigures]:
