@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -191,7 +191,7 @@ def _try(seed: int) -> TrialResult | Failure:
 
 
 @contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
+def _time_limit(seconds: int) -> Generator[None]:
     """Raise `TimeoutError` in the block after so much real time, even in a loop that never awaits."""
 
     def expire(number: int, frame: FrameType | None) -> None:
