@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from rtcmesh.peer.aiortc_transport import AiortcTransport
 
 from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
 from rtcmesh.peer import (
@@ -18,7 +19,6 @@ from rtcmesh.peer import (
     PeerGone,
     PeerLeft,
 )
-from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.negotiation import MAX_CANDIDATES
@@ -265,7 +265,7 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
 @pytest.mark.parametrize("moment", [0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
 def test_a_program_cancelled_while_it_connects_leaves_no_task_behind(moment: float) -> None:
     async def main() -> None:
-        async with virtual_room(aiortc=True) as room:
+        async with virtual_room(webrtc=True) as room:
             await room.join("bob")
             before = asyncio.all_tasks()
 

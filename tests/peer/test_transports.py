@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from rtcmesh.peer.aiortc_transport import AiortcTransport
 
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_aiortc
-from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.testing import MemoryNetwork
 from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory

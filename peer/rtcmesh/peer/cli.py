@@ -123,7 +123,7 @@ def bench(
     ] = False,
 ) -> None:
     """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
-    # Late: it brings aiortc, which the other commands load when they join, if they do.
+    # Late: it brings ICE and DTLS, which the other commands load when they join, if they do.
     from .bench import run_bench, table_of
 
     console = Console(quiet=json)

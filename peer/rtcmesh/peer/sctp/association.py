@@ -25,11 +25,9 @@ class Association:
 
     def connect(self, now: float) -> None:
         """Start the handshake. Either end may, or both; an end that does not call it answers."""
-        ...
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         """Take the packets of one read batch. At most 64 at a time, or the two ends take turns."""
-        ...
 
     def packets_to_send(self, now: float) -> list[bytes]:
         """Return what is to be sent now, in order, each packet at most `stats().mtu` bytes, except MTU probes.
@@ -37,19 +35,15 @@ class Association:
         Call it once after every batch of inputs, not after each `send`: what is queued by then shares packets.
         Packets of bulk data are of equal size, except the last of a run.
         """
-        ...
 
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
-        ...
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due; None while nothing is pending. Changes with every input."""
-        ...
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due. Harmless when nothing is."""
-        ...
 
     def open_channel(
         self,
@@ -68,11 +62,9 @@ class Association:
         `negotiated_id` opens one that both ends open with the same id (nothing is sent), else the remote end is told
         (RFC 8832). `max_lifetime` is in seconds.
         """
-        ...
 
     def close_channel(self, channel_id: int, now: float) -> None:
         """Close a channel: what was sent before is still delivered, then both directions end (RFC 8831 section 6.7)."""
-        ...
 
     def send(self, channel_id: int, data: bytes | bytearray | memoryview | str, now: float) -> bool:
         """Queue a message; a str is a text message. Returns whether the channel is below its high-water mark.
@@ -80,32 +72,24 @@ class Association:
         When it returns False, `ChannelWritable` follows. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`,
         `NotEstablished`.
         """
-        ...
 
     def set_water_marks(self, channel_id: int, *, low_bytes: int, high_bytes: int) -> None:
         """Say when `send` returns False, and when `ChannelWritable` follows. Default: 16 and 64 KiB."""
-        ...
 
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of messages that wait to be sent for the first time."""
-        ...
 
     def consumed(self, size_bytes: int, messages: int = 1) -> None:
         """Say that the application has taken so many messages of so many bytes together: the window opens again."""
-        ...
 
     def shutdown(self, now: float) -> None:
         """End in order: what was sent is delivered first, then `AssociationClosed(SHUTDOWN)` follows at both ends."""
-        ...
 
     def abort(self, reason: str = "") -> None:
         """End at once and tell the remote end; `packets_to_send` returns the ABORT."""
-        ...
 
     def stats(self) -> AssociationStats:
         """Return the figures of the association."""
-        ...
 
     def channel_stats(self, channel_id: int) -> ChannelStats:
         """Return the figures of a channel. Raises `ChannelNotOpen`."""
-        ...

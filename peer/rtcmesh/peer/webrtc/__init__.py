@@ -13,18 +13,17 @@ The modules, from the wire up:
     dtls              DTLS, driven                                               RFC 6347, 8261
     candidate         ICE candidates in SDP                                      RFC 8839
     description       session descriptions for data channels alone              RFC 8866, 8839, 8841
-    stats             figures                                                    W3C webrtc-stats
     connection        ICE, DTLS and SCTP on top of one another
+    stats             what is known of a connection                             W3C webrtc-stats
     transport         the transport of a mesh on a connection
 """
 
+from .candidate import Candidate
 from .certificate import Certificate
 from .config import IceTransportPolicy, WebRtcConfig
 from .connection import Connection, ConnectionListener
 from .errors import BadDescription
 from .ice import CandidatePair
-from .candidate import Candidate
-from .stats import ConnectionStats
 from .transport import WebRtcTransport
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "Certificate",
     "Connection",
     "ConnectionListener",
-    "ConnectionStats",
     "IceTransportPolicy",
     "WebRtcConfig",
     "WebRtcTransport",

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -20,7 +21,6 @@ from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.sctp import (
     Association,
     AssociationClosed,
-    AssociationConnected,
     Event,
     MessageReceived,
     Role,
@@ -37,7 +37,6 @@ from .dtls import Dtls, DtlsState
 from .errors import BadDescription
 from .ice import CandidatePair, IceAgent, IceAgentFactory
 from .ice_server import StunServer, TurnServer
-from .stats import ConnectionStats
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +65,16 @@ class ConnectionListener(Protocol):
     def connection_ended(self, reason: str) -> None:
         """The connection failed, or the other end closed it. Nothing follows; never called after `close`."""
         ...
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What crossed the selected pair."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
 
 class Connection:
@@ -104,7 +113,8 @@ class Connection:
         self._heard_at = 0.0
         self._closing = False
         self._over = asyncio.Event()
-        self._datagrams_sent = self._datagrams_received = self._bytes_sent = self._bytes_received = 0
+        self.traffic = Traffic()
+        """What was sent and received, in datagrams."""
 
     # Negotiation
 
@@ -155,17 +165,20 @@ class Connection:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
-    def stats(self) -> ConnectionStats:
-        """Return the figures as they are now."""
-        return ConnectionStats(
-            dtls_role=None if self._dtls is None else ("client" if self._dtls.is_client else "server"),
-            selected_candidate_pair=self._selected_pair,
-            packets_sent=self._datagrams_sent,
-            packets_received=self._datagrams_received,
-            bytes_sent=self._bytes_sent,
-            bytes_received=self._bytes_received,
-            association=None if self._association is None else self._association.stats(),
-        )
+    @property
+    def dtls(self) -> Dtls | None:
+        """The DTLS connection, once the description of the other end is known."""
+        return self._dtls
+
+    @property
+    def association(self) -> Association | None:
+        """The association, once the description of the other end is known."""
+        return self._association
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """The pair of addresses over which datagrams are sent."""
+        return None if self._agent is None else self._agent.selected_pair
 
     async def close(self) -> None:
         """Deliver what was sent, say goodbye and release everything. Idempotent, never raises.
@@ -206,8 +219,8 @@ class Connection:
 
     def datagrams_received(self, datagrams: Datagrams) -> None:
         """Decrypt, and give the packets to the association."""
-        self._datagrams_received += datagrams.count
-        self._bytes_received += len(datagrams.data)
+        self.traffic.packets_received += datagrams.count
+        self.traffic.bytes_received += len(datagrams.data)
         dtls = self._dtls
         if dtls is None or dtls.state is DtlsState.NEW:
             room = MAX_EARLY_DATAGRAMS - len(self._early_datagrams)
@@ -316,19 +329,21 @@ class Connection:
             self._association.consumed(consumed, messages)
 
     def _send(self, agent: IceAgent, datagrams: Datagrams) -> None:
-        self._datagrams_sent += datagrams.count
-        self._bytes_sent += len(datagrams.data)
+        self.traffic.packets_sent += datagrams.count
+        self.traffic.bytes_sent += len(datagrams.data)
         agent.send(datagrams)
 
     def _arm(self) -> None:
         """Set the timer; one that is set for an earlier time stays, and finds out when it rings."""
         assert self._dtls is not None
         assert self._association is not None
-        if self._dtls.state is DtlsState.CONNECTED:
-            deadline = self._association.deadline()
-        else:
-            deadline = self._dtls.deadline()
-        if self._over.is_set() or deadline is None or (self._timer is not None and self._timer.when() <= deadline):
+        secured = self._dtls.state is DtlsState.CONNECTED
+        deadline = self._association.deadline() if secured else self._dtls.deadline()
+        if (
+            self._over.is_set()
+            or deadline is None
+            or (self._timer is not None and self._timer.when() <= deadline)
+        ):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -379,7 +394,3 @@ class Connection:
             self._dtls.shutdown()
             for datagram in self._dtls.datagrams_to_send():
                 self._send(self._agent, Datagrams(datagram, len(datagram)))
-
-    @property
-    def _selected_pair(self) -> CandidatePair | None:
-        return None if self._agent is None else self._agent.selected_pair

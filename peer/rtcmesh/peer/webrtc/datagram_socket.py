@@ -15,7 +15,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from .datagrams import Datagrams
 
@@ -48,30 +48,21 @@ _NO_SEGMENTATION = frozenset({errno.EIO, errno.EINVAL, errno.EOPNOTSUPP, errno.E
 Address = tuple[str, int]
 
 
-class DatagramsProtocol(Protocol):
-    """What a `DatagramSocket` reports to; also an asyncio.DatagramProtocol, for the datagrams of other transports."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is ready."""
-        ...
+class DatagramsProtocol(asyncio.DatagramProtocol):
+    """What a `DatagramSocket` reports to, and other datagram transports as well."""
 
     def datagrams_received(self, datagrams: Datagrams, addr: Address) -> None:
-        """Datagrams arrived from one address. The buffer is lent until this returns."""
-        ...
-
-    def error_received(self, exc: Exception) -> None:
-        """The kernel reported an error that says nothing about later datagrams."""
-        ...
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
-        ...
+        """Take datagrams from one address. The buffer is lent until this returns."""
+        for datagram in datagrams.split():
+            self.datagram_received(datagram, addr)
 
 
 class DatagramSocket(asyncio.DatagramTransport):
     """A bound UDP socket. Datagrams are sent at once, or wait in order, bounded, while the kernel takes no more."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: DatagramsProtocol) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: DatagramsProtocol
+    ) -> None:
         super().__init__({"sockname": sock.getsockname(), "socket": sock})
         self.dropped = 0
         """How many datagrams were dropped because too many waited."""
@@ -144,7 +135,6 @@ class DatagramSocket(asyncio.DatagramTransport):
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
-        assert isinstance(self._protocol, asyncio.BaseProtocol)
         return self._protocol
 
     def __del__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 MAX_RUN_DATAGRAMS = 64
 """How many datagrams the kernel takes in one call (UDP_MAX_SEGMENTS)."""
@@ -12,7 +12,8 @@ MAX_RUN_BYTES = 65_000
 """How many bytes it takes: 65,535 less the headers of IP and UDP, and some air."""
 
 
-class Datagrams(NamedTuple):
+@dataclass(slots=True)
+class Datagrams:
     """One datagram or more of the same size, the last one perhaps shorter, back to back in one buffer.
 
     A received buffer is lent: it holds other bytes once the call that passes it has returned.

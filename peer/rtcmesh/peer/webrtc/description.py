@@ -132,7 +132,9 @@ def _application_section(sdp: str) -> tuple[_Attributes, bool]:
         kind, _, value = line.rstrip("\r").partition("=")
         if kind == "m":
             if section is not None:
-                raise BadDescription("a description", "it has other media sections than one for data channels")
+                raise BadDescription(
+                    "a description", "it has other media sections than one for data channels"
+                )
             _check_media(value)
             section = {}
         elif kind == "a":
@@ -152,7 +154,9 @@ def _check_media(value: str) -> None:
             if port == "0":
                 raise BadDescription("a description", "its data channels are rejected")
         case _:
-            raise BadDescription("a description", f"a media section that is not for data channels: {value[:80]!r}")
+            raise BadDescription(
+                "a description", f"a media section that is not for data channels: {value[:80]!r}"
+            )
 
 
 def _only(section: _Attributes, name: str) -> str:

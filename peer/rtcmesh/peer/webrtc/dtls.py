@@ -20,6 +20,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from .certificate import Certificate, vouches_for
@@ -64,7 +65,9 @@ class Dtls:
     whatever the bytes, nothing raises, and a datagram that is not authentic changes nothing once connected.
     """
 
-    def __init__(self, certificate: Certificate, fingerprints: tuple[Fingerprint, ...], *, is_client: bool) -> None:
+    def __init__(
+        self, certificate: Certificate, fingerprints: tuple[Fingerprint, ...], *, is_client: bool
+    ) -> None:
         self.is_client = is_client
         self.state = DtlsState.NEW
         self.reason = ""
@@ -170,7 +173,7 @@ class Dtls:
                 self._heard.add(datagram)
             self._write(datagram)
             self._shake_hands(now)
-            if self.state is DtlsState.CONNECTED:
+            if self._is_connected:
                 self._open(packets)  # what came in the same datagram, or before its turn
         elif self.state is DtlsState.CONNECTED:
             if datagram in self._heard:
@@ -179,6 +182,10 @@ class Dtls:
             self._write(datagram)
             self._open(packets)
             self._take_output()
+
+    @property
+    def _is_connected(self) -> bool:
+        return self.state is DtlsState.CONNECTED
 
     def _answer_repeat(self) -> None:
         """Send the last flight again: the client did not get it, or its datagram was duplicated on the way."""
@@ -204,7 +211,7 @@ class Dtls:
 
     def _finish(self) -> None:
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not vouches_for(self._fingerprints, _der(certificate)):
+        if certificate is None or not vouches_for(self._fingerprints, certificate.public_bytes(Encoding.DER)):
             self._fail("the DTLS certificate is not the one that the description announces")
             return
         self.state = DtlsState.CONNECTED
@@ -244,7 +251,7 @@ class Dtls:
 
     def _write(self, data: bytes | memoryview) -> None:
         if data:
-            self._ssl.bio_write(data if isinstance(data, bytes) else bytes(data))
+            self._ssl.bio_write(data)
 
     def _open(self, packets: list[bytes]) -> None:
         """Decrypt what was written. Records that are not authentic are dropped in here."""
@@ -283,7 +290,7 @@ def _is_run_of_records(datagrams: Datagrams) -> bool:
 
     OpenSSL would take the rest of a buffer for rubbish after a record whose header is wrong.
     """
-    data, size = datagrams
+    data, size = datagrams.data, datagrams.size_bytes
     count = datagrams.count
     last = len(data) - size * (count - 1)
     if last < RECORD_HEADER_BYTES or bytes(data[-last:][:3]) != _APPLICATION_DATA:
@@ -318,15 +325,8 @@ def _pack_records(data: bytes) -> list[bytes]:
     return datagrams
 
 
-def _der(certificate: object) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509 import Certificate as X509
-
-    assert isinstance(certificate, X509)
-    return certificate.public_bytes(Encoding.DER)
-
-
 def _describe(error: SSL.Error) -> str:
-    """Return OpenSSL's own words, which it hands over as a list of triples."""
-    reasons: Iterable[object] = error.args[0] if error.args and isinstance(error.args[0], list) else error.args
-    return "; ".join(str(reason[-1]) if isinstance(reason, tuple) else str(reason) for reason in reasons) or "unknown"
+    """Return OpenSSL's own words: it hands over a list of triples, the last of which is the reason."""
+    reasons: Iterable[object] = error.args[0] if error.args else ()
+    words = [str(triple[-1]) for triple in reasons if isinstance(triple, tuple)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return "; ".join(words) or "without a reason"

@@ -18,6 +18,7 @@ from rtcmesh.peer.sctp import (
     MessageReceived,
     SctpError,
 )
+from rtcmesh.peer.stats import TransportStats
 from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.signaling.messages import IceServer
 
@@ -26,7 +27,7 @@ from .connection import Connection
 from .description import Description
 from .ice import IceAgentFactory
 from .ice_server import parse_servers
-from .stats import ConnectionStats
+from .stats import transport_stats
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class WebRtcTransport:
     @property
     def buffered_amount(self) -> int:
         """Bytes of packets that wait to be sent for the first time."""
-        return self._association.buffered_amount(PACKETS) if self._open and self._association else 0
+        return self._buffered(PACKETS)
 
     async def create_offer(self) -> str:
         """Return an offer with the host candidates. See `Transport`."""
@@ -92,14 +93,12 @@ class WebRtcTransport:
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the other channel, unless too many wait there. See `Transport`."""
-        association = self._association
-        if association is not None and self._open:
-            if association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
-                self._send(DATAGRAMS, datagram)
+        if self._open and self._buffered(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
+            self._send(DATAGRAMS, datagram)
 
-    def stats(self) -> ConnectionStats:
+    def stats(self) -> TransportStats:
         """Return the figures of the connection."""
-        return self._connection.stats()
+        return transport_stats(self._connection, (PACKETS, DATAGRAMS) if self._open else ())
 
     async def close(self) -> None:
         """Deliver what was sent and release everything. See `Transport`."""
@@ -113,7 +112,9 @@ class WebRtcTransport:
         now = self._loop.time()
         self._association = association
         association.open_channel(now, label="packets", negotiated_id=PACKETS)
-        association.open_channel(now, label="datagrams", negotiated_id=DATAGRAMS, ordered=False, max_retransmits=0)
+        association.open_channel(
+            now, label="datagrams", negotiated_id=DATAGRAMS, ordered=False, max_retransmits=0
+        )
         association.set_water_marks(PACKETS, low_bytes=LOW_WATER_BYTES, high_bytes=HIGH_WATER_BYTES)
 
     def candidate_gathered(self, candidate: str) -> None:
@@ -123,12 +124,14 @@ class WebRtcTransport:
     def event_received(self, event: Event) -> None:
         """Translate what the association reports."""
         match event:
-            case MessageReceived(PACKETS, data):
-                self._sink.packet_received(data)
-            case MessageReceived(DATAGRAMS, data):
-                self._sink.datagram_received(data)
-            case ChannelWritable(PACKETS):
-                self._sink.transport_writable()
+            case MessageReceived():
+                if event.channel_id == PACKETS:
+                    self._sink.packet_received(event.data)
+                else:
+                    self._sink.datagram_received(event.data)
+            case ChannelWritable():
+                if event.channel_id == PACKETS:
+                    self._sink.transport_writable()
             case AssociationConnected():
                 self._open = True
                 self._sink.transport_opened()
@@ -144,6 +147,9 @@ class WebRtcTransport:
         self._end(reason)
 
     # Rules
+
+    def _buffered(self, channel_id: int) -> int:
+        return self._association.buffered_amount(channel_id) if self._open and self._association else 0
 
     def _send(self, channel_id: int, data: bytes) -> None:
         if self._association is None or not self._open:

@@ -14,15 +14,17 @@ import contextlib
 import logging
 import ssl
 import struct
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 import aioice
 from aioice import ice, stun, turn
+from aioice.candidate import candidate_foundation, candidate_priority
 
 from .candidate import Candidate
 from .config import IceTransportPolicy, WebRtcConfig
-from .datagram_socket import Address, DatagramSocket, supports_batches
+from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
 from .datagrams import Datagrams
 from .ice import CandidatePair, IceListener, RemoteCandidates
 from .ice_server import StunServer, TurnServer
@@ -36,13 +38,12 @@ MAX_RELAY_BUFFER_BYTES = 1024 * 1024
 """What may wait on a TCP connection to a TURN server before datagrams are dropped."""
 
 _NAMES: Sequence[tuple[object, Sequence[str]]] = (
-    (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate", "candidate_priority")),
-    (ice, ("candidate_foundation",)),
+    (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate")),
     (ice.StunProtocol, ("datagram_received", "close")),
     (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
     (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
     (ice.Connection, ("sort_check_list",)),
-    (turn, ("TurnTransport", "time")),
+    (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
 _ATTRIBUTES = ("_early_checks_done", "_nominated", "_protocols", "_remote_candidates")
@@ -94,7 +95,9 @@ class TrickleIce:
         """See `IceAgent`."""
         if self._pair is None:
             return None
-        return CandidatePair(_from_aioice(self._pair.local_candidate), _from_aioice(self._pair.remote_candidate))
+        return CandidatePair(
+            _from_aioice(self._pair.local_candidate), _from_aioice(self._pair.remote_candidate)
+        )
 
     async def gather(self) -> None:
         """See `IceAgent`."""
@@ -187,9 +190,9 @@ class TrickleIce:
                 continue
             host, port = protocol.transport.get_extra_info("sockname")[:2]
             # Equal priorities would leave the order of pairs to chance (RFC 8445 section 5.1.2.1).
-            priority = ice.candidate_priority(component, "host", 65_535 - number)
+            priority = candidate_priority(component, "host", 65_535 - number)
             protocol.local_candidate = aioice.Candidate(
-                foundation=ice.candidate_foundation("host", "udp", host),
+                foundation=candidate_foundation("host", "udp", host),
                 component=component,
                 transport="udp",
                 priority=priority,
@@ -228,7 +231,11 @@ class TrickleIce:
             if isinstance(server, TurnServer):
                 asking.append(self._allocate(server))
             else:
-                hosts = [] if self._config.ice_transport_policy is IceTransportPolicy.RELAY else self._ipv4_hosts()
+                hosts = (
+                    []
+                    if self._config.ice_transport_policy is IceTransportPolicy.RELAY
+                    else self._ipv4_hosts()
+                )
                 asking += [self._reflect(server, protocol) for protocol in hosts]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.gathering_timeout), asyncio.TaskGroup() as tasks:
@@ -237,13 +244,15 @@ class TrickleIce:
         self._end_gathering()
 
     def _ipv4_hosts(self) -> list[ice.StunProtocol]:
-        return [protocol for protocol in self._connection.protocols if ":" not in protocol.local_candidate.host]
+        return [
+            protocol for protocol in self._connection.protocols if ":" not in protocol.local_candidate.host
+        ]
 
     async def _reflect(self, server: StunServer, protocol: ice.StunProtocol) -> None:
         try:
             candidate, _ = await ice.server_reflexive_candidate(protocol, (server.host, server.port))
         except (OSError, stun.TransactionError, KeyError) as error:
-            logger.info("STUN server %s:%d: %s", server.host, server.port, error or type(error).__name__)
+            logger.info("STUN server %s:%d: %s", server.host, server.port, repr(error))
             return
         self._found(candidate)
 
@@ -257,11 +266,11 @@ class TrickleIce:
                 turn_server=(server.host, server.port),
                 turn_username=server.username,
                 turn_password=server.password,
-                turn_ssl=cast(bool, tls),  # handed on to asyncio, which takes a context as well
+                turn_ssl=cast("bool", tls),  # handed on to asyncio, which takes a context as well
                 turn_transport=server.transport,
             )
         except (OSError, stun.TransactionError) as error:
-            logger.info("TURN server %s:%d: %s", server.host, server.port, error or type(error).__name__)
+            logger.info("TURN server %s:%d: %s", server.host, server.port, repr(error))
             return
         self._connection.add_local(protocol)
         self._found(candidate)
@@ -346,7 +355,7 @@ class _Connection(aioice.Connection):
         return self._agent.is_gathering or super()._remote_candidates_expected()
 
 
-class _Protocol(ice.StunProtocol):
+class _Protocol(ice.StunProtocol, DatagramsProtocol):
     """A socket of ours or an allocation on a TURN server: STUN goes to aioice, DTLS to the agent (RFC 7983)."""
 
     def __init__(self, connection: _Connection, agent: TrickleIce) -> None:
@@ -375,7 +384,7 @@ def _send_over_relay(transport: turn.TurnTransport, datagrams: Datagrams, addr: 
     """Send through a TURN server; without the task for each packet once a channel is bound (RFC 8656 section 12)."""
     client: Any = vars(transport).get("_TurnTransport__inner_protocol")
     channel = None if client is None else client.peer_to_channel.get(addr)
-    if channel is None or turn.time.time() > client.channel_refresh_at[channel]:
+    if client is None or channel is None or time.time() > client.channel_refresh_at[channel]:
         for datagram in datagrams.split():
             transport.sendto(datagram, addr)
         return
