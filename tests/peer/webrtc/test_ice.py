@@ -225,7 +225,12 @@ def test_host_candidates_come_at_once_and_those_of_servers_as_they_are_found() -
             StunServer(host="server", port=port),
             StunServer(host=server_host.address, port=port),
             TurnServer(
-                host=server_host.address, port=port, transport="udp", tls=False, username="user", password="secret"
+                host=server_host.address,
+                port=port,
+                transport="udp",
+                tls=False,
+                username="user",
+                password="secret",
             ),
         ]
         ann = End(TrickleIce, ann_host, controlling=True, servers=servers)
@@ -254,10 +259,20 @@ def test_a_silent_server_delays_nothing_but_the_end_of_candidates() -> None:
             StunServer(host="nobody.example", port=1),
             StunServer(host=server_host.address, port=port),
             TurnServer(
-                host=server_host.address, port=port, transport="udp", tls=False, username="user", password="secret"
+                host=server_host.address,
+                port=port,
+                transport="udp",
+                tls=False,
+                username="user",
+                password="secret",
             ),
             TurnServer(
-                host=server_host.address, port=port, transport="tcp", tls=False, username="user", password="secret"
+                host=server_host.address,
+                port=port,
+                transport="tcp",
+                tls=False,
+                username="user",
+                password="secret",
             ),
         ]
         ann = End(TrickleIce, ann_host, controlling=True, servers=servers)
@@ -282,7 +297,12 @@ def test_with_the_relay_policy_only_the_relay_is_seen(transport: str) -> None:
         with server_host:
             port = await (turn.listen_udp() if transport == "udp" else turn.listen_tcp())
         server = TurnServer(
-            host=server_host.address, port=port, transport=transport, tls=False, username="user", password="secret"
+            host=server_host.address,
+            port=port,
+            transport=transport,
+            tls=False,
+            username="user",
+            password="secret",
         )
         config = WebRtcConfig(ice_transport_policy=IceTransportPolicy.RELAY)
         ann = End(TrickleIce, ann_host, controlling=True, servers=[server], config=config)
@@ -309,7 +329,12 @@ def test_a_turn_server_that_dies_does_not_hold_up_closing() -> None:
         with server_host:
             port = await turn.listen_udp()
         server = TurnServer(
-            host=server_host.address, port=port, transport="udp", tls=False, username="user", password="secret"
+            host=server_host.address,
+            port=port,
+            transport="udp",
+            tls=False,
+            username="user",
+            password="secret",
         )
         ann = End(TrickleIce, ann_host, controlling=True, servers=[server])
         await ann.gather()
@@ -370,7 +395,9 @@ async def test_a_server_with_a_certificate_nobody_vouches_for_is_not_used() -> N
     tls, _ = certificate_for("127.0.0.1")
     turn = Turn("127.0.0.1")
     port = await turn.listen_tcp(tls)
-    server = TurnServer(host="127.0.0.1", port=port, transport="tcp", tls=True, username="user", password="secret")
+    server = TurnServer(
+        host="127.0.0.1", port=port, transport="tcp", tls=True, username="user", password="secret"
+    )
     ann = End(TrickleIce, None, controlling=True, servers=[server])
     async with ends(ann):
         await ann.gather()
