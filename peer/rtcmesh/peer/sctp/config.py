@@ -69,7 +69,9 @@ class SctpConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         if not MIN_PACKET_BYTES <= self.packet_bytes <= MAX_PACKET_BYTES:
-            raise ValueError(f"packet_bytes is {self.packet_bytes}, not in {MIN_PACKET_BYTES}..{MAX_PACKET_BYTES}")
+            raise ValueError(
+                f"packet_bytes is {self.packet_bytes}, not in {MIN_PACKET_BYTES}..{MAX_PACKET_BYTES}"
+            )
         if self.max_packet_bytes > MAX_PACKET_BYTES:
             raise ValueError(f"max_packet_bytes is {self.max_packet_bytes}, above {MAX_PACKET_BYTES}")
         if not 0 < self.local_port < 65_536 or not 0 < self.remote_port < 65_536:
