@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
-from .remote import Reliability
+from interop.remote import Reliability
 
 
 class AiortcRemote:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from interop.remote import Reliability, Remote
 from support.endpoint import Endpoint
-
-from .remote import Reliability, Remote
 
 RELIABILITIES = {
     "reliable": Reliability(),

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .remote import Reliability
+from interop.remote import Reliability
 
 Run = Callable[[dict[str, Any]], Awaitable[Any]]
 """Lets the script carry out one command, and returns its result."""
@@ -51,7 +51,8 @@ class ScriptRemote:
         """See `Remote`."""
         received: list[dict[str, str]] = await self._run({"do": "received", "label": label, "count": count})
         return [
-            message["text"] if "text" in message else base64.b64decode(message["binary"]) for message in received
+            message["text"] if "text" in message else base64.b64decode(message["binary"])
+            for message in received
         ]
 
     async def close_channel(self, label: str) -> None:

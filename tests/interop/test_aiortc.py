@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .aiortc_remote import aiortc_remote
-from .scenarios import check_closing, check_everything
+from interop.aiortc_remote import aiortc_remote
+from interop.scenarios import check_closing, check_everything
 
 
 @pytest.mark.parametrize("offering", [True, False], ids=["we offer", "it offers"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from ..script_remote import ScriptRemote
+from interop.script_remote import ScriptRemote
 
 SCRIPT = Path(__file__).parent / "peer.js"
 FLAGS = (

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ..script_remote import ScriptRemote
+from interop.script_remote import ScriptRemote
 
 HERE = Path(__file__).parent
 MODULES = Path(os.environ.get("RTCMESH_NODE_MODULES", HERE / "node_modules"))

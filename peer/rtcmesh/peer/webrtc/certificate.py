@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -46,16 +45,19 @@ class Certificate:
 
     @classmethod
     def create(cls) -> Certificate:
-        """Return a new certificate for a new P-256 key, under a random name."""
+        """Return a new certificate for a new P-256 key, whose name and number are the key's."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, os.urandom(16).hex())])
+        # Nothing is drawn from Python's randomness, which a seed may repeat: the first run of a program in a process
+        # would draw more than the next one.
+        digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, digest.hex())])
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(int.from_bytes(digest[:16]))
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + LIFETIME)
         )
