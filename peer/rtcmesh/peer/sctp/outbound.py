@@ -169,7 +169,7 @@ class Outbound:
             stream.active = False
             self._active.popleft()
 
-    def _fill(  # noqa: PLR0917  (once per packet and stream: keywords would cost)
+    def _fill(  # noqa: PLR0912, PLR0915, PLR0917  (the hot loop)
         self,
         stream: OutStream,
         parts: list[bytes],
