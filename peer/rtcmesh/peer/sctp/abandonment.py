@@ -1,4 +1,4 @@
-"""Partial reliability, the sending side: passing over what is not sent again (RFC 3758 section 3.5, RFC 8260 section 2.3).
+"""Partial reliability: passing over what is not sent again (RFC 3758 section 3.5, RFC 8260 section 2.3).
 
     TSN       10        11          12        13         14          15
               acked     abandoned   acked*    abandoned  abandoned   in flight

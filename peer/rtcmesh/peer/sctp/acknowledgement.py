@@ -3,9 +3,9 @@
     cumulative        ranges
     ─────────●        ●────●     ●──●         ●             every TSN up to `cumulative`, and those in `ranges`
 
-A SACK is due after every second packet, at once when something is missing or came twice, and else after 20 ms. Between two
-ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet or
-a quarter of a round trip.
+A SACK is due after every second packet, at once when something is missing or came twice, and else after 20 ms. Between
+two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet
+or a quarter of a round trip.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ FORWARD TSN (RFC 3758 section 3.2)              I-FORWARD-TSN (RFC 8260 section 
     +-------------------------------+           |            MID 1              | ...
                                                 +-------------------------------+
 
-HEARTBEAT and HEARTBEAT ACK carry one parameter; ABORT and ERROR carry causes; COOKIE ECHO carries the cookie; SHUTDOWN a
-cumulative TSN; RE-CONFIG (RFC 6525 section 3.1) one or two parameters; PAD (RFC 4820) nothing of interest.
+HEARTBEAT and HEARTBEAT ACK carry one parameter; ABORT and ERROR carry causes; COOKIE ECHO carries the cookie; SHUTDOWN
+a cumulative TSN; RE-CONFIG (RFC 6525 section 3.1) one or two parameters; PAD (RFC 4820) nothing of interest.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def decode_init(value: bytes) -> Init:
     """Return an INIT or INIT ACK. Raises `ProtocolError`."""
     if len(value) < _INIT.size:
         raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"an INIT of {len(value)} bytes")
-    init = Init(*_INIT.unpack_from(value), parameters=parameters.decode(value[_INIT.size :]))
+    tag, window, outbound_streams, inbound_streams, initial_tsn = _INIT.unpack_from(value)
+    more = parameters.decode(value[_INIT.size :])
+    init = Init(tag, window, outbound_streams, inbound_streams, initial_tsn, more)
     # RFC 9260 sections 3.3.2, 3.3.3: neither tag nor numbers of streams may be zero.
     if not (init.initiate_tag and init.outbound_streams and init.inbound_streams):
         raise ProtocolError(Cause.INVALID_PARAMETER, "an INIT without tag or streams")

@@ -1,4 +1,4 @@
-"""The state cookie (RFC 9260 section 5.1.3): what an INIT said, kept by the remote end until it proves that it can receive.
+"""The state cookie (RFC 9260 section 5.1.3): what an INIT said, kept by the end that said it.
 
      0                                                              8
     +---------------------------------------------------------------+

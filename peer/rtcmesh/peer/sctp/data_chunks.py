@@ -13,7 +13,7 @@ DATA                                            I-DATA
                                                 +-------------------------------+
 
 B and E mark the first and the last fragment of a message, U one without order, I asks for a SACK at once (RFC 7053).
-A DATA message is fragments of consecutive TSNs, so no other message comes between; I-DATA fragments of many messages mix.
+The fragments of a DATA message have consecutive TSNs, so no other comes between; those of I-DATA messages mix.
 """
 
 from __future__ import annotations

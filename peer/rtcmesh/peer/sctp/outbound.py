@@ -122,6 +122,10 @@ class Outbound:
         full = False
         while active and not full:
             stream = active[0]
+            if stream.credit <= 0 and (self.interleaved or not stream.offset):
+                stream.credit = stream.quantum if len(active) == 1 else stream.credit + stream.quantum
+                active.rotate(-1)
+                continue
             if stream.queue[0][3] is not None:
                 if parts:
                     break
@@ -164,11 +168,8 @@ class Outbound:
         if not stream.queue:
             stream.active = False
             self._active.popleft()
-        elif stream.credit <= 0 and (self.interleaved or not stream.offset):
-            stream.credit += stream.quantum
-            self._active.rotate(-1)
 
-    def _fill(  # noqa: PLR0917  (once per packet and stream: keywords would cost)
+    def _fill(  # noqa: PLR0912, PLR0915, PLR0917  (the hot loop)
         self,
         stream: OutStream,
         parts: list[bytes],

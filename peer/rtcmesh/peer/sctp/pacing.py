@@ -1,4 +1,4 @@
-"""Spreads packets over the round trip, so that a window does not arrive at the bottleneck in one burst (RFC 9002 section 7.7)."""
+"""Spreads packets over the round trip: a window should not reach the bottleneck in one burst (RFC 9002 section 7.7)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ is computed once per association.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
+from typing import cast
 
 import google_crc32c
 
@@ -28,7 +30,7 @@ _PREFIX = Struct("!HHL")
 _CHECKSUM = Struct("<L")  # the byte order of RFC 9260 appendix A
 _NO_CHECKSUM = bytes(4)
 
-_extend = google_crc32c.extend
+_extend = cast(Callable[[int, bytes], int], google_crc32c.extend)  # pyright: ignore[reportUnknownMemberType]
 _pack_checksum = _CHECKSUM.pack
 _unpack_checksum = _CHECKSUM.unpack_from
 
@@ -42,7 +44,7 @@ class Envelope:
         self.tag = tag
         self.prefix = _PREFIX.pack(source_port, destination_port, tag)
         """What such a packet begins with."""
-        self._seed = int(google_crc32c.value(self.prefix + _NO_CHECKSUM))
+        self._seed = _extend(0, self.prefix + _NO_CHECKSUM)
 
     def seal(self, chunks: bytes) -> bytes:
         """Return the packet that carries these chunks."""
@@ -50,11 +52,10 @@ class Envelope:
 
     def fits(self, packet: bytes) -> bool:
         """Return whether the packet has these ports, this tag, and the right checksum."""
-        return (
-            packet[:8] == self.prefix
-            and len(packet) >= HEADER_BYTES
-            and _unpack_checksum(packet, 8)[0] == _extend(self._seed, packet[HEADER_BYTES:])
-        )
+        if packet[:8] != self.prefix or len(packet) < HEADER_BYTES:
+            return False
+        checksum: int = _unpack_checksum(packet, 8)[0]
+        return checksum == _extend(self._seed, packet[HEADER_BYTES:])
 
 
 def tag_of(packet: bytes, source_port: int, destination_port: int) -> int | None:

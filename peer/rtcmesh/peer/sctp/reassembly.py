@@ -172,8 +172,8 @@ class Reassembly:
             if distance > mask >> 1:
                 continue
             last = stream.expected + distance
-            for passed in sorted(passed for passed in stream.waiting if passed <= last):
-                messages.append(self._take(stream_id, stream, passed))
+            passed = sorted(mid for mid in stream.waiting if mid <= last)
+            messages += [self._take(stream_id, stream, mid) for mid in passed]
             stream.expected = last + 1
             self._continue(stream_id, stream, messages)
         return messages

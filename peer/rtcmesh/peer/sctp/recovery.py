@@ -1,8 +1,8 @@
 """What is on its way: what has arrived, what is lost, what is to be sent again.
 
 Retransmission is that of RFC 8985 (RACK-TLP), carried over from TCP: a packet is lost when one that was sent later has
-arrived and three packets, or a part of a round trip, lie between. When nothing arrives at all, one or two packets are sent
-again after a probe timeout (RFC 9002 section 6.2), which takes the place of T3-rtx of RFC 9260 section 6.3.3.
+arrived and three packets, or a part of a round trip, lie between. When nothing arrives at all, one or two packets are
+sent again after a probe timeout (RFC 9002 section 6.2), which takes the place of T3-rtx of RFC 9260 section 6.3.3.
 
 The work per SACK grows with what it says that is new, not with what is on its way.
 """
@@ -235,7 +235,7 @@ class Recovery:
         self.congestion.acknowledged(progress, now)
 
     def _reordered(self, now: float) -> None:
-        """Be slower to call a packet lost: one was overtaken, or was sent again in vain (RFC 8985 section 6.2 step 4)."""
+        """Be slower to call a packet lost: one was overtaken, or sent again in vain (RFC 8985 section 6.2 step 4)."""
         if now - self._stepped_at >= (self.round_trip.smoothed or 0.0) or not self._reordering_steps:
             self._reordering_steps = min(self._reordering_steps + 1, _MAX_REORDERING_STEPS)
             self._stepped_at = now
