@@ -13,6 +13,7 @@ ENTRY = re.compile(r"^- \[`(\w+)`\]\(\.\./([\w/.]+)\): ", re.MULTILINE)
 PACKAGES = [
     "rtcmesh.peer",
     "rtcmesh.peer.testing",
+    "rtcmesh.peer.webrtc",
     "rtcmesh.relay",
     "rtcmesh.relay.testing",
     "rtcmesh.signaling",
