@@ -30,7 +30,7 @@ _PREFIX = Struct("!HHL")
 _CHECKSUM = Struct("<L")  # the byte order of RFC 9260 appendix A
 _NO_CHECKSUM = bytes(4)
 
-_extend = cast(Callable[[int, bytes], int], google_crc32c.extend)  # pyright: ignore[reportUnknownMemberType]
+_extend = cast("Callable[[int, bytes], int]", google_crc32c.extend)  # pyright: ignore[reportUnknownMemberType]
 _pack_checksum = _CHECKSUM.pack
 _unpack_checksum = _CHECKSUM.unpack_from
 
