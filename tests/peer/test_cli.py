@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 from rtcmesh.peer.cli import app
 from rtcmesh.signaling.config import ServerConfig
 from rtcmesh.signaling.server import serve
-from support.processes import TIMEOUT, Program, rtcmesh, run_rtcmesh, serving
+from support.processes import TIMEOUT, Program, port_of, rtcmesh, run_rtcmesh, serving
 
 
 @pytest.fixture
@@ -161,9 +160,3 @@ async def chatting(url: str, name: str) -> AsyncGenerator[Program]:
     async with rtcmesh("chat", url, "lobby", "--name", name, "--timeout", str(TIMEOUT)) as chat:
         await chat.expect("you are")
         yield chat
-
-
-def port_of(url: str) -> int:
-    port = urlsplit(url).port
-    assert port is not None
-    return port
