@@ -15,6 +15,9 @@ from rtcmesh.signaling.config import ServerConfig
 from rtcmesh.signaling.server import serve
 from support.processes import TIMEOUT, Program, port_of, rtcmesh, run_rtcmesh, serving
 
+DEMO_TIMEOUT = 180
+"""The demo waits out what it breaks, and a loaded machine takes its time."""
+
 
 @pytest.fixture
 async def url() -> AsyncGenerator[str]:
@@ -47,10 +50,12 @@ def test_what_is_no_address_of_a_server_is_refused_at_once(url: str) -> None:
 # The demo
 
 
+@pytest.mark.timeout(DEMO_TIMEOUT)
 async def test_the_demo_proves_every_message_and_a_file_and_says_so_in_json(tmp_path: Path) -> None:
     file = tmp_path / "numbers"
     file.write_bytes(bytes(range(256)) * 2_000)
-    demo = await run_rtcmesh("demo", "--peers", "3", "--messages", "50", "--file", str(file), "--json")
+    options = ("--messages", "50", "--file", str(file), "--timeout", str(DEMO_TIMEOUT), "--json")
+    demo = await run_rtcmesh("demo", "--peers", "3", *options, timeout=DEMO_TIMEOUT)
     assert (demo.code, demo.errors) == (0, "")
     result = json.loads(demo.output)
     assert result.pop("seconds") > 0

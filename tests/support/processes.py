@@ -76,12 +76,12 @@ class Program:
         self._process.kill()
         await self.ended()
 
-    async def ended(self) -> Ended:
+    async def ended(self, *, timeout: float = TIMEOUT) -> Ended:
         """Wait for the end: of the process, and of every process it has started.
 
         Whatever those are, they write their errors to the same pipe, so its end is the end of them all.
         """
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(timeout):
             output, errors = await asyncio.gather(_rest(self._process.stdout), _rest(self._process.stderr))
             return Ended(await self._process.wait(), output, errors)
 
@@ -112,10 +112,10 @@ def rtcmesh(*arguments: str, **environment: str) -> AbstractAsyncContextManager[
     return running(RTCMESH, *arguments, **environment)
 
 
-async def run_rtcmesh(*arguments: str) -> Ended:
+async def run_rtcmesh(*arguments: str, timeout: float = TIMEOUT) -> Ended:
     """Run the command line to its end."""
     async with rtcmesh(*arguments) as program:
-        return await program.ended()
+        return await program.ended(timeout=timeout)
 
 
 @asynccontextmanager
