@@ -102,7 +102,7 @@ class Members:
         self._closing = True
         for remote in self.remotes.values():
             remote.abandon()
-            if undelivered := remote.conversation.session.unacknowledged:
+            if undelivered := len(remote.conversation.undelivered()):
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()
@@ -190,7 +190,8 @@ class Members:
             case wire.PeerLeft(reason=codes.LeaveReason.REPLACED):
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
-                self._apply(self._roster.left(event.peer_id, orderly=event.reason is codes.LeaveReason.LEFT))
+                orderly = event.reason is codes.LeaveReason.LEFT
+                self._apply(self._roster.left(event.peer_id, orderly=orderly, now=now))
             case wire.Signal():
                 if remote := self.remotes.get(event.sender):
                     remote.receive_signal(event.sealed)
