@@ -17,12 +17,13 @@ from rtcmesh.relay.frames import Urgency
 from . import frames
 from .delivery import Delivery, Priority
 from .errors import MeshError, ProtocolViolation
-from .flight import ACK_DELAY, Flight, Fragment
+from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
 from .outbound import open_outbound
 from .outbound_channel import OutboundChannel
 from .packet_writer import PacketWriter
+from .receipts import Receipts
 from .retry import Retry
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
 
@@ -66,14 +67,10 @@ class Session:
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
         self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
-        self._owing: dict[int, InboundChannel] = {}
-        self._arrived_at: dict[int, float] = {}
-        """When the newest fragment of each channel came."""
+        self._receipts = Receipts()
         self._allowed: InboundStream | None = None
         self._greet = False
         self._answer = False
-        self._ack_at: float | None = None
-        self._ack_now = False
         self._ending = False
         self._end = Retry()
         self._end_due = False
@@ -107,7 +104,7 @@ class Session:
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
-        due = [self._ack_at, self._end.at, self._blocked.at]
+        due = [self._receipts.due_at, self._end.at, self._blocked.at]
         due += [flight.deadline() for flight in self._flights.values()]
         return min((at for at in due if at is not None), default=None)
 
@@ -154,7 +151,7 @@ class Session:
         """Note that the application has taken a message; its sender gets credit for another."""
         channel = self._inbound[message.channel]
         if channel.take(message.payload):
-            self._owe(channel, now)
+            self._receipts.owe(channel, now)
             if self._allowed is not None:
                 self._pass_allowance(now)
 
@@ -172,7 +169,7 @@ class Session:
             self._outbound_by_label,
             self._inbound,
             self._flights,
-            self._owing,
+            self._receipts,
             self._events,
         ):
             held.clear()
@@ -231,8 +228,7 @@ class Session:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: acknowledge, send again."""
-        if self._ack_at is not None and now >= self._ack_at:
-            self._ack_at, self._ack_now = None, True
+        self._receipts.handle_timeout(now)
         for flight in self._flights.values():
             self._take_back(flight.handle_timeout(now))
         if self._end.is_due(now):
@@ -270,13 +266,7 @@ class Session:
         if self._greet:
             self._greet = False
             yield frames.HELLO
-        company = any(self._turns.values())
-        if self._owing and (company or self._ack_now or any(c.owes_now for c in self._owing.values())):
-            for channel in self._owing.values():
-                delay = now - self._arrived_at.get(channel.number, now)
-                yield frames.encode_ack(channel.acknowledgement()._replace(delay=delay))
-            self._owing.clear()
-            self._ack_at, self._ack_now = None, False
+        yield from self._receipts.frames(now, company=any(self._turns.values()))
         if self._blocked_due:
             self._blocked_due = False
             yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
@@ -369,7 +359,7 @@ class Session:
             case Blocked():
                 channel = self._known(frame.channel)
                 channel.owes_now = True
-                self._owe(channel, now)
+                self._receipts.owe(channel, now)
             case Hello():
                 self._answer = True
             case End():
@@ -387,10 +377,9 @@ class Session:
 
     def _receive_data(self, data: Data, now: float) -> None:
         channel = self._known(data.channel)
-        self._arrived_at[data.channel] = now
         for payload in channel.receive(data):
             self._deliver(channel, payload)
-        self._owe(channel, now)
+        self._receipts.arrived(channel, now)
         if isinstance(channel, InboundStream) and channel.wants_allowance:
             self._pass_allowance(now)
 
@@ -424,7 +413,7 @@ class Session:
             known = self._inbound[frame.channel] = open_inbound(frame, window=self._window)
         elif (known.label, known.delivery, known.stored) != (frame.label, frame.delivery, frame.stored):
             raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened as another one")
-        self._owe(known, now)
+        self._receipts.owe(known, now)
 
     def _known(self, number: int) -> InboundChannel:
         channel = self._inbound.get(number)
@@ -436,11 +425,6 @@ class Session:
         self._events.append(
             MessageReceived(channel.label, channel.number, payload, channel.delivery, channel.stored)
         )
-
-    def _owe(self, channel: InboundChannel, now: float) -> None:
-        self._owing[channel.number] = channel
-        if self._ack_at is None and not self._ack_now:
-            self._ack_at = now + ACK_DELAY
 
     def _pass_allowance(self, now: float) -> None:
         """Let one channel at a time have a message that is larger than its window."""
@@ -454,5 +438,5 @@ class Session:
             if isinstance(channel, InboundStream) and channel.wants_allowance:
                 self._allowed = channel
                 channel.allow()
-                self._owe(channel, now)
+                self._receipts.owe(channel, now)
                 return
