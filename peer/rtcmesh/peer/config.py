@@ -63,7 +63,8 @@ class MeshConfig:
     """How often the machine's addresses are looked at; when they change, every path is probed at once."""
 
     rejoin_grace: float = 30.0
-    """How long a peer without a path may be missing from a restarted server before it counts as gone."""
+    """How long a peer without a path may be missing before it counts as gone: the server restarted, or gave it up
+    because its machine sleeps."""
 
     close_timeout: float = 5.0
     """How long `aclose` may take to deliver what was sent and to say goodbye."""
