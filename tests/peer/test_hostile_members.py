@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from rtcmesh.peer import Identity, LeaveReason, Mesh, MeshConfig, PathKind, PathPolicy, PeerLeft, frames
+from rtcmesh.peer.delivery import Delivery
 from rtcmesh.peer.frames import Header, Packet, Probe, ProbeType, encode_header, encode_open
 from rtcmesh.peer.liveness import PONGS_PER_SECOND
 from rtcmesh.peer.path import DirectPath, Path, RelayPath
@@ -97,7 +98,7 @@ GARBAGE = {
     "no frames": encode_header(Header(1, 0))[:-1],
     "unknown frame": encode_header(Header(7 << 32 | 1, 0)) + b"\xff",
     "truncated open": encode_header(Header(7 << 32 | 1, 0))
-    + encode_open(frames.Open(0, frames.Delivery.RELIABLE, stored=False, label="x"))[:-1],
+    + encode_open(frames.Open(0, Delivery.RELIABLE, stored=False, label="x"))[:-1],
 }
 
 
