@@ -52,7 +52,7 @@ class LeaveReason(Enum):
     """The signaling server gave it up, and no path led to it for `MeshConfig.session_timeout`; or it was missing from a
     restarted server for `MeshConfig.rejoin_grace`."""
     RESTARTED = "restarted"
-    """A new process joined with its identity; `PeerJoined` for that one follows."""
+    """A new process joined with its identity, or its session began anew; `PeerJoined` for that one follows."""
 
 
 @dataclass(frozen=True, slots=True)
