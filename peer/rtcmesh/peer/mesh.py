@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, overload
 
@@ -32,13 +33,18 @@ from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
 from .inbox import Inbox
 from .members import Members
 from .network_watch import NetworkWatch
+from .outboxes import Outboxes
 from .peer import Peer
 from .relays import DEFAULT_RELAY, Relays
 from .session_events import MessageReceived
+from .stamps import RECEIPTS_LABEL
 from .tasks import owned_tasks
 from .transport import TransportFactory
 
 logger = logging.getLogger(__name__)
+
+MAX_OPEN_CHANNELS = MAX_CHANNELS - 1
+"""How many channels an application has: the session needs one for the receipts of what others' outboxes sent."""
 
 T = TypeVar("T")
 
@@ -65,6 +71,7 @@ class Mesh:
         config: MeshConfig,
         transports: TransportFactory,
         random: Random,
+        lasting_identity: bool = False,
     ) -> None:
         self.peer_id = peer_id
         """The local peer's id."""
@@ -79,6 +86,7 @@ class Mesh:
         self._closing = False
         self._released = False
         self._closed = asyncio.Event()
+        self._outboxes = Outboxes(peer_id, config, self.happened, lasting=lasting_identity)
         self._members = Members(
             self,
             link,
@@ -119,6 +127,7 @@ class Mesh:
         """
         if room_secret is not None and not room_secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
+        lasting_identity = identity is not None
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
@@ -166,6 +175,7 @@ class Mesh:
                 config=config,
                 transports=transports or _default_transports(),
                 random=random,
+                lasting_identity=lasting_identity,
             )
             watch = NetworkWatch(mesh.network_changed, config.network_poll_interval, local_addresses)
             watching = tasks.create_task(watch.run(), name="network watch")
@@ -214,11 +224,24 @@ class Mesh:
     # What can be done
 
     @overload
-    def channel(self, label: str, *, delivery: Delivery = ..., priority: Priority = ...) -> Channel[Any]: ...
+    def channel(
+        self,
+        label: str,
+        *,
+        delivery: Delivery = ...,
+        priority: Priority = ...,
+        outbox: str | os.PathLike[str] | None = ...,
+    ) -> Channel[Any]: ...
 
     @overload
     def channel(
-        self, label: str, *, type: type[T], delivery: Delivery = ..., priority: Priority = ...
+        self,
+        label: str,
+        *,
+        type: type[T],
+        delivery: Delivery = ...,
+        priority: Priority = ...,
+        outbox: str | os.PathLike[str] | None = ...,
     ) -> Channel[T]: ...
 
     def channel(
@@ -228,26 +251,50 @@ class Mesh:
         type: Any = Any,  # noqa: A002
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
+        outbox: str | os.PathLike[str] | None = None,
     ) -> Channel[Any]:
-        """Return the channel of this label (1 to 255 bytes in UTF-8); it need not be opened at the other end first.
+        """Return the channel of this label (1 to 255 bytes in UTF-8, not beginning with NUL).
+
+        It need not be opened at the other end first.
 
         With `type`, messages are converted to it and checked by msgspec; what does not fit is dropped and told as a
         `MessageRejected` event. A message of several fragments gives way to smaller ones of other channels; with
-        `Priority.BULK` every message of the channel does. The same label gives the same channel. Raises `ValueError`
-        for a bad label, for one that is open as another kind, and for the 65th channel.
+        `Priority.BULK` every message of the channel does. The same label gives the same channel.
+
+        With `outbox`, the path of an SQLite file that several channels may share, a RELIABLE channel keeps its messages
+        until their receivers' applications have taken them, and remembers which messages the application here has
+        taken, both beyond the end of this process. What waits in the file from before is sent from now on; what that
+        guarantees and costs is in docs/outbox.md. The file is opened here, which may take some tenths of a second if
+        much waits in it; `OutboxInUse`, `OutboxMismatch` or `OutboxFailed` say why it cannot be.
+
+        Raises `ValueError` for a bad label, for one that is open as another kind, for the 64th channel, and for an
+        outbox of another delivery than RELIABLE or in a mesh that was joined without an identity; `Closed` for an
+        outbox in a mesh that is closed.
         """
-        kind = ChannelKind(expected=type, delivery=delivery, priority=priority)
+        path = None if outbox is None else Path(outbox).resolve()
+        kind = ChannelKind(expected=type, delivery=delivery, priority=priority, outbox=path)
         known = self._channels.get(label)
         if known is not None:
             if known.kind != kind:
-                raise ValueError(f"channel {label!r} is open with another type, delivery or priority")
+                raise ValueError(f"channel {label!r} is open with another type, delivery, priority or outbox")
             return known
-        if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES:
-            raise ValueError(f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8")
-        if len(self._channels) >= MAX_CHANNELS:
-            raise ValueError(f"a mesh has at most {MAX_CHANNELS} channels")
+        if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES or label.startswith("\0"):
+            raise ValueError(
+                f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8 and begins with no NUL"
+            )
+        if len(self._channels) >= MAX_OPEN_CHANNELS:
+            raise ValueError(f"a mesh has at most {MAX_OPEN_CHANNELS} channels")
+        if path is not None:
+            if delivery is not Delivery.RELIABLE:
+                raise ValueError(f"an outbox keeps reliable messages, not {delivery.value} ones")
+            self._outboxes.open(path, label, priority)
         channel = self._channels[label] = Channel(
-            label, kind, self._inbox(label), self, self.config.max_message_bytes
+            label,
+            kind,
+            self._inbox(label),
+            self,
+            outboxes=self._outboxes,
+            max_message_bytes=self.config.max_message_bytes,
         )
         return channel
 
@@ -287,6 +334,7 @@ class Mesh:
         self._closing = True
         try:
             async with asyncio.timeout(self.config.close_timeout):
+                await self._outboxes.leave()
                 await self._members.close()
         except TimeoutError:
             logger.info("closing took longer than %g s", self.config.close_timeout)
@@ -300,6 +348,7 @@ class Mesh:
     def _release(self) -> None:
         self._released = True
         self._members.abandon()
+        self._outboxes.close()
         for inbox in self._inboxes.values():
             inbox.close(Closed)
         for stream in self._streams:
@@ -382,10 +431,21 @@ class Mesh:
 
     def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
         """Put a message where the application takes it."""
-        self._inbox(message.label).put(conversation, message)
+        if message.label == RECEIPTS_LABEL:
+            try:
+                self._outboxes.receipts_received(conversation, message)
+            except NotDecodable as error:
+                self.message_rejected(conversation.peer_id, message.label, error)
+        else:
+            self._inbox(message.label).put(conversation, message)
+
+    def conversation_began(self, conversation: Conversation) -> None:
+        """Send what outboxes keep for a peer."""
+        self._outboxes.conversation_began(conversation)
 
     def conversation_ended(self, conversation: Conversation) -> int:
         """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""
+        self._outboxes.conversation_ended(conversation)
         dropped = 0
         unopened = [inbox for label, inbox in self._inboxes.items() if label not in self._channels]
         opened = [[channel.inbox] for channel in self._channels.values()]
