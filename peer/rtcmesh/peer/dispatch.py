@@ -105,6 +105,8 @@ class Dispatch:
 
         Raises `OutboxFailed`.
         """
+        if self._error is not None:
+            raise self._error
         taken = list(self._file.taken(label))
         self._channels[label] = priority
         for line in list(self._outbox.lines()):
@@ -301,7 +303,13 @@ class Dispatch:
         """Give a receiver's conversation what it takes."""
         conversation = self._owner.conversation(line.receiver)
         priority = self._channels.get(line.label)
-        if conversation is None or conversation.ended or priority is None or line in self._waiting:
+        if (
+            conversation is None
+            or conversation.ended
+            or priority is None
+            or line in self._waiting
+            or self._error
+        ):
             return
         while (number := self._outbox.hand_over(line)) is not None:
             try:
@@ -328,7 +336,6 @@ class Dispatch:
     def _fail(self, error: MeshError) -> None:
         """Take nothing more, and let go of everybody who waits."""
         self._error = error
-        self._channels.clear()
         self._serve()
         for unconfirmed in self._unconfirmed.values():
             for future in unconfirmed:
