@@ -59,6 +59,7 @@ class Session:
         self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
         self._owing: dict[int, InboundChannel] = {}
         self._allowed: InboundStream | None = None
+        self._greeting = Retry()
         self._greet = False
         self._answer = False
         self._ack_at: float | None = None
@@ -106,7 +107,7 @@ class Session:
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
-        due = [self._ack_at, self._end.at, self._blocked.at]
+        due = [self._ack_at, self._greeting.at, self._end.at, self._blocked.at]
         due += [flight.deadline() for flight in self._flights.values()]
         return min((at for at in due if at is not None), default=None)
 
@@ -158,7 +159,7 @@ class Session:
                 self._pass_allowance(now)
 
     def hello(self) -> None:
-        """Let the remote session know of this one, though there may be nothing to say."""
+        """Let the remote session know of this one, though there may be nothing to say; again until it is heard."""
         self._greet = True
 
     def end(self) -> None:
@@ -205,6 +206,7 @@ class Session:
             return
         received = frames.decode_frames(packet)
         self.remote_number = header.source
+        self._greeting.stop()
         for frame in received:
             self._receive_frame(frame, now)
 
@@ -214,6 +216,9 @@ class Session:
             self._ack_at, self._ack_now = None, True
         for flight in self._flights.values():
             self._take_back(flight.handle_timeout(now))
+        if self._greeting.is_due(now):
+            self._greeting.start(now)
+            self._greet = True
         if self._end.is_due(now):
             self._end.start(now)
             self._end_due = True
@@ -248,6 +253,8 @@ class Session:
     def _control_frames(self, now: float) -> Iterator[bytes]:
         if self._greet:
             self._greet = False
+            if self._greeting.at is None:
+                self._greeting.start(now)
             yield frames.HELLO
         company = any(self._turns.values())
         if self._owing and (company or self._ack_now or any(c.owes_now for c in self._owing.values())):
