@@ -175,7 +175,7 @@ def test_both_restart_at_once(tmp_path: Path) -> None:
         ann = await room.join("ann", identity=ANN)
         bob = await room.join("bob", identity=BOB)
         await ann.wait_for_peers(1)
-        received = []
+        received: list[int] = []
         for life in range(5):
             here = ann.channel("chat", outbox=tmp_path / "ann.db")
             there = bob.channel("chat", outbox=tmp_path / "bob.db")

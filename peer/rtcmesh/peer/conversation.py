@@ -48,7 +48,7 @@ class Conversation:
     @property
     def is_waiting(self) -> bool:
         """Whether anybody waits, or anything was taken and not acknowledged, but for what an outbox keeps."""
-        return self.session.at_stake > 0 or any(
+        return bool(self.session.undelivered()) or any(
             not message.stored for waiting in self._waiting.values() for message, _ in waiting
         )
 

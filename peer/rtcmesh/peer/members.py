@@ -106,7 +106,7 @@ class Members:
         self._closing = True
         for remote in self.remotes.values():
             remote.abandon()
-            if undelivered := remote.conversation.session.at_stake:
+            if undelivered := len(remote.conversation.session.undelivered()):
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()

@@ -23,14 +23,13 @@ from rtcmesh.signaling.text_socket import Dial
 
 from . import events
 from .channel import Channel, ChannelKind
+from .channels import Channels
 from .config import MeshConfig, PathPolicy
 from .conversation import Conversation, Outgoing
 from .delivery import Delivery, Priority
 from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
 from .event_stream import EventStream
 from .events import MeshEvent, PathChangeReason, PathKind
-from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
-from .inbox import Inbox
 from .members import Members
 from .network_watch import NetworkWatch
 from .outboxes import Outboxes
@@ -42,9 +41,6 @@ from .tasks import owned_tasks
 from .transport import TransportFactory
 
 logger = logging.getLogger(__name__)
-
-MAX_OPEN_CHANNELS = MAX_CHANNELS - 1
-"""How many channels an application has: the session needs one for the receipts of what others' outboxes sent."""
 
 T = TypeVar("T")
 
@@ -79,14 +75,12 @@ class Mesh:
         """What the mesh was joined with."""
         self._link = link
         self._relays = relays
-        self._channels: dict[str, Channel[Any]] = {}
-        self._inboxes: dict[str, Inbox] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._peers_changed = asyncio.Event()
         self._closing = False
-        self._released = False
         self._closed = asyncio.Event()
         self._outboxes = Outboxes(peer_id, config, self.happened, lasting=lasting_identity)
+        self._channels = Channels(self, self._outboxes, config)
         self._members = Members(
             self,
             link,
@@ -273,30 +267,7 @@ class Mesh:
         """
         path = None if outbox is None else Path(outbox).resolve()
         kind = ChannelKind(expected=type, delivery=delivery, priority=priority, outbox=path)
-        known = self._channels.get(label)
-        if known is not None:
-            if known.kind != kind:
-                raise ValueError(f"channel {label!r} is open with another type, delivery, priority or outbox")
-            return known
-        if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES or label.startswith("\0"):
-            raise ValueError(
-                f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8 and begins with no NUL"
-            )
-        if len(self._channels) >= MAX_OPEN_CHANNELS:
-            raise ValueError(f"a mesh has at most {MAX_OPEN_CHANNELS} channels")
-        if path is not None:
-            if delivery is not Delivery.RELIABLE:
-                raise ValueError(f"an outbox keeps reliable messages, not {delivery.value} ones")
-            self._outboxes.open(path, label, priority)
-        channel = self._channels[label] = Channel(
-            label,
-            kind,
-            self._inbox(label),
-            self,
-            outboxes=self._outboxes,
-            max_message_bytes=self.config.max_message_bytes,
-        )
-        return channel
+        return self._channels.open(label, kind)
 
     def network_changed(self) -> None:
         """Ask all paths and connections at once whether they live, and dial anew without waiting.
@@ -346,11 +317,9 @@ class Mesh:
                 self._closed.set()
 
     def _release(self) -> None:
-        self._released = True
         self._members.abandon()
         self._outboxes.close()
-        for inbox in self._inboxes.values():
-            inbox.close(Closed)
+        self._channels.close()
         for stream in self._streams:
             stream.close()
         self._peers_changed.set()
@@ -437,7 +406,7 @@ class Mesh:
             except NotDecodable as error:
                 self.message_rejected(conversation.peer_id, message.label, error)
         else:
-            self._inbox(message.label).put(conversation, message)
+            self._channels.message_received(conversation, message)
 
     def conversation_began(self, conversation: Conversation) -> None:
         """Send what outboxes keep for a peer."""
@@ -446,26 +415,7 @@ class Mesh:
     def conversation_ended(self, conversation: Conversation) -> int:
         """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""
         self._outboxes.conversation_ended(conversation)
-        dropped = 0
-        unopened = [inbox for label, inbox in self._inboxes.items() if label not in self._channels]
-        opened = [[channel.inbox] for channel in self._channels.values()]
-        for group in (unopened, *opened):
-            if sum(inbox.left_behind_bytes for inbox in group) > self.config.channel_window_bytes:
-                dropped += sum(inbox.drop(conversation) for inbox in group)
-        self._inboxes = {
-            label: inbox
-            for label, inbox in self._inboxes.items()
-            if label in self._channels or not inbox.is_empty
-        }
-        return dropped
-
-    def _inbox(self, label: str) -> Inbox:
-        inbox = self._inboxes.get(label)
-        if inbox is None:
-            inbox = self._inboxes[label] = Inbox(self.config.channel_window_bytes)
-            if self._released:
-                inbox.close(Closed)
-        return inbox
+        return self._channels.conversation_ended(conversation)
 
 
 async def _confirm(conversation: Conversation, label: str, result: int | asyncio.Future[int]) -> None:

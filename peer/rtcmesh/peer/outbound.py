@@ -118,7 +118,7 @@ class OutboundChannel:
         raise NotImplementedError
 
     def undelivered(self) -> Iterable[bytes]:
-        """Return the messages that are not acknowledged, in order."""
+        """Return the messages that are not acknowledged and that no outbox keeps, in order."""
         return ()
 
 
@@ -243,7 +243,7 @@ class OutboundStream(OutboundChannel):
 
     def undelivered(self) -> Iterable[bytes]:
         """See `OutboundChannel`."""
-        return [payload for _, payload in self._messages]
+        return () if self.stored else [payload for _, payload in self._messages]
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
         fragment = self._kept.pop(number, None)

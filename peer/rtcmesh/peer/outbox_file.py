@@ -16,7 +16,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -180,7 +180,7 @@ class OutboxFile:
         execute(f"PRAGMA user_version = {_VERSION}")
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -192,7 +192,7 @@ class OutboxFile:
             raise
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> Generator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:

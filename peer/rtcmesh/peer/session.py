@@ -91,19 +91,12 @@ class Session:
         """Whether the remote session has heard our END: everything was acknowledged before it."""
         return self._ended
 
-    @property
-    def at_stake(self) -> int:
-        """How many of those no outbox keeps: what is lost with this session."""
-        return sum(channel.unacknowledged for channel in self._outbound if not channel.stored)
-
     def undelivered(self) -> list[tuple[str, bytes]]:
-        """Return the messages that are at stake, with their labels, in the order of each channel."""
-        return [
-            (channel.label, payload)
-            for channel in self._outbound
-            if not channel.stored
-            for payload in channel.undelivered()
-        ]
+        """Return what is lost with this session, with labels, in the order of each channel.
+
+        That is reliable messages that were not acknowledged, but not those that an outbox keeps.
+        """
+        return [(channel.label, payload) for channel in self._outbound for payload in channel.undelivered()]
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
