@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from rtcmesh.peer import (
     LeaveReason,
     Mesh,
     MeshConfig,
+    MessageRejected,
     OutboxExpired,
     OutboxFailed,
     OutboxFull,
@@ -29,6 +32,9 @@ from rtcmesh.peer import (
     PeerUnreachable,
     SessionExpired,
 )
+from rtcmesh.peer.codec import encode
+from rtcmesh.peer.conversation import Outgoing
+from rtcmesh.peer.stamps import RECEIPTS_LABEL, Receipt, Stamp, encode_receipts, stamped
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
 from support.meshes import news, next_event
 
@@ -550,6 +556,133 @@ def test_an_outbox_restored_from_a_backup_sends_its_new_messages_all_the_same(tm
             shutil.copy(tmp_path / "backup.db", tmp_path / "ann.db")
 
     in_room(scenario)
+
+
+def test_a_send_that_is_cancelled_before_it_is_stored_is_in_the_outbox_for_all_or_for_none(
+    tmp_path: Path,
+) -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann", identity=ANN)
+        chat = ann.channel("chat", outbox=tmp_path / "ann.db")
+        for turns in range(4):
+            sending = asyncio.create_task(chat.send(turns, to=[BOB.peer_id, CAT.peer_id], confirm=True))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sending.cancel()
+            await asyncio.wait([sending])
+            flushing = asyncio.create_task(chat.flush(to=BOB.peer_id))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            flushing.cancel()
+            await asyncio.wait([flushing])
+        await asyncio.sleep(1)
+        waiting = chat.waiting()
+        assert waiting[BOB.peer_id] == waiting[CAT.peer_id] in (2, 3)
+        assert not any(ann._outboxes._by_label["chat"]._unconfirmed.values())
+        await chat.send("last", to=BOB.peer_id)
+        bob = await room.join("bob", identity=BOB)
+        received = await take(bob.channel("chat"), waiting[BOB.peer_id] + 1)
+        assert received[-1] == "last"
+        assert received[:-1] == sorted(received[:-1])
+
+    in_room(scenario)
+
+
+def test_what_a_hostile_peer_says_of_outboxes_touches_its_own_messages_alone(tmp_path: Path) -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann", identity=ANN)
+        bob = await room.join("bob", identity=BOB)
+        await ann.wait_for_peers(1)
+        await bob.wait_for_peers(1)
+        events = news(ann)
+        chat = ann.channel("chat", outbox=tmp_path / "ann.db")
+        await chat.send("x", to=[BOB.peer_id, CAT.peer_id])
+        hostile = bob._members.remotes[ANN.peer_id].conversation
+
+        def say(label: str, payload: bytes, delivery: Delivery, *, stored: bool = False) -> None:
+            hostile.send(Outgoing(label, payload, delivery, stored=stored))
+
+        outbox = ann._outboxes._by_label["chat"].outbox
+        say(RECEIPTS_LABEL, b"\xc1 no msgpack", Delivery.RELIABLE)
+        say(
+            RECEIPTS_LABEL,
+            encode_receipts([Receipt("chat", outbox + 1, 2**63), Receipt("none", outbox, 2**64 - 1)]),
+            Delivery.RELIABLE,
+        )
+        say("short", b"no stamp", Delivery.RELIABLE, stored=True)
+        say("large", b"\xff" * 40, Delivery.RELIABLE, stored=True)
+        say("anyhow", stamped(Stamp(1, 5), encode("five")), Delivery.UNORDERED, stored=True)
+        for label in ("short", "large"):
+            reading = asyncio.create_task(ann.channel(label).receive())
+            assert (await next_event(events, MessageRejected)).peer_id == BOB.peer_id
+            await asyncio.sleep(1)
+            reading.cancel()
+        assert await take(ann.channel("anyhow"), 1) == ["five"]
+        assert chat.waiting() == {BOB.peer_id: 1, CAT.peer_id: 1}
+        say(RECEIPTS_LABEL, encode_receipts([Receipt("chat", outbox, 2**64 - 1)]), Delivery.RELIABLE)
+        await chat.flush(to=BOB.peer_id)
+        assert chat.waiting() == {CAT.peer_id: 1}
+
+    in_room(scenario)
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann", identity=ANN)
+        await ann.channel("chat", outbox=tmp_path / "ann.db").send("secret", to=BOB.peer_id)
+        assert modes(tmp_path) == {"ann.db": 0o600, "ann.db-wal": 0o600}
+
+    in_room(scenario)
+
+
+def test_a_second_mesh_that_was_refused_the_file_has_not_broken_the_lock_of_the_first(tmp_path: Path) -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann", identity=ANN)
+        bob = await room.join("bob", identity=BOB)
+        ann.channel("chat", outbox=tmp_path / "ann.db")
+        with pytest.raises(OutboxInUse):
+            bob.channel("chat", outbox=tmp_path / "ann.db")
+        assert "database is locked" in opened_elsewhere(tmp_path / "ann.db")
+
+    in_room(scenario)
+
+
+def test_two_files_of_one_mesh_and_messages_to_all(tmp_path: Path) -> None:
+    async def scenario(room: VirtualRoom) -> None:
+        ann = await room.join("ann", identity=ANN)
+        bob = await room.join("bob", identity=BOB)
+        cat = await room.join("cat", identity=CAT)
+        await ann.wait_for_peers(2)
+        one = ann.channel("one", outbox=tmp_path / "one.db")
+        two = ann.channel("two", outbox=tmp_path / "two.db")
+        await asyncio.gather(one.send(bytes(300_000)), two.send("two"), one.send("after"))
+        one.send_nowait("last")
+        for mesh in (bob, cat):
+            assert await take(mesh.channel("one"), 3) == [bytes(300_000), "after", "last"]
+            assert await take(mesh.channel("two"), 1) == ["two"]
+        await asyncio.gather(one.flush(), two.flush())
+        assert ann._outboxes._by_label["one"]._outbox.cost_bytes == 0
+        await ann.aclose()
+        with sqlite3.connect(tmp_path / "one.db") as database:
+            counts = [
+                database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("pending", "message")
+            ]
+        database.close()
+        assert counts == [0, 0]
+
+    in_room(scenario)
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+
+
+def opened_elsewhere(path: Path) -> str:
+    """Return what another process says that reads the file."""
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM owner')"
+    command = [sys.executable, "-c", program, path]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
 async def send_all(channel: Channel[Any], messages: list[Any]) -> None:

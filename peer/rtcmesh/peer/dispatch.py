@@ -218,7 +218,7 @@ class Dispatch:
             self._file.write(self._changes)
         except OutboxError as error:
             logger.warning("%s: %s", error, error.__cause__)
-            self._changes.messages, self._changes.pending = [], []
+            self._changes.messages, self._changes.pending, self._changes.forgotten = [], [], []
             self._not_stored(accepted, error)
             return
         self._changes = Changes(last_number=0)

@@ -81,7 +81,8 @@ class PeerLeft:
     """Our messages that it never acknowledged, in their order on each channel; not those that an outbox keeps."""
     unread: int = 0
     """How many of its messages were dropped, because too much of departed peers was left unread here: more than
-    `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened."""
+    `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened. Those that
+    its outbox keeps come again when it is back."""
 
 
 @dataclass(frozen=True, slots=True)

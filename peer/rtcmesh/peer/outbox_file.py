@@ -76,7 +76,9 @@ class OutboxFile:
         """
         self.path = path
         with self._translated():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            # A file that is there is not opened here: closing it would drop the locks that this process has on it.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             self._database = sqlite3.connect(path, isolation_level=None, timeout=0)
         try:
             with self._translated():
