@@ -681,7 +681,7 @@ def modes(directory: Path) -> dict[str, int]:
 def opened_elsewhere(path: Path) -> str:
     """Return what another process says that reads the file."""
     program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM owner')"
-    command = [sys.executable, "-c", program, path]
+    command = [sys.executable, "-c", program, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
