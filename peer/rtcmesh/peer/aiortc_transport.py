@@ -37,6 +37,8 @@ MAX_WAITING_DATAGRAM_BYTES = 32 * 1024
 
 SETTLE_TIMEOUT = 1.0
 
+_MDNS_SUFFIX = ".local"
+
 T = TypeVar("T")
 
 
@@ -121,7 +123,7 @@ class AiortcTransport:
 
     async def _apply(self, sdp: str, kind: str) -> None:
         _check_description(sdp)
-        await self._connection.setRemoteDescription(RTCSessionDescription(sdp, kind))
+        await self._connection.setRemoteDescription(RTCSessionDescription(_without_names(sdp), kind))
 
     async def _add_candidate(self, candidate: str) -> None:
         try:
@@ -129,6 +131,9 @@ class AiortcTransport:
         except (AssertionError, ValueError, IndexError) as error:
             # RFC 8839 section 5.1: a candidate that is not understood is ignored.
             logger.info("ignored a candidate: %s: %s", type(error).__name__, error)
+            return
+        if parsed.ip.endswith(_MDNS_SUFFIX):
+            logger.info("ignored a candidate with a name instead of an address")
             return
         parsed.sdpMid, parsed.sdpMLineIndex = "0", 0
         await self._connection.addIceCandidate(parsed)
@@ -221,6 +226,13 @@ def _check_description(sdp: str) -> None:
         # RFC 8841 section 6: 0 means any size.
         if 0 < int(limit) < MAX_MESSAGE_BYTES:
             raise TransportFailed(f"a peer that takes messages of {limit} bytes only")
+
+
+def _without_names(sdp: str) -> str:
+    """Leave out candidates with mDNS names: no remote peer makes this machine ask its local network for a name."""
+    return re.sub(
+        rf"^a=candidate:(?:\S+ ){{4}}\S+{re.escape(_MDNS_SUFFIX)} .*(?:\r?\n|$)", "", sdp, flags=re.MULTILINE
+    )
 
 
 async def _settle(ice: RTCIceTransport) -> None:

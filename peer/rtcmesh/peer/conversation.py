@@ -44,6 +44,7 @@ class Conversation:
         self._unconfirmed: defaultdict[str, deque[tuple[int, asyncio.Future[None]]]] = defaultdict(deque)
         self._last: dict[str, int] = {}
         self._error: MeshError | None = None
+        self._given_back: list[tuple[str, bytes]] | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -54,9 +55,8 @@ class Conversation:
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the reliable messages that were taken and not acknowledged, in their order on each channel."""
-        return tuple(
-            Undelivered(label, codec.decode_any(payload)) for label, payload in self.session.undelivered()
-        )
+        undelivered = self.session.undelivered() if self._given_back is None else self._given_back
+        return tuple(Undelivered(label, codec.decode_any(payload)) for label, payload in undelivered)
 
     def takes(self, message: Outgoing) -> bool:
         """Whether `send` would hand the message over at once."""
@@ -132,8 +132,13 @@ class Conversation:
             waiting.clear()
 
     def abandon(self, error: MeshError | None = None) -> None:
-        """End, and let go of those who wait for confirmations too: none will come."""
+        """End, and let go of those who wait for confirmations too: none will come.
+
+        A message that is still unread keeps its conversation, and must not keep more than that.
+        """
         self.end(error)
+        if self._given_back is None:
+            self._given_back = self.session.release()
         for unconfirmed in self._unconfirmed.values():
             for _, future in unconfirmed:
                 if not future.done():

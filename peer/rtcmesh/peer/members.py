@@ -106,7 +106,7 @@ class Members:
         self._closing = True
         for remote in self.remotes.values():
             remote.abandon()
-            if undelivered := len(remote.conversation.session.undelivered()):
+            if undelivered := len(remote.conversation.undelivered()):
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()
@@ -196,7 +196,8 @@ class Members:
             case wire.PeerLeft(reason=codes.LeaveReason.REPLACED):
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
-                self._apply(self._roster.left(event.peer_id, orderly=event.reason is codes.LeaveReason.LEFT))
+                orderly = event.reason is codes.LeaveReason.LEFT
+                self._apply(self._roster.left(event.peer_id, orderly=orderly, now=now))
             case wire.Signal():
                 if remote := self.remotes.get(event.sender):
                     remote.receive_signal(event.sealed)
@@ -236,6 +237,7 @@ class Members:
             self._apply(self._roster.snapshot(event.welcome.members, now))
             for member in event.welcome.members:
                 self._refresh(member)
+        self.relays.hurry()  # where signaling is back, a relay often is
         for remote in list(self.remotes.values()):
             remote.hurry()
 

@@ -24,6 +24,7 @@ from .frames import (
     fragment_count,
     message_cost,
 )
+from .number_set import NumberSet
 
 MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
 """What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
@@ -125,8 +126,9 @@ class OutboundChannel:
 class OutboundStream(OutboundChannel):
     """RELIABLE and UNORDERED: numbers fragments, and keeps them until they are acknowledged.
 
-    Guarantees: what is kept never costs more than `window` bytes, or is one message; nothing is handed out beyond the
-    receiver's credit; what is lost is handed out again, before anything new.
+    Guarantees: what is kept never costs more than `window` bytes, or is one message, whatever is acknowledged in
+    whichever order; nothing is handed out beyond the receiver's credit; what is lost is handed out again, before
+    anything new.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class OutboundStream(OutboundChannel):
         self._last_number = 0
         self._handed_out = 0
         self._handed_out_cost = 0
-        self._received = 0
+        self._received = NumberSet()
         self._accepted_messages = 0
         self._acknowledged_messages = 0
         self._messages: deque[tuple[int, bytes]] = deque()
@@ -179,7 +181,7 @@ class OutboundStream(OutboundChannel):
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._kept or self._kept_cost + message_cost(len(payload)) <= self._window
+        return not self._messages or self._kept_cost + message_cost(len(payload)) <= self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -187,7 +189,7 @@ class OutboundStream(OutboundChannel):
         fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
         for fragment in fragments:
             self._kept[fragment.number] = fragment
-            self._kept_cost += fragment.size
+        self._kept_cost += message_cost(len(payload))
         self._fresh += fragments
         self._last_number += len(fragments)
         self._messages.append((self._last_number, payload))
@@ -221,14 +223,13 @@ class OutboundStream(OutboundChannel):
         self.known = True
         self._limit = max(self._limit, ack.limit)
         acknowledged: list[Fragment] = []
-        for number in range(self._received + 1, ack.received + 1):
-            self._settle(number, acknowledged)
-        self._received = max(self._received, ack.received)
-        for first, last in ack.ranges:
-            for number in range(max(first, self._received + 1), last + 1):
-                self._settle(number, acknowledged)
-        while self._messages and self._messages[0][0] <= self._received:
-            self._messages.popleft()
+        for first, last in ((1, ack.received), *ack.ranges):
+            for begin, end in self._received.add(first, last):
+                for number in range(begin, end + 1):
+                    self._settle(number, acknowledged)
+        while self._messages and self._messages[0][0] <= self._received.through:
+            _, payload = self._messages.popleft()
+            self._kept_cost -= message_cost(len(payload))
             self._acknowledged_messages += 1
         return acknowledged
 
@@ -246,10 +247,7 @@ class OutboundStream(OutboundChannel):
         return () if self.stored else [payload for _, payload in self._messages]
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
-        fragment = self._kept.pop(number, None)
-        if fragment is None:
-            return
-        self._kept_cost -= fragment.size
+        fragment = self._kept.pop(number)
         fragment.done = True
         if fragment.flight is not None:
             self.in_flight -= 1
@@ -279,7 +277,6 @@ class OutboundLatest(OutboundChannel):
         self._handed_out = 0
         self._received = 0
         self._accepted = 0
-        self._newest_number = 0
 
     @property
     def has_frames(self) -> bool:
@@ -335,12 +332,15 @@ class OutboundLatest(OutboundChannel):
         if ack.received > self._handed_out or ack.ranges:
             raise ProtocolViolation("bad_ack", f"channel {self.number}: {ack.received} was never sent")
         self.known = True
+        arrived: list[Fragment] = []
+        for number in range(self._received + 1, ack.received + 1):
+            fragment = self._outstanding.pop(number, None)
+            if fragment is not None:
+                fragment.done = True
+                if fragment.flight is not None:
+                    arrived.append(fragment)
         self._received = max(self._received, ack.received)
-        arrived = [fragment for number, fragment in self._outstanding.items() if number <= self._received]
-        for fragment in arrived:
-            fragment.done = True
-            del self._outstanding[fragment.number]
-        return [fragment for fragment in arrived if fragment.flight is not None]
+        return arrived
 
     def is_acknowledged(self, message: int) -> bool:
         """See `OutboundChannel`."""
@@ -348,10 +348,12 @@ class OutboundLatest(OutboundChannel):
 
     def _replace(self, payload: bytes) -> None:
         """Let a newer message take the place of the one before, of which all or nothing was handed out."""
-        for fragment in self._outstanding.values():
-            fragment.done = True
-        for number in [n for n, fragment in self._outstanding.items() if fragment.flight is None]:
-            del self._outstanding[number]
+        for number in range(self._newest_first, self._handed_out + 1):
+            fragment = self._outstanding.get(number)
+            if fragment is not None:
+                fragment.done = True
+                if fragment.flight is None:
+                    del self._outstanding[number]
         self._again.clear()
         if self._fresh:
             self._last_number -= len(self._fresh)  # none of them was handed out

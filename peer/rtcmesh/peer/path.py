@@ -70,9 +70,11 @@ class DirectPath(Path):
 
     kind = PathKind.DIRECT
 
-    def __init__(self, number: int, attempt: Attempt) -> None:
+    def __init__(self, number: int, attempt: Attempt, *, membership: int) -> None:
         super().__init__(number)
         self.attempt = attempt
+        self.membership = membership
+        """Under which membership of the peer it was negotiated, counted from 0."""
 
     @property
     def room_bytes(self) -> int:

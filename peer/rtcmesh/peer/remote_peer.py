@@ -14,7 +14,7 @@ from typing import assert_never
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import short
 from rtcmesh.signaling.messages import Member
-from rtcmesh.signaling.sealing import PairSeal, SealError
+from rtcmesh.signaling.sealing import PairSeal, SealError, TooManyInstances
 
 from . import frames
 from .attempt import Attempt
@@ -24,7 +24,7 @@ from .dialler import Dialler
 from .errors import PeerGone, PeerUnreachable, ProtocolViolation
 from .events import PathChangeReason, PathKind
 from .path import DirectPath, Path, RelayPath
-from .path_chooser import Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
+from .path_chooser import AskRelays, Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
 from .session import RemoteRestarted, Session
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 from .stats import PeerStats
@@ -33,6 +33,12 @@ from .surroundings import Surroundings
 logger = logging.getLogger(__name__)
 
 _RELAY_PURPOSE = "relay"
+
+RELAY_CHECK_TIMEOUT = 2.0
+"""How long a relay may keep silent after a peer fell silent behind it, in seconds, before it is connected anew."""
+
+MIN_SESSION_TIME = 1.0
+"""How long a session of the remote peer lasts at least, in seconds: a restart before that is heard later."""
 
 
 class RemotePeer:
@@ -45,7 +51,13 @@ class RemotePeer:
         self._mesh = mesh
         self._loop = asyncio.get_running_loop()
         self._dialler = Dialler(member, seal, mesh, self)
+        self._member = member
         self._relay_seal = mesh.derive_seal(member, _RELAY_PURPOSE)
+        self._memberships = 0
+        """How many the peer had after its first one."""
+        self._heard_membership = 0
+        """The newest one under which the present process of the peer was heard."""
+        self._restarted_at = float("-inf")
         self._paths: dict[int, Path] = {}
         self._last_path = 0
         self._chooser = self._new_chooser()
@@ -122,11 +134,9 @@ class RemotePeer:
     def rekey(self, member: Member, seal: PairSeal) -> None:
         """Take a new membership of the same peer. Negotiation starts over; what is open goes on."""
         self._dialler.rekey(member, seal)
-        if relay_seal := self._mesh.derive_seal(member, _RELAY_PURPOSE):
-            self._relay_seal = relay_seal
-            for path in self._paths.values():
-                if isinstance(path, RelayPath):
-                    path.seal = relay_seal
+        self._member = member
+        self._memberships += 1
+        self._renew_relay_seal()
         self.conversation.session.hello()
         self.drain()
 
@@ -161,7 +171,7 @@ class RemotePeer:
 
     def direct_opened(self, attempt: Attempt) -> None:
         """Add a path."""
-        self._open_path(DirectPath(self._next_path(), attempt))
+        self._open_path(DirectPath(self._next_path(), attempt, membership=self._memberships))
 
     def direct_closed(self, attempt: Attempt, reason: str) -> None:
         """Go on without it, and get another one."""
@@ -176,7 +186,7 @@ class RemotePeer:
             return
         path.received(len(packet))
         try:
-            self._receive(packet, path.number)
+            self._receive(packet, path.number, path.membership)
         except ProtocolViolation as violation:
             self._note_violation(violation)
             self._close_direct(path, PathChangeReason.PROTOCOL_VIOLATION)
@@ -205,7 +215,7 @@ class RemotePeer:
             packet = self._open_sealed(payload)
             if path is not None:
                 path.received(len(packet))
-            self._receive(packet, number)
+            self._receive(packet, number, self._memberships)
         except SealError as error:
             self._rejected += 1
             logger.info("rejected a frame in the name of %s: %s", short(self.peer_id), error)
@@ -265,6 +275,8 @@ class RemotePeer:
                     self._close_direct(path, decision.reason)
             case Doubt():
                 session.path_doubted(decision.path, self._loop.time())
+            case AskRelays():
+                self._mesh.relays.doubt(RELAY_CHECK_TIMEOUT)
             case Change():
                 self._path_kind = decision.kind
                 self._changes += 1
@@ -292,21 +304,17 @@ class RemotePeer:
                     assert_never(event)
 
     def _send_packets(self) -> None:
-        carriers = self._chooser.carriers
-        if not carriers:
+        carriers = (self._paths[number] for number in self._chooser.carriers)
+        paths = [path for path in carriers if path.room_bytes > 0]
+        if not paths:
             return
         now = self._loop.time()
-        paths = [self._paths[number] for number in carriers]
-        room = paths[0].room_bytes
-        if room <= 0:
-            return
-        packets = self.conversation.session.packets_to_send(paths[0].number, room, now)
+        packets = self.conversation.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
         if packets:
             self._chooser.used(now)
         for path in paths:
-            if path is paths[0] or path.room_bytes > 0:
-                for packet in packets:
-                    path.send(packet)
+            for packet in packets:
+                path.send(packet)
 
     def _is_finished(self) -> bool:
         """Whether nothing is left to be said on either side; without a path, on ours."""
@@ -342,20 +350,53 @@ class RemotePeer:
     def _open_sealed(self, payload: bytes) -> bytes:
         if self._relay_seal is None:
             raise SealError("no key")
-        return self._relay_seal.open(payload)
+        try:
+            return self._relay_seal.open(payload)
+        except TooManyInstances:
+            # The remote end has forgotten us so often. What a relay now repeats to us, the session knows already.
+            self._renew_relay_seal()
+            return self._relay_seal.open(payload)
 
-    def _receive(self, packet: bytes, path: int) -> None:
+    def _renew_relay_seal(self) -> None:
+        if seal := self._mesh.derive_seal(self._member, _RELAY_PURPOSE):
+            self._relay_seal = seal
+            for path in self._paths.values():
+                if isinstance(path, RelayPath):
+                    path.seal = seal
+
+    def _receive(self, packet: bytes, path: int, membership: int) -> None:
+        """Take a packet that came on a path, and under a membership of the peer."""
         now = self._loop.time()
         if frames.is_probe(packet):
             self._chooser.receive(path, frames.decode_probe(packet), now)
             return
         try:
-            self.conversation.session.receive(packet, path, now)
-        except RemoteRestarted:
-            self._replace_conversation(PeerGone([self.peer_id]), self._mesh.peer_restarted)
-            # A second session in the same packet is a violation, which the fresh session raises as such.
-            self.conversation.session.receive(packet, path, now)
+            taken = self.conversation.session.receive(packet, path, now)
+        except RemoteRestarted as restarted:
+            if not self._restart(restarted, membership, now):
+                return
+            taken = self.conversation.session.receive(packet, path, now)
+        if taken:
+            self._heard_membership = max(self._heard_membership, membership)
         self._chooser.heard(path, now)
+
+    def _restart(self, restarted: RemoteRestarted, membership: int, now: float) -> bool:
+        """Begin another conversation, if the one who speaks is entitled to it, and not yet again.
+
+        A process has a membership of its own: one that speaks under no newer one than its successor has had its time.
+        """
+        if restarted.another_process and membership <= self._heard_membership:
+            raise ProtocolViolation("former_process", "another process is the member now")
+        if now < self._restarted_at + MIN_SESSION_TIME:
+            return False
+        self._restarted_at = now
+        error = PeerGone([self.peer_id])
+        self._replace_conversation(error, self._mesh.peer_restarted, forget=restarted.another_process)
+        if restarted.another_process:
+            for path in list(self._paths.values()):
+                if isinstance(path, DirectPath) and path.membership < membership:
+                    self._close_direct(path, PathChangeReason.SUPERSEDED)
+        return True
 
     def _note_violation(self, violation: ProtocolViolation) -> None:
         self._rejected += 1
@@ -413,17 +454,28 @@ class RemotePeer:
             session_timeout=config.session_timeout,
         )
 
-    def _new_conversation(self) -> Conversation:
-        session = Session(self._mesh.next_session_number(), window=self._mesh.config.channel_window_bytes)
+    def _new_conversation(self, remote_after: int = 0) -> Conversation:
+        session = Session(
+            self._mesh.next_session_number(),
+            window=self._mesh.config.channel_window_bytes,
+            remote_after=remote_after,
+        )
         for path in self._paths:
             session.path_opened(path, self._loop.time())
         session.hello()
         return Conversation(self.peer_id, session, self._schedule_drain)
 
     def _replace_conversation(
-        self, error: PeerGone | PeerUnreachable, tell: Callable[[RemotePeer, Conversation], None]
+        self,
+        error: PeerGone | PeerUnreachable,
+        tell: Callable[[RemotePeer, Conversation], None],
+        *,
+        forget: bool = False,
     ) -> None:
-        ended, self.conversation = self.conversation, self._new_conversation()
+        """Begin another conversation; `forget` whom the one before was with, since it is with another process."""
+        ended, session = self.conversation, self.conversation.session
+        known = 0 if forget else session.remote_number or session.remote_after
+        self.conversation = self._new_conversation(known)
         self._remote_ended = False
         ended.abandon(error)
         if self._closing:

@@ -53,7 +53,7 @@ class Roster:
     """Decides who is admitted and who is dismissed.
 
     Guarantees: a peer with an open path is not dismissed on the server's word; one without is dismissed when the server
-    says that it is gone, or after `grace` seconds of being in nobody's list.
+    says that it said goodbye, or after `grace` seconds of being in nobody's list: its machine may only be asleep.
     """
 
     def __init__(self, grace: float) -> None:
@@ -76,15 +76,16 @@ class Roster:
         entry.prekey = member.prekey.key
         return [Rekey(member)]
 
-    def left(self, peer_id: PeerId, *, orderly: bool) -> list[Decision]:
+    def left(self, peer_id: PeerId, *, orderly: bool, now: float) -> list[Decision]:
         """Take the news that a peer left: it said so (`orderly`), or the server gave it up."""
         entry = self._entries.get(peer_id)
         if entry is None:
             return []
-        entry.listed, entry.said_goodbye = False, orderly
-        if entry.reachable:
-            return []
-        return [self._dismiss(peer_id, LeaveReason.LEFT if orderly else LeaveReason.EXPIRED)]
+        entry.said_goodbye = orderly
+        if orderly and not entry.reachable:
+            return [self._dismiss(peer_id, LeaveReason.LEFT)]
+        self._unlist(entry, now)
+        return []
 
     def replaced(self, peer_id: PeerId, now: float) -> None:
         """Take the news that a membership ended because the next one of the same peer begins."""

@@ -34,6 +34,11 @@ class RemoteRestarted(MeshError):
     The packet that revealed it belongs to the session that takes this one's place.
     """
 
+    def __init__(self, *, another_process: bool) -> None:
+        self.another_process = another_process
+        """Whether it is of another process than the session that we knew, and not a later one of the same."""
+        super().__init__(another_process)
+
 
 class Session:
     """What two peers have told each other, independent of the paths.
@@ -45,12 +50,15 @@ class Session:
     """
 
     def __init__(self, number: int, *, window: int, remote_after: int = 0) -> None:
-        """`remote_after`: the number of the last remote session that this one's predecessor spoke with."""
+        """`remote_after`: the number of the last remote session that this one's predecessors spoke with, or 0.
+
+        That session and those before it are not heard again.
+        """
         assert number > 0, "session numbers start at 1"
         self.number = number
         self.remote_number = 0
         """The remote session's number; 0 until it was heard."""
-        self._remote_after = remote_after
+        self.remote_after = remote_after
         self._window = window
         self._flights: dict[int, Flight] = {}
         self._outbound: list[OutboundChannel] = []
@@ -155,6 +163,25 @@ class Session:
         """Let the remote session know of this one, though there may be nothing to say; again until it is heard."""
         self._greet = True
 
+    def release(self) -> list[tuple[str, bytes]]:
+        """Let go of everything, for good, and return what `undelivered` does."""
+        undelivered = self.undelivered()
+        for flight in self._flights.values():
+            flight.lose_all()
+        for held in (
+            self._outbound,
+            self._outbound_by_label,
+            self._inbound,
+            self._flights,
+            self._owing,
+            self._events,
+        ):
+            held.clear()
+        for turns in self._turns.values():
+            turns.clear()
+        self._allowed = None
+        return undelivered
+
     def end(self) -> None:
         """Take no more messages; once everything is acknowledged, say so to the remote session."""
         self._ending = True
@@ -184,8 +211,8 @@ class Session:
 
     # Input
 
-    def receive(self, packet: bytes, path: int, now: float) -> None:
-        """Take a packet of any path.
+    def receive(self, packet: bytes, path: int, now: float) -> bool:
+        """Take a packet of any path. Returns False for one of or for a session that came before.
 
         Raises `ProtocolViolation` for what an honest peer does not send, `RemoteRestarted` when this session must go;
         nothing else, whatever the bytes.
@@ -194,14 +221,15 @@ class Session:
         header = frames.decode_header(packet)
         if header.destination not in (0, self.number):
             self._answer = True  # meant for a session that this one replaced; the remote peer learns so
-            return
+            return False
         if not self._is_current(header.source):
-            return
+            return False
         received = frames.decode_frames(packet)
         self.remote_number = header.source
         self._greeting.stop()
         for frame in received:
             self._receive_frame(frame, now)
+        return True
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: acknowledge, send again."""
@@ -323,15 +351,16 @@ class Session:
 
     def _is_current(self, source: int) -> bool:
         """Whether a packet is of the remote session; False for one of its predecessors."""
-        known = self.remote_number or self._remote_after
-        same_process = source >> _INSTANCE_BITS == known >> _INSTANCE_BITS
-        if self.remote_number == 0:
-            return not (same_process and source <= known)
-        if source == known:
+        known = self.remote_number or self.remote_after
+        if known == 0 or source == self.remote_number:
             return True
-        if same_process and source < known:
+        if source >> _INSTANCE_BITS != known >> _INSTANCE_BITS:
+            raise RemoteRestarted(another_process=True)
+        if source <= known:
             return False
-        raise RemoteRestarted
+        if self.remote_number == 0:
+            return True
+        raise RemoteRestarted(another_process=False)
 
     def _receive_frame(self, frame: Frame, now: float) -> None:
         match frame:
@@ -388,7 +417,6 @@ class Session:
             self._take_back(flight.acknowledged(arrived, now))
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
-        if by_flight:
             self._events.append(CreditGrew(channel.label))
         self._give_turn(channel)
         self._end_if_drained()
