@@ -388,6 +388,12 @@ def test_a_full_outbox_says_so_when_nobody_is_there_to_make_room(tmp_path: Path)
         assert chat.waiting() == {CAT.peer_id: 1}
         with pytest.raises(OutboxFull):
             await chat.send(bytes(30_000), to=CAT.peer_id)
+        assert chat.discard(to=CAT.peer_id) == 1
+        first, second = await asyncio.gather(
+            *(chat.send(bytes(12_000), to=CAT.peer_id) for _ in range(2)), return_exceptions=True
+        )
+        assert first is None
+        assert isinstance(second, OutboxFull)
 
     in_room(scenario, SMALL)
 

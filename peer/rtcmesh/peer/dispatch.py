@@ -240,6 +240,7 @@ class Dispatch:
         for line in lines:
             self._hand_over(line)
         self._recent = {}
+        self._serve()
 
     def _not_stored(self, accepted: list[_Sending], error: OutboxError) -> None:
         for sending in accepted:
@@ -292,7 +293,7 @@ class Dispatch:
         self._changes.settled[settled.line] = settled.through
         self._changes.unneeded += settled.unneeded
         self._owner.schedule()
-        for future, number in self._unconfirmed[settled.line].items():
+        for future, number in self._unconfirmed.get(settled.line, {}).items():
             if self._outbox.is_settled(settled.line, number):
                 _finish(future, error)
         self._serve()
