@@ -1,4 +1,4 @@
-"""What an outbox costs the processor, beside the same channel without one: `python -m rtcmesh.peer.outbox_bench`.
+"""What an outbox costs the processor, beside the same channel without one.
 
 Both ends run in this process on virtual time, over memory transports, with their files in the directory for temporary
 ones. Processor time is measured, so that a busy machine changes little; how long one transaction keeps the event loop
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from rtcmesh.signaling.identity import Identity, PeerId
@@ -30,7 +29,6 @@ MESSAGES, AT_ONCE = 2_000, 100
 SMALL_BYTES, BULK_BYTES = 64, 16 * 1024
 BULK_MESSAGES = 400
 TRANSACTIONS = 5_000
-ROUNDS = 5
 
 CONTENDERS = {"no outbox": (), "sender": ("there",), "sender and receiver": ("there", "back")}
 """Which of the two ends have one."""
@@ -45,6 +43,15 @@ class OutboxFigures(msgspec.Struct, frozen=True):
     """64 bytes, a hundred sends at a time: a transaction for all of them."""
     bulk: float
     """16 KiB, one by one."""
+
+
+class OutboxResults(msgspec.Struct, frozen=True):
+    """What was measured."""
+
+    processor_time: dict[str, list[OutboxFigures]]
+    """By contender, for each round."""
+    transaction_ms: list[float]
+    """How long each transaction took by the clock, ascending."""
 
 
 async def _measure(room: VirtualRoom, stored: tuple[str, ...], directory: Path) -> OutboxFigures:
@@ -90,19 +97,20 @@ async def _one_contender(stored: tuple[str, ...], directory: Path) -> OutboxFigu
         return await _measure(room, stored, directory)
 
 
-def run_outbox_bench(rounds: int, progress: Callable[[str], None]) -> dict[str, list[OutboxFigures]]:
-    """Measure every contender in every round, in turn."""
+def run_outbox_bench(rounds: int, progress: Callable[[str], None]) -> OutboxResults:
+    """Measure every contender in every round, in turn, and then transactions alone."""
     results: dict[str, list[OutboxFigures]] = {name: [] for name in CONTENDERS}
     for number in range(1, rounds + 1):
         for name, stored in CONTENDERS.items():
             progress(f"round {number} of {rounds}: {name}")
             with tempfile.TemporaryDirectory() as directory:
                 results[name].append(run_virtual(_one_contender(stored, Path(directory))))
-    return results
+    progress("transactions")
+    return OutboxResults(results, _transaction_times())
 
 
-def transaction_times() -> list[float]:
-    """Return how long transactions of one message each take, which the one before settles, in ms, ascending."""
+def _transaction_times() -> list[float]:
+    """Measure transactions that store one message each and settle the one before."""
     line = Line(PeerId("bench"), "bench")
     milliseconds: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
@@ -120,30 +128,25 @@ def transaction_times() -> list[float]:
     return sorted(milliseconds)
 
 
-def outbox_table(results: dict[str, list[OutboxFigures]]) -> Table:
-    """Return the medians of the rounds."""
-    table = Table(title="processor time per message in µs, both ends together: medians", title_justify="left")
-    table.add_column("messages")
-    for name in results:
-        table.add_column(name, justify="right")
-    for field in OutboxFigures.__struct_fields__:
-        medians = [statistics.median(getattr(f, field) for f in figures) for figures in results.values()]
-        table.add_row(field.replace("_", " "), *(f"{median:,.0f}" for median in medians))
-    return table
-
-
-def main() -> None:
-    """Measure, and print the figures."""
-    console = Console()
-    with console.status("measuring") as status:
-        results = run_outbox_bench(ROUNDS, status.update)
-        times = transaction_times()
-    console.print(outbox_table(results))
-    console.print(
-        f"one transaction, by the clock: median {statistics.median(times):.2f} ms,"
-        f" 99 of 100 below {times[int(len(times) * 0.99)]:.2f} ms, the longest {times[-1]:.1f} ms"
+def tables_of(results: OutboxResults) -> tuple[Table, Table]:
+    """Return the medians of the rounds, and the transactions."""
+    contenders = results.processor_time
+    figures = Table(
+        title="processor time per message in µs, both ends together: medians", title_justify="left"
     )
-
-
-if __name__ == "__main__":
-    main()
+    figures.add_column("messages")
+    for name in contenders:
+        figures.add_column(name, justify="right")
+    for field in OutboxFigures.__struct_fields__:
+        medians = [
+            statistics.median(getattr(each, field) for each in rounds) for rounds in contenders.values()
+        ]
+        figures.add_row(field.replace("_", " "), *(f"{median:,.0f}" for median in medians))
+    times = results.transaction_ms
+    transactions = Table(title="one transaction in ms, by the clock", title_justify="left")
+    for name in ("median", "p99", "longest"):
+        transactions.add_column(name, justify="right")
+    transactions.add_row(
+        f"{statistics.median(times):.2f}", f"{times[int(len(times) * 0.99)]:.2f}", f"{times[-1]:.1f}"
+    )
+    return figures, transactions
