@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtcmesh.peer import Identity
+from rtcmesh.peer.outboxes import MAX_UNNOTED
 from support.processes import Program, running, serving
 
 WORKER = Path(__file__).parents[1] / "support" / "outbox_worker.py"
@@ -66,6 +67,7 @@ async def test_kill_9_at_either_end_loses_nothing_and_repeats_only_what_the_rece
     seen: list[Number] = []
     for life in received:
         again = [number for number in life if number in set(seen)]
+        assert len(again) <= MAX_UNNOTED + 1
         assert again == seen[len(seen) - len(again) :], "not the last ones before the kill"
         seen += life[len(again) :]
     assert all(after == (life + 1, 0) or after == (life, n + 1) for (life, n), after in pairwise(first_time))

@@ -26,6 +26,10 @@ EXPIRY_INTERVAL = 60.0
 """How often is looked for messages that are too old, in seconds."""
 
 
+MAX_UNNOTED = 32
+"""How many messages the application may take within one turn of the event loop before the file notes that it has."""
+
+
 class Outboxes:
     """Opens the files, knows the conversations, and drains once per turn of the event loop: files first, then receipts.
 
@@ -50,6 +54,7 @@ class Outboxes:
         self._receipts = Receipts()
         self._owed: set[PeerId] = set()
         self._scheduled = False
+        self._unnoted = 0
         self._leaving = False
         self._handing_over = True
         self._timer: asyncio.TimerHandle | None = None
@@ -185,6 +190,10 @@ class Outboxes:
         if not self._handing_over or not self._receipts.take(sender, message.label, stamp):
             return None
         if dispatch := self._by_label.get(message.label):
+            if self._unnoted >= MAX_UNNOTED:
+                # A reader that never has to wait ends no turn of the loop.
+                self._commit()
+            self._unnoted += 1
             dispatch.taken(sender, Receipt(message.label, stamp.outbox, stamp.number))
         self._forget()
         self._owe(sender)
@@ -210,11 +219,15 @@ class Outboxes:
 
     def _drain(self) -> None:
         self._scheduled = False
-        for dispatch in self._by_path.values():
-            dispatch.commit()
+        self._commit()
         for peer_id in self._owed:
             self._send_receipts(peer_id)
         self._owed.clear()
+
+    def _commit(self) -> None:
+        self._unnoted = 0
+        for dispatch in self._by_path.values():
+            dispatch.commit()
 
     def _send_receipts(self, peer_id: PeerId) -> None:
         conversation = self._conversations.get(peer_id)
