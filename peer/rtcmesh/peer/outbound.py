@@ -166,7 +166,7 @@ class OutboundStream(OutboundChannel):
 
     def undelivered(self) -> Iterable[bytes]:
         """See `OutboundChannel`."""
-        return [payload for _, payload in self._messages]
+        return () if self.stored else [payload for _, payload in self._messages]
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
         fragment = self._kept.pop(number)

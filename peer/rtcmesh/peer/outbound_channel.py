@@ -84,5 +84,5 @@ class OutboundChannel:
         raise NotImplementedError
 
     def undelivered(self) -> Iterable[bytes]:
-        """Return the messages that are not acknowledged, in order."""
+        """Return the messages that are not acknowledged and that no outbox keeps, in order."""
         return ()

@@ -314,7 +314,7 @@ class RemotePeer:
         """Whether nothing is left to be said on either side; without a path, on ours."""
         session = self.conversation.session
         if self.path is None:
-            return (self._closing or self._remote_ended) and not session.unacknowledged
+            return (self._closing or self._remote_ended) and not session.undelivered()
         return self._remote_ended and session.ended
 
     def _arm_timer(self) -> None:
@@ -394,7 +394,7 @@ class RemotePeer:
     def _close_direct(self, path: DirectPath, reason: PathChangeReason) -> None:
         """Close a direct path, and dial again unless nothing is left to be said."""
         self._close_path(path, reason)
-        over = self._gone or (self._closing and not self.conversation.session.unacknowledged)
+        over = self._gone or (self._closing and not self.conversation.session.undelivered())
         self._dialler.lost(path.attempt, redial=not over)
 
     # Parts that are replaced
