@@ -26,7 +26,7 @@ class Outgoing:
     delivery: Delivery = Delivery.RELIABLE
     priority: Priority = Priority.INTERACTIVE
     stored: bool = False
-    """Whether an outbox keeps it and waits for the remote application."""
+    """Whether an outbox keeps it until the remote application has taken it."""
 
 
 class Conversation:
@@ -48,8 +48,10 @@ class Conversation:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anybody waits, or anything was taken and not acknowledged."""
-        return self.session.unacknowledged > 0 or any(self._waiting.values())
+        """Whether anybody waits, or anything was taken and not acknowledged, but for what an outbox keeps."""
+        return bool(self.session.undelivered()) or any(
+            not message.stored for waiting in self._waiting.values() for message, _ in waiting
+        )
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the reliable messages that were taken and not acknowledged, in their order on each channel."""
