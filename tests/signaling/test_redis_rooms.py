@@ -22,7 +22,7 @@ from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.redis_attachment import RedisAttachment
 from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.resume_token import ResumeKey
-from rtcmesh.signaling.room import Deliver, Detached, Displace, Room, RoomLimits
+from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits
 from support.rooms import NAMES
 from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server
@@ -95,16 +95,15 @@ class Rooms:
             )
             for position in ((None, None) if last is None else (last.sink.resume, last.model_sink.resume))
         )
-        refusal: JoinRefused | None = None
         try:
-            admission = self.model.join(model_join, self.now)
+            admission: Admission | JoinRefused = self.model.join(model_join, self.now)
         except JoinRefused as error:
-            refusal = error
-        if refusal is not None:
+            admission = error
+        if isinstance(admission, JoinRefused):
             self._carry_out()
             with pytest.raises(JoinRefused) as refused:
                 await self.servers[server].attach(join, sink)
-            assert refused.value.code is refusal.code
+            assert refused.value.code is admission.code
             await self.settle()
             return
         model_sink.welcome(admission)
