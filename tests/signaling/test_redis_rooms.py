@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from random import Random
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,13 +17,15 @@ from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import RedisConfig
 from rtcmesh.signaling.errors import JoinRefused
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.messages import Join, Presence, SendSignal
+from rtcmesh.signaling.lane import Outcome
+from rtcmesh.signaling.messages import Join, PeerSuspended, Presence, SendSignal
 from rtcmesh.signaling.partition import keys_of, partition_of
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.redis_attachment import RedisAttachment
 from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.resume_token import ResumeKey
-from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits
+from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
+from rtcmesh.signaling.stream_codec import RawEntry, decode_entry
 from support.rooms import NAMES
 from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server
@@ -204,19 +207,22 @@ class Rooms:
         return self.servers[hold.server]
 
     async def _read_since(self, survivor: RedisRegistry, offset: int) -> list[PeerId]:
-        reply = await survivor._ask(
-            partition_of(self.name), "XRANGE", self.keys.stream(self.name), f"({offset}-9999", "+"
+        """Return who was suspended after an offset, in stream order."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        survivor._store.ask(
+            partition_of(self.name),
+            answer.set_result,
+            "XRANGE",
+            self.keys.stream(self.name),
+            f"{offset + 1}-0",
+            "+",
         )
-        assert isinstance(reply, list)
-        suspended: list[PeerId] = []
-        for raw in reply:
-            assert isinstance(raw, list)
-            fields = raw[1]
-            assert isinstance(fields, list)
-            if fields[1] == b"suspended":
-                assert isinstance(fields[3], bytes)
-                suspended.append(PeerId(fields[3].decode()))
-        return suspended
+        entries = [decode_entry(raw)[1] for raw in cast("list[RawEntry]", await answer)]
+        return [
+            entry.subject
+            for entry in entries
+            if isinstance(entry, StreamEntry) and isinstance(entry.event, PeerSuspended)
+        ]
 
     def _ask(self, *words: str) -> str:
         return self.store.ask(*words).split("\r\n")[0]

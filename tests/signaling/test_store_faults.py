@@ -233,6 +233,20 @@ async def test_a_store_that_was_gone_and_forgot_everything_is_a_new_epoch(store:
         assert back.admissions[0].epoch != alice_sink.admissions[0].epoch
 
 
+async def test_servers_agree_on_the_secret_again_after_the_store_has_forgotten_it(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        _, alice_sink = await attach(one, ALICE)
+        store.kill()
+        await trouble(one, Trouble.UNREACHABLE)
+        store.start()
+        await alice_sink.ended()
+        await trouble(one, Trouble.UNREACHABLE, is_there=False)
+        _, alice_sink = await attach(one, ALICE)
+        async with registry(store.url, seed=1) as two:
+            _, back = await attach(two, ALICE, alice_sink.resume)
+            assert back.admissions[0].resumed
+
+
 async def test_scripts_that_were_flushed_are_loaded_again(store: StoreServer) -> None:
     async with registry(store.url) as one:
         alice, alice_sink = await attach(one, ALICE)

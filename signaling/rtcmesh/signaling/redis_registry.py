@@ -1,7 +1,7 @@
 """Rooms in a Redis or Valkey that several servers share. What is kept there, and why, is in `docs/redis.md`."""
 
 import asyncio
-from asyncio import Future, Task
+from asyncio import Task
 from random import Random, SystemRandom
 from secrets import token_bytes
 from typing import Self
@@ -9,7 +9,7 @@ from typing import Self
 from .bus import Bus
 from .codes import RefusalCode
 from .config import RedisConfig
-from .errors import JoinRefused, SignalingError, StoreUnreachable
+from .errors import JoinRefused, StoreUnreachable
 from .joining import Joining
 from .keeper import Keeper
 from .lane import Outcome
@@ -49,6 +49,8 @@ class RedisRegistry:
             {partition: buses[self._store.lane(partition)] for partition in ALL_PARTITIONS},
         )
         self._key = ResumeKey.create()
+        self._secret: bytes | None = None
+        """The secret that is kept in the store, once it is known."""
         self._tasks: list[Task[None]] = []
         self._ticking: Task[None] | None = None
 
@@ -110,30 +112,31 @@ class RedisRegistry:
 
     async def _start(self, secret: bytes | None) -> None:
         self._tasks = self._store.start()
-        self._key = ResumeKey(await self._shared_secret() if secret is None else secret)
+        if secret is None:
+            self._share_secret(token_bytes(MIN_SECRET_BYTES))
+        else:
+            self._key = ResumeKey(secret)
         self._ticking = asyncio.create_task(self._keeper.run())
         self._tasks.append(self._ticking)
         self._tasks.extend(asyncio.create_task(bus.run()) for bus in self._buses)
+        # The secret is asked for before the leases, on the same lane or on one that has to answer as well.
         await self._keeper.started()
         await self._reader.started()
 
-    async def _shared_secret(self) -> bytes:
-        """Return the secret that the first server has put into the store."""
+    def _share_secret(self, secret: bytes) -> None:
+        """Put a secret into the store, unless another server was there before, and take what is there."""
         partition = ALL_PARTITIONS[0]
-        await self._ask(partition, "SET", SECRET_KEY, token_bytes(MIN_SECRET_BYTES), "NX")
-        secret = await self._ask(partition, "GET", SECRET_KEY)
-        assert isinstance(secret, bytes)
-        return secret
+        self._store.ask(partition, self._keeper.note_outcome, "SET", SECRET_KEY, secret, "NX")
+        self._store.ask(partition, self._adopt_secret, "GET", SECRET_KEY)
 
-    async def _ask(self, partition: Partition, *command: bytes | str) -> Outcome:
-        answer: Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._store.ask(partition, answer.set_result, *command)
-        outcome = await answer
-        if isinstance(outcome, SignalingError):
-            raise outcome
-        return outcome
+    def _adopt_secret(self, outcome: Outcome) -> None:
+        self._keeper.note_outcome(outcome)
+        if isinstance(outcome, bytes) and len(outcome) >= MIN_SECRET_BYTES:
+            self._secret, self._key = outcome, ResumeKey(outcome)
 
     def _meet_new_run(self, partitions: tuple[Partition, ...]) -> None:
         """Give up whoever relies on what another run of the store was told: this one may lack the tail of it."""
         self._reader.evict(partitions, RefusalCode.EPOCH_CHANGED, "new_run")
         self._keeper.forget_leases(partitions)
+        if self._secret is not None and ALL_PARTITIONS[0] in partitions:
+            self._share_secret(self._secret)
