@@ -18,18 +18,6 @@ settings.register_profile(
 settings.load_profile("rtcmesh")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=4, help="how many servers of a fleet are killed under load")
-
-
-@pytest.fixture
-def kills(request: pytest.FixtureRequest) -> int:
-    """How many servers a test of a fleet kills."""
-    count = request.config.getoption("--kills")
-    assert isinstance(count, int)
-    return count
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaks_tasks: this test leaves tasks behind on purpose")
     asyncio.runners._cancel_all_tasks = _record_and_cancel  # type: ignore[attr-defined]

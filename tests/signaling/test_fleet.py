@@ -26,6 +26,7 @@ async def talk_over(
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.soak)])
 async def test_servers_that_are_killed_lose_and_repeat_nothing(kind: str, kills: int) -> None:
     random = Random(kills)
     with store_server(kind) as store:
