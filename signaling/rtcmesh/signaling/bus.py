@@ -29,7 +29,7 @@ class Listener(Protocol):
 
 
 class Bus:
-    """The one subscription to a lane's partitions. It is made anew whenever it breaks, or nothing is heard of it."""
+    """The one subscription to a lane's partitions. It is made anew whenever it breaks, or is asked to."""
 
     def __init__(
         self, config: RedisConfig, partitions: tuple[Partition, ...], listener: Listener, *, random: Random
@@ -78,12 +78,7 @@ class Bus:
     async def _read(self, connection: StoreConnection) -> None:
         await connection.send([("SSUBSCRIBE", keys_of(partition).bus) for partition in self._partitions])
         while True:
-            try:
-                async with asyncio.timeout(self._config.deaf_after):
-                    message = await connection.receive()
-            except TimeoutError:
-                raise StoreUnreachable("nothing is heard") from None
-            self._take(message)
+            self._take(await connection.receive())
 
     def _take(self, message: Reply) -> None:
         kind, channel, content = cast("tuple[bytes, bytes, bytes]", message)

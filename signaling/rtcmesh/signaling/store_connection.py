@@ -5,7 +5,7 @@ registry has to know of (see `docs/redis.md`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -15,6 +15,7 @@ from .partition import TAGS, Partition, slot_of
 from .store_url import StoreUrl, Topology
 
 try:
+    import hiredis
     from redis import exceptions
     from redis.asyncio.connection import Connection, SSLConnection
     from redis.asyncio.retry import Retry
@@ -29,6 +30,9 @@ Argument: TypeAlias = bytes | str | int
 Reply: TypeAlias = bytes | int | list["Reply"] | None
 
 MIN_VERSION = (7, 0)
+
+# The stub says that a command is a tuple of one, and nothing of the result.
+_pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 _ELSEWHERE = (
     exceptions.MovedError,
@@ -61,9 +65,9 @@ class StoreConnection:
     async def send(self, commands: Iterable[tuple[Argument, ...]]) -> None:
         """Send commands. Raises `StoreUnreachable`."""
         try:
-            await self._connection.send_packed_command(
-                self._connection.pack_commands(commands), check_health=False
-            )
+            # redis-py packs in Python, which alone would take a third of a server's time.
+            packed = b"".join(map(_pack, commands))
+            await self._connection.send_packed_command(packed, check_health=False)
         except (exceptions.RedisError, OSError) as error:
             raise StoreUnreachable(str(error)) from error
 
