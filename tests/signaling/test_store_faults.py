@@ -497,7 +497,8 @@ async def test_a_slot_that_moves_takes_its_rooms_along(kind: str) -> None:
     with cluster_store(kind) as (servers, url):
         source, target = servers if slot < 8192 else reversed(servers)
         parsed = StoreUrl.parse(url)
-        async with registry(parsed) as one, registry(parsed, seed=1) as two:
+        calm = RedisConfig(url=parsed)
+        async with registry(parsed, calm) as one, registry(parsed, calm, seed=1) as two:
             alice, alice_sink = await attach(one, ALICE)
             bob, bob_sink = await attach(two, BOB)
             alice.signal(signal(BOB, 1))

@@ -103,23 +103,19 @@ class Keeper:
     def _judge(self) -> None:
         """Find out what is wrong, and do what can be done about it."""
         now, config, troubles = self._loop.time(), self._store.config, self._store.stats.troubles
-        unreachable = False
-        for lane in self._store.lanes:
-            silent_for = now - lane.contact_at
-            if silent_for > config.tick_interval + config.response_timeout:
-                unreachable = True
-            if silent_for > config.node_lease:
+        unreachable = [lane for lane in self._store.lanes if not self._store.answers(lane)]
+        for lane in unreachable:
+            if now - lane.contact_at > config.node_lease:
                 self._reader.evict(lane.partitions, RefusalCode.UNAVAILABLE, "unreachable")
         deaf = [
             partition
             for partition, heard_at in self._reader.heard_at.items()
-            if now - heard_at > config.deaf_after
-            and now - self._store.lane(partition).contact_at <= config.deaf_after
+            if now - heard_at > config.deaf_after and self._store.answers(self._store.lane(partition))
         ]
         for bus in {self._buses[partition] for partition in deaf}:
             bus.restart()
         found = {
-            Trouble.UNREACHABLE: unreachable,
+            Trouble.UNREACHABLE: bool(unreachable),
             Trouble.DEAF: bool(deaf),
             Trouble.FULL: now < self._full_until,
         }

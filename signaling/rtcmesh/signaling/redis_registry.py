@@ -20,7 +20,7 @@ from .registry import Sink
 from .resume_token import MIN_SECRET_BYTES, ResumeKey
 from .room import RoomLimits, check_presence
 from .room_reader import RoomReader
-from .stats import RegistryStats, Trouble
+from .stats import RegistryStats
 from .store import Store
 
 SECRET_KEY = f"{keys_of(ALL_PARTITIONS[0]).prefix}:resume-secret"
@@ -86,9 +86,9 @@ class RedisRegistry:
         """See `Registry.attach`."""
         if join.presence is not None:
             check_presence(join.presence, self._store.limits)
-        if Trouble.UNREACHABLE in self._store.stats.troubles:
-            raise JoinRefused(RefusalCode.UNAVAILABLE)
         partition = partition_of(join.room)
+        if not self._store.answers(self._store.lane(partition)):
+            raise JoinRefused(RefusalCode.UNAVAILABLE)
         home = Home(
             self._store, self._reader, self._keeper, partition, self._reader.room(partition, join.room)
         )

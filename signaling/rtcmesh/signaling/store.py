@@ -66,6 +66,11 @@ class Store:
         """Return the lane of a partition."""
         return self._lane_of[partition]
 
+    def answers(self, lane: Lane) -> bool:
+        """Whether a lane has had an answer lately; since leases are renewed all the time, silence means something."""
+        silent_for = asyncio.get_running_loop().time() - lane.contact_at
+        return silent_for <= self.config.tick_interval + self.config.response_timeout
+
     def call(
         self,
         partition: Partition,
