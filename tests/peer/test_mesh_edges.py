@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
+from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer import (
     Closed,
     Identity,
@@ -18,12 +18,12 @@ from rtcmesh.peer import (
     PeerGone,
     PeerLeft,
 )
-from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.negotiation import MAX_CANDIDATES
 from rtcmesh.peer.session import Session
 from rtcmesh.peer.testing import LinkConfig, MemoryNetwork, MemoryTransport, virtual_meshes, virtual_room
+from rtcmesh.peer.webrtc import WebRtcTransport
 from rtcmesh.signaling.testing import dial_stream
 from support.meshes import news, next_event, pair, until_direct
 
@@ -217,23 +217,6 @@ def test_a_peer_met_more_often_than_a_seal_remembers_is_connected_again(
     assert "of instance 65 of the remote seal" in caplog.text
 
 
-def test_what_arrives_before_aiortc_says_that_it_is_open_waits_for_that() -> None:
-    async def main() -> None:
-        VirtualNetwork()
-        sink = Silent()
-        transport = AiortcTransport(sink, ())
-        transport._packet_received(b"early")
-        transport._lane_opened()
-        transport._packet_received("still early")
-        assert sink.heard == []
-        transport._lane_opened()
-        transport._packet_received(b"in time")
-        assert sink.heard == ["opened", "early", "still early", "in time"]
-        await transport.close()
-
-    run_virtual(main())
-
-
 @pytest.mark.parametrize(
     ("altered", "replacement"),
     [
@@ -250,8 +233,8 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
 ) -> None:
     async def main() -> None:
         network = VirtualNetwork(link=LinkConfig(delay=0.01))
-        transports = [AiortcTransport(Silent(), ()) for _ in range(2)]
-        with virtual_aiortc(), network.add_host("ann"):
+        transports = [WebRtcTransport(Silent(), ()) for _ in range(2)]
+        with virtual_webrtc(), network.add_host("ann"):
             offer = await transports[0].create_offer()
             assert altered in offer
             with pytest.raises(TransportFailed):
@@ -265,7 +248,7 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
 @pytest.mark.parametrize("moment", [0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
 def test_a_program_cancelled_while_it_connects_leaves_no_task_behind(moment: float) -> None:
     async def main() -> None:
-        async with virtual_room(aiortc=True) as room:
+        async with virtual_room(webrtc=True) as room:
             await room.join("bob")
             before = asyncio.all_tasks()
 

@@ -43,12 +43,13 @@ from .events import (
 )
 from .mesh import Mesh
 from .peer import Peer
-from .stats import PathStats, PeerStats
+from .stats import DataChannelStats, PathStats, PeerStats, TransportStats
 
 __all__ = [
     "Channel",
     "ClientConfig",
     "Closed",
+    "DataChannelStats",
     "Delivery",
     "EventStream",
     "EventsMissed",
@@ -82,6 +83,7 @@ __all__ = [
     "SignalingLost",
     "SignalingResumed",
     "SignalingUnreachable",
+    "TransportStats",
     "Undelivered",
     "WouldBlock",
     "short",

@@ -12,6 +12,7 @@ from rtcmesh.signaling.messages import IceServer
 
 from .errors import TransportFailed
 from .negotiation import AcceptAnswer, AddCandidate, MakeAnswer, MakeOffer
+from .stats import TransportStats
 from .transport import Transport, TransportFactory
 
 logger = logging.getLogger(__name__)
@@ -153,6 +154,10 @@ class Attempt:
     def buffered_amount(self) -> int:
         """Bytes that the transport has taken and not yet handed to the network."""
         return self._transport.buffered_amount if self._transport else 0
+
+    def stats(self) -> TransportStats | None:
+        """Return the figures of the transport."""
+        return self._transport.stats() if self._transport else None
 
     def send(self, packet: bytes) -> None:
         """Send a packet on the reliable lane."""

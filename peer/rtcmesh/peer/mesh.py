@@ -415,7 +415,7 @@ async def _confirm(conversation: Conversation, label: str, result: int | asyncio
 
 
 def _default_transports() -> TransportFactory:
-    # Late, because aiortc brings PyAV: 64 MB that a program with transports of its own does not need.
-    from .aiortc_transport import AiortcTransport
+    # Late: ICE and DTLS are nothing that a program with transports of its own needs.
+    from .webrtc import WebRtcTransport
 
-    return AiortcTransport
+    return WebRtcTransport

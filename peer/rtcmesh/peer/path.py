@@ -14,7 +14,7 @@ from .events import PathKind
 from .frames import Packet
 from .liveness import Liveness
 from .relay_seal import RelaySeal
-from .stats import PathStats
+from .stats import PathStats, TransportStats
 from .transport import HIGH_WATER_BYTES
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,11 @@ class Path:
             bytes_received=self.bytes_received,
             pings_sent=liveness.pings if liveness else 0,
             pings_missed=liveness.missed if liveness else 0,
+            transport=self._transport_stats(),
         )
+
+    def _transport_stats(self) -> TransportStats | None:
+        return None
 
     def _carry(self, packet: Packet) -> None:
         raise NotImplementedError
@@ -81,6 +85,9 @@ class DirectPath(Path):
     def room_bytes(self) -> int:
         """See `Path`."""
         return HIGH_WATER_BYTES - self.attempt.buffered_amount
+
+    def _transport_stats(self) -> TransportStats | None:
+        return self.attempt.stats()
 
     def _carry(self, packet: Packet) -> None:
         if packet.datagram:
