@@ -346,6 +346,19 @@ def test_session_numbers_that_go_up_and_down_never_bring_an_old_session_back(
             session.receive(frames.encode_header(Header(8 << 32 | 1, 0)), 1, 0)
 
 
+def test_two_sessions_that_each_take_the_other_for_its_predecessor_find_out() -> None:
+    """As when both ends began anew, and a packet of the time before came late."""
+    ann, bob = Session(1 << 32 | 2, window=WINDOW), Session(2 << 32 | 2, window=WINDOW)
+    ann.receive(frames.encode_header(Header(2 << 32 | 1, 0)), 1, 0)
+    bob.receive(frames.encode_header(Header(1 << 32 | 1, 0)), 1, 0)
+    for one, other in ((ann, bob), (bob, ann)):
+        one.path_opened(1, 0)
+        one.hello()
+        (packet,) = one.packets_to_send(1, 1 << 20, 0)
+        with pytest.raises(RemoteRestarted):
+            other.receive(packet.data, 1, 0)
+
+
 def test_a_session_that_is_released_holds_nothing_and_gives_back_what_was_not_acknowledged() -> None:
     attacker = Attacker(window=1 << 22)
     tracemalloc.start()

@@ -38,29 +38,33 @@ def test_a_new_membership_of_a_known_peer_is_a_rekey() -> None:
 
 
 def test_who_says_that_it_leaves_is_dismissed_once_its_path_is_closed() -> None:
-    assert roster(reachable=False).left(ANN, orderly=True, now=0) == [Dismiss(ANN, LeaveReason.LEFT)]
+    assert roster(reachable=False).left(ANN, orderly=True) == [Dismiss(ANN, LeaveReason.LEFT)]
     machine = roster(reachable=True)
-    assert machine.left(ANN, orderly=True, now=0) == []
+    assert machine.left(ANN, orderly=True) == []
     assert machine.path_changed(ANN, reachable=False, now=1) == [Dismiss(ANN, LeaveReason.LEFT)]
 
 
 def test_whom_the_server_gives_up_stays_as_long_as_its_path() -> None:
     machine = roster(reachable=True)
-    assert machine.left(ANN, orderly=False, now=0) == []
+    assert machine.left(ANN, orderly=False) == []
     assert machine.deadline() is None
+    assert machine.timed_out(ANN) == []
     machine.path_changed(ANN, reachable=False, now=100)
-    assert machine.deadline() == 100 + GRACE
-    assert machine.handle_timeout(100 + GRACE) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+    assert machine.timed_out(ANN) == [Dismiss(ANN, LeaveReason.EXPIRED)]
 
 
-def test_whom_the_server_gives_up_and_no_path_leads_to_has_a_grace_to_wake_up() -> None:
+def test_whom_the_server_gives_up_has_the_session_timeout_to_return() -> None:
     machine = roster(reachable=False)
-    assert machine.left(ANN, orderly=False, now=50) == []
-    assert machine.handle_timeout(49 + GRACE) == []
+    assert machine.left(ANN, orderly=False) == []
+    assert machine.deadline() is None
     assert machine.joined(member(ANN)) == []
-    assert machine.handle_timeout(1000) == []
-    machine.left(ANN, orderly=False, now=1000)
-    assert machine.handle_timeout(1000 + GRACE) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+    assert machine.timed_out(ANN) == []
+    machine.left(ANN, orderly=False)
+    assert machine.timed_out(ANN) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+
+
+def test_whom_the_server_knows_is_not_dismissed_however_long_it_is_out_of_reach() -> None:
+    assert roster(reachable=False).timed_out(ANN) == []
 
 
 def test_a_restarted_server_that_knows_nobody_disturbs_nobody() -> None:
@@ -87,17 +91,21 @@ def test_who_does_not_return_is_dismissed() -> None:
 
 def test_news_of_strangers_changes_nothing() -> None:
     machine = Roster(GRACE)
-    assert machine.left(BOB, orderly=True, now=0) == []
+    assert machine.left(BOB, orderly=True) == []
     machine.replaced(BOB, 0)
     machine.path_changed(BOB, reachable=True, now=0)
     machine.gone(BOB)
+    assert machine.timed_out(BOB) == []
     assert machine.deadline() is None
 
 
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["joined", "rejoined", "left", "expired", "replaced", "up", "down", "snapshot", "empty", "wait"]
+            [
+                *("joined", "rejoined", "left", "expired", "replaced", "up", "down"),
+                *("snapshot", "empty", "timed out", "wait"),
+            ]
         ),
         st.sampled_from([ANN, BOB]),
     ),
@@ -131,12 +139,14 @@ def test_decisions_always_fit_what_was_decided_before(steps: list[tuple[str, Pee
             case "rejoined":
                 carry_out(machine.joined(member(peer_id, b"2")))
             case "left" | "expired":
-                carry_out(machine.left(peer_id, orderly=step == "left", now=now))
+                carry_out(machine.left(peer_id, orderly=step == "left"))
             case "replaced":
                 machine.replaced(peer_id, now)
             case "up" | "down" if peer_id in admitted:
                 (reachable.add if step == "up" else reachable.discard)(peer_id)
                 carry_out(machine.path_changed(peer_id, reachable=step == "up", now=now))
+            case "timed out" if peer_id not in reachable:
+                carry_out(machine.timed_out(peer_id))
             case "snapshot":
                 carry_out(machine.snapshot([member(peer_id)], now))
             case "empty":

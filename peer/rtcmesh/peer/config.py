@@ -57,7 +57,8 @@ class MeshConfig:
     """A path on which nothing was heard for so long is given up and dialled again. Doubt comes long before."""
 
     session_timeout: float = 120.0
-    """How long messages wait for a peer that no path leads to, before `SessionExpired` gives them back."""
+    """How long messages wait for a peer that no path leads to. Then they are given back: by `SessionExpired`, or by
+    `PeerLeft` if the signaling server has lost the peer as well."""
 
     network_poll_interval: float = 2.0
     """How often the machine's addresses are looked at; when they change, every path is probed at once."""

@@ -49,9 +49,10 @@ class LeaveReason(Enum):
     LEFT = "left"
     """It said so."""
     EXPIRED = "expired"
-    """The signaling server gave it up, and no path to it was open."""
+    """The signaling server gave it up, and no path led to it for `MeshConfig.session_timeout`; or it was missing from a
+    restarted server for `MeshConfig.rejoin_grace`."""
     RESTARTED = "restarted"
-    """A new process joined with its identity; `PeerJoined` for that one follows."""
+    """A new process joined with its identity, or its session began anew; `PeerJoined` for that one follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,10 @@ class Members:
             )
         )
 
+    def timed_out(self, remote: RemotePeer) -> None:
+        """Part from a peer that the server has given up as well."""
+        self._apply(self._roster.timed_out(remote.peer_id))
+
     def session_expired(self, remote: RemotePeer, ended: Conversation) -> None:
         """Give back to the application what the peer was out of reach for."""
         self._owner.conversation_ended(ended)
@@ -191,7 +195,7 @@ class Members:
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
                 orderly = event.reason is codes.LeaveReason.LEFT
-                self._apply(self._roster.left(event.peer_id, orderly=orderly, now=now))
+                self._apply(self._roster.left(event.peer_id, orderly=orderly))
             case wire.Signal():
                 if remote := self.remotes.get(event.sender):
                     remote.receive_signal(event.sealed)

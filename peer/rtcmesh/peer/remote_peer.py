@@ -438,8 +438,9 @@ class RemotePeer:
         tell(self, ended)
 
     def _expire(self) -> None:
-        """Give back what waits for a peer that is out of reach."""
-        if self.conversation.is_waiting and not self._closing:
+        """Give up a peer that is out of reach, or give back what waits for it."""
+        self._mesh.timed_out(self)
+        if not self._gone and self.conversation.is_waiting and not self._closing:
             self._replace_conversation(PeerUnreachable([self.peer_id]), self._mesh.session_expired)
 
     def _end_conversation(self) -> None:

@@ -215,10 +215,10 @@ class Session:
         """
         del path
         header = frames.decode_header(packet)
+        if not self._is_current(header.source):
+            return False
         if header.destination not in (0, self.number):
             self._answer = True  # meant for a session that this one replaced; the remote peer learns so
-            return False
-        if not self._is_current(header.source):
             return False
         received = frames.decode_frames(packet)
         self.remote_number = header.source
