@@ -119,7 +119,9 @@ def open_descriptors_of(lab: JoinedHosts) -> list[int]:
 
 
 def test_who_may_not_is_told_what_is_needed() -> None:
-    code = "import os; from rtcmesh.netem.real.namespace import Namespace; os.setuid(65534); Namespace.create()"
+    code = (
+        "import os; from rtcmesh.netem.real.namespace import Namespace; os.setuid(65534); Namespace.create()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "LaboratoryUnavailable: making a network namespace needs root" in done.stderr
 

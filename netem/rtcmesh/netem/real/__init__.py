@@ -10,12 +10,14 @@ Needs Linux and root. Whatever ends the program that holds a laboratory, `kill -
 from .audit import Audit
 from .errors import LaboratoryUnavailable, LinkProcessFailed
 from .hosts import JoinedHosts, RealHost, joined_hosts
+from .namespace import Namespace
 
 __all__ = [
     "Audit",
     "JoinedHosts",
     "LaboratoryUnavailable",
     "LinkProcessFailed",
+    "Namespace",
     "RealHost",
     "joined_hosts",
 ]
