@@ -17,7 +17,7 @@ from rtcmesh.signaling import cli as signaling_cli
 from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.identity import Identity
 
-from . import file_commands
+from . import bench_cli, file_commands
 from .chat import run_chat
 from .command_line import JoinTimeout, Room, Secret, Url, fail, run_in_mesh
 from .config import MeshConfig
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
 app.registered_commands += file_commands.app.registered_commands
+app.add_typer(bench_cli.app, name="bench")
 
 
 @app.command()
@@ -91,27 +92,6 @@ def demo(
     else:
         show_result(console, result)
     raise typer.Exit(0 if result.ok else 1)
-
-
-@app.command()
-def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
-    *,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")
-    ] = False,
-) -> None:
-    """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
-    # Late: it brings aiortc, which the other commands load when they join, if they do.
-    from .bench import run_bench, table_of
-
-    console = Console(quiet=json)
-    with console.status("measuring") as status:
-        results = asyncio.run(run_bench(rounds, status.update))
-    if json:
-        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
-    else:
-        console.print(table_of(results))
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class RealHost:
 
     async def spawn(
         self, *argv: str, env: Mapping[str, str] | None = None, **pipes: Any
-    ) -> asyncio.subprocess.Process:  # noqa: ANN401
+    ) -> asyncio.subprocess.Process:
         """Start a program here; it is killed with the laboratory, or with us. `pipes` are those of asyncio."""
         process = await asyncio.create_subprocess_exec(
             *self.namespace.command(argv), env=env, pass_fds=(self.namespace.fd,), **pipes

@@ -57,8 +57,7 @@ class Tally:
         self._messages += 1
         self._bytes += len(data)
         now = time.perf_counter()
-        if now - self._last_at > self._longest_gap:
-            self._longest_gap = now - self._last_at
+        self._longest_gap = max(self._longest_gap, now - self._last_at)
         self._last_at = now
 
     def start(self, now: float) -> None:
