@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
 
 import msgspec
 
@@ -20,6 +19,9 @@ from .tun import open_tun
 
 INTERFACE = "rtcmesh0"
 DEFAULT_MTU = 1500
+
+LINE_BYTES = 64 * 1024
+"""How long a line may be that a stream of a program gives."""
 
 ANSWER_TIMEOUT = 10.0
 """How long the link process may take to answer, in seconds."""
@@ -37,11 +39,23 @@ class RealHost:
         self._processes: list[asyncio.subprocess.Process] = []
 
     async def spawn(
-        self, *argv: str, env: Mapping[str, str] | None = None, **pipes: Any
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        limit: int = LINE_BYTES,
     ) -> asyncio.subprocess.Process:
-        """Start a program here; it is killed with the laboratory, or with us. `pipes` are those of asyncio."""
+        """Start a program here, as asyncio does; it is killed with the laboratory, or with us."""
         process = await asyncio.create_subprocess_exec(
-            *self.namespace.command(argv), env=env, pass_fds=(self.namespace.fd,), **pipes
+            *self.namespace.command(argv),
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            limit=limit,
+            pass_fds=(self.namespace.fd,),
         )
         self._processes.append(process)
         return process
@@ -124,6 +138,8 @@ async def joined_hosts(
             host = RealHost(namespace, f"10.77.0.{number}", f"fd77::{number}")
             devices.append(open_tun(namespace, INTERFACE, (f"{host.address}/24", f"{host.address6}/64"), mtu))
             stack.callback(os.close, devices[-1])
+            # Some programs look for the interface of the default route, or take no route for no network.
+            namespace.configure([f"route add default dev {INTERFACE}"])
             hosts.append(host)
         task = Task(devices[0], devices[1], seed, rightward, leftward or rightward)
         process = await asyncio.create_subprocess_exec(

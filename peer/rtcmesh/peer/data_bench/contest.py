@@ -37,6 +37,8 @@ SLACK = 30.0
 
 IDLE_SECONDS = 5.0
 
+STOP_TIMEOUT = 5.0
+
 R = TypeVar("R", bound=Report)
 
 
@@ -106,25 +108,26 @@ class End:
         await self.tell(Settle())
         return await self.hear(Usage)
 
-    async def kill(self) -> None:
-        """End it."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.communicate()
+    async def stop(self) -> None:
+        """Let it end, which the end of its input tells it to, or end it."""
+        assert self._process.stdin is not None, "it was started with pipes"
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._process.communicate()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.communicate()
 
 
 @asynccontextmanager
 async def ends_of(contender: Contender, places: tuple[Place, Place]) -> AsyncGenerator[tuple[End, End]]:
-    """Start both ends, and kill them after the block."""
-    ends: list[End] = []
+    """Start both ends, and stop them after the block."""
+    left, right = [End(await place.spawn(contender.command, contender.environment)) for place in places]
     try:
-        for place in places:
-            ends.append(End(await place.spawn(contender.command, contender.environment)))
-        yield ends[0], ends[1]
+        yield left, right
     finally:
-        for end in ends:
-            await end.kill()
+        await asyncio.gather(left.stop(), right.stop())
 
 
 async def connect(left: End, right: End, number: int = 0) -> float:
@@ -174,7 +177,9 @@ async def run_ping(contender: Contender, network: Network, *, seconds: float) ->
     )
 
 
-async def run_idle(contender: Contender, network: Network, *, connections: int) -> Idle:
+async def run_idle(
+    contender: Contender, network: Network, *, connections: int, seconds: float = IDLE_SECONDS
+) -> Idle:
     """Open connections between two processes and leave them alone."""
     async with network.open() as places, ends_of(contender, places) as (left, right):
         await connect(left, right)  # what is loaded with the first one is not part of each
@@ -182,12 +187,12 @@ async def run_idle(contender: Contender, network: Network, *, connections: int) 
         for number in range(1, connections + 1):
             await connect(left, right, number)
         after = await asyncio.gather(left.usage(), right.usage())
-        await asyncio.sleep(IDLE_SECONDS)
+        await asyncio.sleep(seconds)
         usages = await asyncio.gather(left.usage(), right.usage())
     grown = sum(
         later.resident_bytes - earlier.resident_bytes for earlier, later in zip(before, after, strict=True)
     )
     return Idle(
         kb_per_connection=grown / 2 / connections / 1000,
-        cpu_ms_per_second=sum(usage.cpu_seconds for usage in usages) / 2 / IDLE_SECONDS * 1000,
+        cpu_ms_per_second=sum(usage.cpu_seconds for usage in usages) / 2 / seconds * 1000,
     )

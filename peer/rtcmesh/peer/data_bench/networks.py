@@ -63,9 +63,11 @@ async def _loopback() -> AsyncGenerator[tuple[Place, Place]]:
     try:
         namespace.configure(
             [
-                "link add rtcmesh0 type dummy",
+                "link add rtcmesh0 type veth peer name rtcmesh1",
                 "addr add 10.77.0.1/24 dev rtcmesh0",
                 "link set dev rtcmesh0 up",
+                "link set dev rtcmesh1 up",
+                "route add default dev rtcmesh0",
             ]
         )
         inside = _Inside(namespace)

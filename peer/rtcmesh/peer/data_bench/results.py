@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+import msgspec
 from rich.table import Table
 
-from .run import Outcome, Run
-
-COLUMNS = {
-    "bulk 16 KiB": (
-        ("mbit_per_second", "Mbit/s"),
-        ("longest_gap", "longest gap, s"),
-        ("cpu_seconds_per_gb", "CPU s/GB"),
-        ("connect_seconds", "connect, s"),
-    ),
-    "bulk 64 KiB": (("mbit_per_second", "Mbit/s"), ("cpu_seconds_per_gb", "CPU s/GB")),
-    "messages of 64 B": (("messages_per_second", "messages/s"),),
-    "ping-pong": (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms")),
-    "idle": (("kb_per_connection", "KB each"), ("cpu_ms_per_second", "CPU ms/s")),
-}
-"""The figures of each piece of work that are shown; the first one is compared."""
-
-
-def groups(run: Run) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield each network and piece of work with its contenders, in the order in which they were measured."""
-    seen: dict[tuple[str, str], list[str]] = {}
-    for outcome in run.outcomes:
-        contenders = seen.setdefault((outcome.network, outcome.work), [])
-        if outcome.contender not in contenders:
-            contenders.append(outcome.contender)
-    for (network, work), contenders in seen.items():
-        yield network, work, contenders
-
-
-def outcomes_of(run: Run, network: str, work: str, contender: str) -> list[Outcome]:
-    """Return the outcomes of all rounds."""
-    wanted = (network, work, contender)
-    return [
-        outcome for outcome in run.outcomes if (outcome.network, outcome.work, outcome.contender) == wanted
-    ]
-
-
-def values_of(outcomes: Sequence[Outcome], figure: str) -> list[float]:
-    """Return a figure of those that did not fail, ascending."""
-    return sorted(outcome.figures[figure] for outcome in outcomes if outcome.figures)
+from .drawing import draw
+from .figures import COLUMNS, groups, outcomes_of, values_of
+from .run import Run
 
 
 def tables_of(run: Run) -> Iterator[Table]:
@@ -56,7 +22,7 @@ def tables_of(run: Run) -> Iterator[Table]:
         table.add_column("stack")
         for _, title in columns:
             table.add_column(title, justify="right")
-        table.add_column("× aiortc", justify="right")
+        table.add_column("times aiortc", justify="right")
         first = columns[0][0]
         base = values_of(outcomes_of(run, network, work, "aiortc"), first)
         for contender in contenders:
@@ -91,7 +57,18 @@ def markdown_of(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Iterator[str]) -> str:
+def write_to(folder: Path, run: Run) -> None:
+    """Write the tables, the raw figures and, where matplotlib is installed, the plot, with the date in their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"data-{run.date}"
+    (folder / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    page = markdown_of(run)
+    if draw(run, folder / f"{stem}.png"):
+        page += f"\n![The first figure of each table]({stem}.png)\n"
+    (folder / f"{stem}.md").write_text(page)
+
+
+def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 

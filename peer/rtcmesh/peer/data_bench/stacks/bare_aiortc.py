@@ -50,8 +50,9 @@ class BareAiortc:
     def _take(self, channel: RTCDataChannel) -> None:
         self._channel = channel
         channel.bufferedAmountLowThreshold = HIGH_WATER_BYTES // 2
-        channel.on("bufferedamountlow", lambda: self._listener.writable())
-        channel.on("message", lambda data: self._listener.message(data))
+        # Late bound: the listener's functions change with the work.
+        channel.on("bufferedamountlow", lambda: self._listener.writable())  # noqa: PLW0108
+        channel.on("message", lambda data: self._listener.message(data))  # noqa: PLW0108
         self._listener.opened()
 
 

@@ -45,7 +45,7 @@ class Libdatachannel:
     def send(self, data: bytes) -> None:
         """See `Stack`."""
         assert self._channel is not None, "it is open"
-        self._channel._native.send_bytes(data)
+        self._channel._native.send_bytes(data)  # noqa: SLF001
 
     async def close(self) -> None:
         """See `Stack`."""
@@ -57,8 +57,8 @@ class Libdatachannel:
     def _take(self, channel: DataChannel) -> None:
         loop = asyncio.get_running_loop()
         channel.set_buffered_amount_low_threshold(HIGH_WATER_BYTES // 2)
-        native = channel._native
-        native.set_on_message(lambda data: loop.call_soon_threadsafe(self._listener.message, data))
+        native = channel._native  # noqa: SLF001
+        native.set_on_message(lambda data: loop.call_soon_threadsafe(lambda: self._listener.message(data)))
         native.set_on_buffered_amount_low(lambda: loop.call_soon_threadsafe(self._listener.writable))
         self._opening = asyncio.create_task(self._wait_open(channel))
 
