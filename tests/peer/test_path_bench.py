@@ -96,16 +96,21 @@ def test_a_trial_that_raises_or_never_ends_is_a_failure_with_its_seed(
     assert path_bench._try(6) == Failure(6, "TimeoutError: not done after 1 s of real time")
 
 
+@pytest.mark.parametrize(("failures", "code"), [((), 0), ((Failure(9, "1 lost"),), 1)])
 def test_the_command_prints_figures_as_json_and_says_by_its_code_whether_all_is_well(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, failures: tuple[Failure, ...], code: int
 ) -> None:
-    for failures, code in (((), 0), ((Failure(9, "1 lost"),), 1)):
-        measured = results(failures=failures)
-        monkeypatch.setattr(path_bench, "run_path_bench", lambda *_, measured=measured, **__: measured)
-        bench = CliRunner().invoke(app, ["bench", "paths", "--json"])
-        assert bench.exit_code == code
-        assert msgspec.json.decode(bench.stdout, type=PathResults) == measured
-        assert ("seed 9: 1 lost" in bench.stderr) == bool(failures)
+    measured = results(failures=failures)
+
+    def measure(runs: int, **options: object) -> PathResults:
+        assert (runs, options["first_seed"], options["jobs"]) == (5, 7, 2)
+        return measured
+
+    monkeypatch.setattr(path_bench, "run_path_bench", measure)
+    bench = CliRunner().invoke(app, ["bench", "paths", "--runs", "5", "--seed", "7", "--jobs", "2", "--json"])
+    assert bench.exit_code == code
+    assert msgspec.json.decode(bench.stdout, type=PathResults) == measured
+    assert ("seed 9: 1 lost" in bench.stderr) == bool(failures)
 
 
 async def test_the_relay_is_measured_by_a_command_too() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from types import FrameType
+from typing import cast
 
 import msgspec
 from rich.table import Table
@@ -109,10 +110,10 @@ def run_path_bench(
     progress("first message, head of line")
     first = measure_first_message()
     head_of_line = tuple(
-        _delay_figures(name, measure_head_of_line(kind, aiortc=aiortc, seconds=head_of_line_seconds))
-        for name, kind, aiortc in (
+        _delay_figures(name, measure_head_of_line(kind, webrtc=webrtc, seconds=head_of_line_seconds))
+        for name, kind, webrtc in (
             ("relayed", PathKind.RELAYED, False),
-            ("direct (aiortc)", PathKind.DIRECT, True),
+            ("direct (WebRTC)", PathKind.DIRECT, True),
             ("direct (in memory)", PathKind.DIRECT, False),
         )
     )
@@ -190,7 +191,7 @@ def _try(seed: int) -> TrialResult | Failure:
 
 
 @contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
+def _time_limit(seconds: int) -> Generator[None]:
     """Raise `TimeoutError` in the block after so much real time, even in a loop that never awaits."""
 
     def expire(number: int, frame: FrameType | None) -> None:
@@ -207,9 +208,10 @@ def _time_limit(seconds: int) -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
+    return f"{type(inner).__name__}: {inner}"
 
 
 def _gap_figures(results: list[TrialResult]) -> Iterator[GapFigures]:

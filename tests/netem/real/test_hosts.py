@@ -33,7 +33,8 @@ async def ping(host: RealHost, address: str, count: int, patience: float = 5.0) 
     argv = (str(PROGRAMS / "ping.py"), address, str(count), str(patience))
     program = await host.spawn(sys.executable, *argv, stdout=PIPE)
     output, _ = await program.communicate()
-    return json.loads(output)
+    times: list[float] = json.loads(output)
+    return times
 
 
 async def test_packets_take_as_long_as_the_link_says_on_both_ip_versions() -> None:

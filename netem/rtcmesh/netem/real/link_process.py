@@ -24,7 +24,7 @@ from .timerfd import Timer
 READ_BATCH = 64
 """How many packets are read from one device before the others have their turn."""
 
-MAX_PACKET_BYTES = 65_535
+MAX_PACKET_BYTES = READ_BYTES = 65_536
 
 _PRIORITY = 10
 
@@ -55,18 +55,18 @@ class LinkProcess:
     def run(self) -> None:
         """Carry packets until standard input ends."""
         with selectors.DefaultSelector() as selector:
-            for source, link, _ in self._ends:
-                selector.register(source, selectors.EVENT_READ, link)
+            for source, _, _ in self._ends:
+                selector.register(source, selectors.EVENT_READ)
             selector.register(self._timer.fd, selectors.EVENT_READ)
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
             self._answer()
             while not self._over:
-                ready = selector.select()
-                for key, _ in ready:
-                    if isinstance(key.data, Link):
-                        self._read(key.fd, key.data)
-                    elif key.fd == sys.stdin.fileno():
-                        self._obey(os.read(key.fd, 65_536))
+                ready = {key.fd for key, _ in selector.select()}
+                for source, link, _ in self._ends:
+                    if source in ready:
+                        self._read(source, link)
+                if sys.stdin.fileno() in ready:
+                    self._obey(os.read(sys.stdin.fileno(), READ_BYTES))
                 self._deliver()
 
     def _read(self, device: int, link: Link[IpPacket]) -> None:
@@ -97,7 +97,8 @@ class LinkProcess:
         self._over = not read
         *lines, self._orders = (self._orders + read).split(b"\n")
         for line in lines:
-            match msgspec.json.decode(line, type=Order):
+            order: Order = msgspec.json.decode(line, type=Order)
+            match order:
                 case Configure(rightward, leftward):
                     self._rightward.config, self._leftward.config = rightward, leftward
                 case Cut(rightward, leftward):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -130,15 +130,26 @@ async def ends_of(contender: Contender, places: tuple[Place, Place]) -> AsyncGen
         await asyncio.gather(left.stop(), right.stop())
 
 
+async def together(left: Coroutine[None, None, R], right: Coroutine[None, None, R]) -> tuple[R, R]:
+    """Wait for both ends; if one fails, the other is not waited for."""
+    tasks = asyncio.ensure_future(left), asyncio.ensure_future(right)
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 async def connect(left: End, right: End, number: int = 0) -> float:
     """Connect both ends, and return how many seconds that took."""
     if number == 0:
-        await asyncio.gather(left.usage(), right.usage())  # both are up: starting them is not part of it
+        await together(left.usage(), right.usage())  # both are up: starting them is not part of it
     started = time.perf_counter()
     await left.tell(Offer(number))
     await right.tell(Answer((await left.hear(Description)).sdp, number))
     await left.tell(Accept((await right.hear(Description)).sdp, number))
-    await asyncio.gather(left.hear(Opened, CONNECT_TIMEOUT), right.hear(Opened, CONNECT_TIMEOUT))
+    await together(left.hear(Opened, CONNECT_TIMEOUT), right.hear(Opened, CONNECT_TIMEOUT))
     return time.perf_counter() - started
 
 
@@ -148,11 +159,11 @@ async def run_bulk(
     """Send one way."""
     async with network.open() as places, ends_of(contender, places) as (left, right):
         connect_seconds = await connect(left, right)
-        await asyncio.gather(left.usage(), right.usage())
+        await together(left.usage(), right.usage())
         await right.tell(Count(settle, seconds))
         await left.tell(Flood(size))
         counted = await right.hear(Counted, settle + seconds + SLACK)
-        usages = await asyncio.gather(left.usage(), right.usage())
+        usages = await together(left.usage(), right.usage())
     cpu = sum(usage.cpu_seconds for usage in usages)
     return Bulk(
         mbit_per_second=counted.bytes * 8 / counted.seconds / 1e6,
@@ -183,12 +194,12 @@ async def run_idle(
     """Open connections between two processes and leave them alone."""
     async with network.open() as places, ends_of(contender, places) as (left, right):
         await connect(left, right)  # what is loaded with the first one is not part of each
-        before = await asyncio.gather(left.usage(), right.usage())
+        before = await together(left.usage(), right.usage())
         for number in range(1, connections + 1):
             await connect(left, right, number)
-        after = await asyncio.gather(left.usage(), right.usage())
+        after = await together(left.usage(), right.usage())
         await asyncio.sleep(seconds)
-        usages = await asyncio.gather(left.usage(), right.usage())
+        usages = await together(left.usage(), right.usage())
     grown = sum(
         later.resident_bytes - earlier.resident_bytes for earlier, later in zip(before, after, strict=True)
     )

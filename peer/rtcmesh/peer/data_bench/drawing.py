@@ -42,6 +42,6 @@ def draw(run: Run, path: Path) -> bool:
         place.tick_params(labelsize=8)
     for place in list(axes.flat)[len(panels) :]:
         place.axis("off")
-    figure.suptitle(f"{run.date}, {run.machine}", fontsize=8)
-    figure.savefig(path, dpi=110)
+    figure.suptitle(f"{run.date}, {run.machine}", fontsize=8)  # pyright: ignore[reportUnknownMemberType]
+    figure.savefig(path, dpi=110)  # pyright: ignore[reportUnknownMemberType]
     return True

@@ -99,11 +99,12 @@ async def run(
     planned = list(contests(contenders, networks, todo, rounds))
     for index, (number, network, contender, work) in enumerate(planned, 1):
         progress(f"{index} of {len(planned)}: {contender.name}, {work.name}, {network.name}")
+        figures: dict[str, float] = {}
+        failure = ""
         try:
             figures = msgspec.to_builtins(await work.begin(contender, network))
-            failure = ""
         except (ContestFailed, LaboratoryUnavailable) as error:
-            figures, failure = {}, str(error).splitlines()[0]
+            failure = str(error).splitlines()[0]
         outcomes.append(Outcome(number, network.name, contender.name, work.name, figures, failure))
     return Run(
         command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -7,6 +7,7 @@ library below, through the callbacks that the binding hands to the loop.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from aiolibdatachannel import DataChannel, PeerConnection, RTCConfiguration
 
@@ -58,8 +59,16 @@ class Libdatachannel:
         loop = asyncio.get_running_loop()
         channel.set_buffered_amount_low_threshold(HIGH_WATER_BYTES // 2)
         native = channel._native  # noqa: SLF001
-        native.set_on_message(lambda data: loop.call_soon_threadsafe(lambda: self._listener.message(data)))
-        native.set_on_buffered_amount_low(lambda: loop.call_soon_threadsafe(self._listener.writable))
+
+        def take(data: bytes | str) -> None:
+            # Late bound: the listener's functions change with the work.
+            loop.call_soon_threadsafe(lambda: self._listener.message(cast("bytes", data)))
+
+        def go_on() -> None:
+            loop.call_soon_threadsafe(lambda: self._listener.writable())  # noqa: PLW0108
+
+        native.set_on_message(take)
+        native.set_on_buffered_amount_low(go_on)
         self._opening = asyncio.create_task(self._wait_open(channel))
 
     async def _wait_open(self, channel: DataChannel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import webrtc
 
@@ -49,7 +50,7 @@ class Libwebrtc:
         """See `Stack`."""
         self._connection.close()
 
-    async def _describe(self, description: webrtc.RTCSessionDescription) -> str:
+    async def _describe(self, description: webrtc.RTCSessionDescriptionInit) -> str:
         await self._connection.set_local_description(description)
         self._look()
         await self._gathered.wait()
@@ -61,11 +62,14 @@ class Libwebrtc:
         if self._connection.ice_gathering_state == "complete":
             self._gathered.set()
 
+    def _pass_on(self, event: webrtc.MessageEvent) -> None:
+        self._listener.message(cast("bytes", event.data))
+
     def _take(self, channel: webrtc.RTCDataChannel) -> None:
         self._channel = channel
         channel.buffered_amount_low_threshold = HIGH_WATER_BYTES // 2
         channel.on("bufferedamountlow", lambda _: self._listener.writable())
-        channel.on("message", lambda event: self._listener.message(event.data))
+        channel.on("message", self._pass_on)
         self._listener.opened()
 
 

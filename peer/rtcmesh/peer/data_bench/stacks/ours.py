@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from rtcmesh.peer.data_bench.stack import StackListener
 from rtcmesh.peer.sctp import CongestionControl
 from rtcmesh.peer.webrtc import WebRtcConfig, WebRtcTransport
-
-from rtcmesh.peer.data_bench.stack import StackListener
 
 LARGE_PACKET_BYTES = 15_000
 """What loopback and jumbo frames carry; path MTU discovery finds out."""
