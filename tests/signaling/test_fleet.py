@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from support.fleet import Fleet, Talk, fleet, talking
-from support.stores import sentinel_store, store_server
+from support.processes import run_rtcmesh
+from support.stores import free_port, sentinel_store, store_server
 
 pytestmark = pytest.mark.timeout(0)
 
@@ -92,3 +93,19 @@ async def test_a_server_says_what_is_wrong_with_its_store_and_recovers() -> None
             store.thaw()
             await until("/readyz?deep=1", 200, "ready")
             await until("/metrics", 200, 'rtcmesh_signaling_store_trouble{kind="unreachable"} 0.0')
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        (f"redis://me:hunter2@127.0.0.1:{free_port()}", 1, "cannot serve: the store at redis://127.0.0.1"),
+        ("nonsense://hunter2", 2, "redis+sentinel://"),
+    ],
+)
+async def test_a_store_that_cannot_be_had_ends_the_server_with_a_reason(
+    url: str, code: int, says: str
+) -> None:
+    ended = await run_rtcmesh("serve", "--no-relay", "--port", "0", "--redis", url)
+    assert ended.code == code
+    assert says in " ".join(ended.errors.replace("\u2502", " ").split())
+    assert "hunter2" not in ended.errors + ended.output

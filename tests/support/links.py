@@ -83,7 +83,7 @@ class Lab:
         member: Member | None = None,
         presence: Presence | None = None,
         config: ClientConfig | None = None,
-        url: str | None = None,
+        url: str | list[str] | None = None,
     ) -> AbstractAsyncContextManager[SignalingLink]:
         member = Member(number=number) if member is None else member
         return SignalingLink.open(
