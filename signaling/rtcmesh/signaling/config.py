@@ -80,7 +80,7 @@ class RedisConfig:
     deaf_after: float = 4.0
     """Seconds without a nudge after which the subscription is made anew and every room is read again."""
     response_timeout: float = 3.0
-    """Seconds for the answers to one batch, and for a new connection; then the store counts as unreachable."""
+    """Seconds for an answer, and for a new connection; then it is made anew, and the store counts as unreachable."""
     join_patience: float = 8.0
     """Seconds that a join waits for the store before it is refused with `unavailable`."""
     signal_patience: float = 15.0

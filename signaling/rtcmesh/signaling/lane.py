@@ -136,35 +136,42 @@ class Lane:
         """Send one batch and settle what is answered; what is not stays in front of the queue."""
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
         again: list[Command] = []
-        answered = 0
-        unreachable: StoreUnreachable | None = None
-        missing = False
+        obstacles: list[ScriptMissing | StoreUnreachable] = []
+        taken = 0
         try:
-            async with asyncio.timeout(self._config.response_timeout):
+            async with asyncio.timeout(self._config.response_timeout) as deadline:
                 await connection.send([self._packed(command, connection.run_id) for command in batch])
                 for command in batch:
-                    try:
-                        outcome: Outcome = await connection.receive()
-                    except ScriptMissing:
-                        missing = True
+                    obstacle = await self._take_answer(connection, command)
+                    taken += 1
+                    if obstacle is not None:
+                        obstacles.append(obstacle)
                         again.append(command)
-                    except StoreUnreachable as error:
-                        unreachable = error
-                        again.append(command)
-                    except (StoreFull, StoreFailed) as error:
-                        self._settle(command, error)
-                    else:
-                        self._settle(command, outcome)
-                    answered += 1
-                self.contact_at = self._loop.time()
-                if unreachable is None and missing:
+                    # A batch may take longer, as long as it goes on: many joins of a large room are much to read.
+                    deadline.reschedule(self._loop.time() + self._config.response_timeout)
+                if obstacles and all(isinstance(obstacle, ScriptMissing) for obstacle in obstacles):
                     await self._load_scripts(connection)
+                    obstacles.clear()
         except TimeoutError:
             raise StoreUnreachable("it does not answer") from None
         finally:
-            self._queue.extendleft(reversed([*again, *batch[answered:]]))
-        if unreachable is not None:
-            raise unreachable
+            self._queue.extendleft(reversed([*again, *batch[taken:]]))
+        if obstacles:
+            raise StoreUnreachable(str(obstacles[-1]))
+
+    async def _take_answer(
+        self, connection: StoreConnection, command: Command
+    ) -> ScriptMissing | StoreUnreachable | None:
+        """Settle a command with its answer, or return why it has to be sent again."""
+        try:
+            outcome: Outcome = await connection.receive()
+        except (ScriptMissing, StoreUnreachable) as obstacle:
+            return obstacle
+        except (StoreFull, StoreFailed) as error:
+            outcome = error
+        self.contact_at = self._loop.time()
+        self._settle(command, outcome)
+        return None
 
     async def _load_scripts(self, connection: StoreConnection) -> None:
         self._stats.commands["scripts_loaded"] += 1
