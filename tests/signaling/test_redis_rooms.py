@@ -25,6 +25,7 @@ from rtcmesh.signaling.redis_attachment import RedisAttachment
 from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.resume_token import ResumeKey
 from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
+from rtcmesh.signaling.store_url import StoreUrl
 from rtcmesh.signaling.stream_codec import RawEntry, decode_entry
 from support.rooms import NAMES
 from support.sinks import RecordingSink
@@ -33,7 +34,18 @@ from support.stores import StoreServer, store_server
 PEERS = NAMES[:4]
 SERVERS = 3
 WINDOW = 1000.0
-SECRET = bytes(range(32))
+PATIENCE = 60.0
+"""Seconds that a busy machine may take for what is waited for here."""
+UNHURRIED = RedisConfig(
+    url=StoreUrl.parse("redis://localhost"),
+    resume_secret=bytes(range(32)),
+    node_lease=1000.0,
+    deaf_after=PATIENCE,
+    response_timeout=PATIENCE,
+    join_patience=PATIENCE,
+    signal_patience=PATIENCE,
+    start_timeout=PATIENCE,
+)
 _rooms = count()
 
 
@@ -74,7 +86,7 @@ class Rooms:
         return Room(self.name, epoch=f"e{next(_rooms)}", limits=self.limits, key=ResumeKey.create())
 
     async def open(self) -> RedisRegistry:
-        config = RedisConfig(url=self.store.url, tick_interval=1.0, node_lease=100.0, resume_secret=SECRET)
+        config = replace(UNHURRIED, url=self.store.url)
         return await RedisRegistry.open(config, self.limits, random=Random(next(_rooms)))
 
     async def join(
@@ -132,7 +144,7 @@ class Rooms:
         except JoinRefused as refusal:
             self.model.suspend(hold.modelled, self.now)
             hold.model_sink.end(refusal.code)
-            await self._server_of(hold)._store.flushed(5)
+            await self._server_of(hold)._store.flushed(PATIENCE)
             hold.attachment.suspend()
         self._carry_out()
         await self.settle()
@@ -176,7 +188,7 @@ class Rooms:
         offset = self.model.offset
         self._ask("ZADD", self.keys.nodes, "0", victim._store.node)
         survivor = self.servers[server - 1]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while self._ask("ZSCORE", self.keys.nodes, victim._store.node) != "$-1":
                 await self._sweep(survivor)
         watcher = await self._read_since(survivor, offset)
@@ -192,16 +204,16 @@ class Rooms:
     async def settle(self) -> None:
         """Wait until every sink has what the model says, and compare."""
         for server in self.servers:
-            await server._store.flushed(5)
+            await server._store.flushed(PATIENCE)
         for hold in self.holds:
             await agree(hold.sink, hold.model_sink)
 
     async def _sweep(self, server: RedisRegistry) -> None:
         """Make this server the one that sweeps, now."""
-        await server._store.flushed(5)
+        await server._store.flushed(PATIENCE)
         self._ask("HINCRBY", self.keys.lineage, "swept_at", "-1000")
         server._keeper._tick()
-        await server._store.flushed(5)
+        await server._store.flushed(PATIENCE)
 
     def _server_of(self, hold: Hold) -> RedisRegistry:
         return self.servers[hold.server]
@@ -247,7 +259,7 @@ class Rooms:
 
 async def agree(ours: RecordingSink, theirs: RecordingSink) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await ours.until(lambda: seen(ours) == seen(theirs))
     assert seen(ours) == seen(theirs)
 

@@ -263,7 +263,7 @@ def store(request: pytest.FixtureRequest) -> Generator[StoreServer]:
 @pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
 async def test_redis_keeps(promise: Suite, store: StoreServer) -> None:
     store.ask("FLUSHALL")
-    config = RedisConfig(url=store.url, tick_interval=0.2, deaf_after=1.0)
+    config = RedisConfig(url=store.url, tick_interval=0.2)
     limits = replace_limits(LIMITS, resume_window=1.0)
     registry = await RedisRegistry.open(config, limits, random=Random(0))
     async with asyncio.timeout(20):
