@@ -4,7 +4,7 @@ import asyncio
 from asyncio import Runner
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 from typing import cast
