@@ -282,6 +282,7 @@ class Established:
         self.shutdown.handle_timeout(timeout, now)
         if self.sender.handle_timeout(now) and self.mtu.timed_out(self.sender.recovery.timeouts, now):
             self._packet_size_changed()
+            self.sender.recovery.divide(self._room)
         if beat := self._heartbeat.handle_timeout(timeout, now):
             self.control.append(beat)
         if (probe := self.mtu.handle_timeout(timeout, now)) is not None:
