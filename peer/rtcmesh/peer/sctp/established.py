@@ -30,6 +30,7 @@ from .events import AssociationClosed, CloseReason
 from .extensions import Extensions
 from .heartbeat import Heartbeat, decode_heartbeat_ack, encode_heartbeat
 from .inbound import Inbound
+from .loss_tolerant import LossTolerant
 from .mtu import MtuSearch
 from .outbound import Outbound
 from .packet import HEADER_BYTES, Envelope
@@ -301,4 +302,4 @@ def _congestion(config: SctpConfig) -> Congestion:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return Cubic(config.packet_bytes)
+            return LossTolerant(config.packet_bytes)
