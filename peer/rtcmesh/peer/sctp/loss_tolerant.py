@@ -33,7 +33,7 @@ TARGET_QUEUE_SHARE = 0.1
 MIN_TARGET_QUEUE = 0.002
 """The queue is short below this: a tenth of the minimal round trip, or 2 ms."""
 
-QUEUED_PACKETS = 8
+QUEUED_PACKETS = 4
 """How many packets of this flow should wait in the queue."""
 
 MAX_VELOCITY_SHARE = 4
@@ -129,7 +129,7 @@ class LossTolerant:
         packet = self._packet_bytes
         if queue > target:
             self._starting, self._velocity = False, 1
-            self._long_rounds += 1
+            self._long_rounds = self._long_rounds + 1 if queue > 2 * target else 0
             if self._long_rounds > PATIENCE_ROUNDS:
                 self._compete()
                 return
