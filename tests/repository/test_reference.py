@@ -12,6 +12,7 @@ PAGE = ROOT / "docs" / "reference.md"
 ENTRY = re.compile(r"^- \[`(\w+)`\]\(\.\./([\w/.]+)\): ", re.MULTILINE)
 PACKAGES = [
     "rtcmesh.peer",
+    "rtcmesh.peer.sctp",
     "rtcmesh.peer.testing",
     "rtcmesh.peer.sctp",
     "rtcmesh.peer.webrtc",

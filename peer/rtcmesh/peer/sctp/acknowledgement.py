@@ -3,9 +3,9 @@
     cumulative        ranges
     ─────────●        ●────●     ●──●         ●             every TSN up to `cumulative`, and those in `ranges`
 
-A SACK is due after every second packet, at once when something is missing or came twice, and else after 20 ms. Between
-two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet
-or a quarter of a round trip.
+A SACK is due after every second packet, after every single one while something is missing, and else after 20 ms. Between
+two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet,
+when something begins to be missing, and else after a quarter of a round trip.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Receipts:
     __slots__ = (
         "_delay",
         "_due_at",
+        "_gaps",
         "_duplicates",
         "_packets",
         "_packets_per_sack",
@@ -51,6 +52,8 @@ class Receipts:
         self._duplicates: list[int] = []
         self._packets = 0
         self._due_at = inf
+        self._gaps = 0
+        """How many ranges there were when the last packet had arrived."""
         self._packets_per_sack = PACKETS_PER_SACK
         self._delay = ACK_DELAY
 
@@ -95,10 +98,14 @@ class Receipts:
     def packet_arrived(self, now: float) -> None:
         """Note the end of a packet with user data: decide when a SACK is due for it."""
         self._packets += 1
-        if self.ranges or self._duplicates or self._packets >= self._packets_per_sack:
+        gaps = len(self.ranges)
+        if self._packets >= self._packets_per_sack or gaps > self._gaps or self._duplicates:
+            self.due = True
+        elif gaps and self._packets_per_sack == PACKETS_PER_SACK:
             self.due = True
         elif self._packets == 1:
             self._due_at = now + self._delay
+        self._gaps = gaps
 
     @property
     def pending(self) -> bool:

@@ -30,6 +30,7 @@ from .events import AssociationClosed, CloseReason
 from .extensions import Extensions
 from .heartbeat import Heartbeat, decode_heartbeat_ack, encode_heartbeat
 from .inbound import Inbound
+from .loss_tolerant import LossTolerant
 from .mtu import MtuSearch
 from .outbound import Outbound
 from .packet import HEADER_BYTES, Envelope
@@ -282,6 +283,7 @@ class Established:
         self.shutdown.handle_timeout(timeout, now)
         if self.sender.handle_timeout(now) and self.mtu.timed_out(self.sender.recovery.timeouts, now):
             self._packet_size_changed()
+            self.sender.recovery.divide(self._room)
         if beat := self._heartbeat.handle_timeout(timeout, now):
             self.control.append(beat)
         if (probe := self.mtu.handle_timeout(timeout, now)) is not None:
@@ -300,4 +302,4 @@ def _congestion(config: SctpConfig) -> Congestion:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return Cubic(config.packet_bytes)
+            return LossTolerant(config.packet_bytes)

@@ -101,10 +101,15 @@ class Inbound:
         cumulative = unwrap(forward.cumulative_tsn, receipts.cumulative)
         if cumulative - receipts.cumulative > MAX_AHEAD:
             raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a FORWARD TSN beyond what can have been sent")
-        if cumulative > receipts.cumulative:
-            interleaved = self._kind != ChunkType.DATA
-            self._deliver(self.reassembly.forward(cumulative, forward.skips, interleaved=interleaved))
+        is_news = cumulative > receipts.cumulative
         receipts.forward(cumulative)
+        if is_news:
+            interleaved = self._kind != ChunkType.DATA
+            self._deliver(
+                self.reassembly.forward(
+                    cumulative, receipts.cumulative, forward.skips, interleaved=interleaved
+                )
+            )
 
     def reset(self, stream_id: int) -> None:
         """Begin a stream anew (RFC 6525 section 5.2.2)."""

@@ -122,18 +122,22 @@ class Outbound:
         full = False
         while active and not full:
             stream = active[0]
+            before = stream.buffered
             if stream.credit <= 0 and (self.interleaved or not stream.offset):
                 stream.credit = stream.quantum if len(active) == 1 else stream.credit + stream.quantum
                 active.rotate(-1)
                 continue
-            if stream.queue[0][3] is not None:
+            its_limit = stream.queue[0][3]
+            if its_limit is not None:
                 if parts:
                     break
-                self._expire(stream, now)
-                limit = stream.queue[0][3] if stream.queue else None
-                if limit is not None:
-                    skips, full = [], True
-            before = stream.buffered
+                if its_limit.abandoned or its_limit.expires_at <= now:
+                    gap = self._expire(stream, tsn, now)
+                    self._end_turn(stream, before)
+                    if gap is not None:
+                        return gap
+                    continue
+                limit, skips, full = its_limit, [], True
             left, tsn, filled = self._fill(stream, parts, left, tsn, room, limit, skips)
             full = full or filled
             self._end_turn(stream, before)
@@ -141,22 +145,28 @@ class Outbound:
             return None
         return Sent(first, tsn, b"".join(parts), limit, skips)
 
-    def _expire(self, stream: OutStream, now: float) -> None:
-        """Drop what is too late (RFC 3758 section 3.5); what is sent of it already, FORWARD TSN passes over."""
+    def _expire(self, stream: OutStream, tsn: int, now: float) -> Sent | None:
+        """Drop what is too late (RFC 3758 section 3.5).
+
+        When a part of it is sent already, and perhaps acknowledged, one more TSN stands for the rest. It is returned,
+        to be passed over with FORWARD TSN: otherwise the remote end would wait for the rest for ever.
+        """
         queue = stream.queue
         while queue:
             flags, _, data, limit = queue[0]
             if limit is None or not (limit.abandoned or limit.expires_at <= now):
-                return
+                return None
             queue.popleft()
             stream.buffered -= len(data) - stream.offset
-            self.buffered -= len(data) - stream.offset
-            if stream.offset:
+            if not limit.abandoned:
                 limit.abandoned = True
-                stream.mids[flags >> 2] += 1
-                stream.offset = 0
-            else:
                 self.expired += 1
+            if stream.offset:
+                mid = stream.mids[flags >> 2]
+                stream.mids[flags >> 2] = mid + 1
+                stream.offset, stream.last_tsn = 0, tsn
+                return Sent(tsn, tsn + 1, b"", limit, [Skip(stream.id, mid, bool(flags & U))])
+        return None
 
     def _end_turn(self, stream: OutStream, before: int) -> None:
         taken = before - stream.buffered

@@ -155,12 +155,20 @@ class Reassembly:
             self._continue(stream_id, stream, messages)
         return messages
 
-    def forward(self, cumulative: int, skips: Iterable[Skip], *, interleaved: bool) -> list[Message]:
-        """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next."""
+    def forward(
+        self, forwarded: int, cumulative: int, skips: Iterable[Skip], *, interleaved: bool
+    ) -> list[Message]:
+        """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next.
+
+        `forwarded` is the TSN up to which the remote end gives up, `cumulative` the one up to which nothing is
+        missing after that: a run up to there lacks a neighbour that will never come.
+        """
         messages: list[Message] = []
         if not interleaved:
-            for run in [run for run in self._runs_by_first.values() if run.first <= cumulative]:
-                self._forget(run)
+            for run in list(self._runs_by_first.values()):
+                whole_so_far = run.following > cumulative if run.flags & B else run.first > cumulative
+                if run.first <= forwarded or not whole_so_far:
+                    self._forget(run)
         for stream_id, number, unordered in skips:
             if interleaved:
                 self._skip_partials(stream_id, number, unordered=unordered)

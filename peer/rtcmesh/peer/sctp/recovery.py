@@ -88,6 +88,12 @@ class Recovery:
             self.next_tsn = packet.following
             self.outstanding[packet.first] = packet
 
+    def passed_over(self, packet: Sent) -> None:
+        """Note a TSN that is never sent: what belongs there was abandoned before."""
+        packet.fate = _ABANDONED
+        self.next_tsn = packet.following
+        self.outstanding[packet.first] = packet
+
     def next_retransmission(self, now: float) -> Sent | None:
         """Return the first packet that is to be sent again, if there is one; it is then the caller's to send."""
         lost, outstanding = self._lost, self.outstanding
@@ -99,6 +105,19 @@ class Recovery:
             self.packets_retransmitted += 1
             return packet
         return None
+
+    def divide(self, room: int) -> None:
+        """Make smaller packets of those that wait to be sent again, as the path carries no larger ones any more."""
+        outstanding: dict[int, Sent] = {}
+        for packet in self.outstanding.values():
+            if packet.fate is _LOST and packet.size > room:
+                for part in packet.divided(room):
+                    outstanding[part.first] = part
+                    if part.first != packet.first:
+                        heappush(self._lost, part.first)
+            else:
+                outstanding[packet.first] = packet
+        self.outstanding = outstanding
 
     @property
     def has_lost(self) -> bool:

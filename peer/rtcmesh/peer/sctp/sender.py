@@ -6,6 +6,8 @@ what is new within the window of the remote end as well.
 
 from __future__ import annotations
 
+from math import inf
+
 from .abandonment import Abandonment
 from .chunks import Sack, encode_forward_tsn, encode_i_forward_tsn
 from .congestion import Congestion
@@ -13,6 +15,7 @@ from .outbound import Outbound
 from .pacing import Pacer
 from .packet import HEADER_BYTES, Envelope
 from .recovery import Recovery
+from .round_trip import MAX_RTO
 
 
 class Sender:
@@ -29,6 +32,8 @@ class Sender:
         self._abandonment = Abandonment(self.recovery)
         self._pacer = Pacer()
         self._paced = False
+        self._try_window_at = inf
+        self._window_tries = 0
 
     def receive_sack(self, sack: Sack, now: float) -> None:
         """Take a SACK. Raises `ProtocolError`."""
@@ -55,11 +60,14 @@ class Sender:
                 break
             packet = recovery.next_retransmission(now)
             if packet is None:
-                if outbound.empty or not self._remote_has_room(room):
+                if outbound.empty or not self._remote_has_room(room, now):
                     break
                 packet = outbound.next_packet(recovery.next_tsn, room - len(lead), now)
                 if packet is None:
                     break
+                if not packet.body:
+                    recovery.passed_over(packet)
+                    continue
             recovery.sent(packet, now)
             if recovery.probes:
                 recovery.probes -= 1
@@ -76,13 +84,27 @@ class Sender:
             packets.append(envelope.seal(lead))
         return packets
 
-    def _remote_has_room(self, room: int) -> bool:
-        """Return whether the remote end takes another packet; a window that is shut is probed with one at a time."""
+    def _remote_has_room(self, room: int, now: float) -> bool:
+        """Return whether the remote end takes another packet.
+
+        A window that is shut is tried with one packet at a time, ever more slowly (RFC 9260 section 6.1 A): the SACK
+        that opens it may be lost.
+        """
         recovery = self.recovery
-        if not recovery.in_flight:
-            return not recovery.outstanding or self.remote_window > 0
         size = min(room, self.outbound.buffered)
-        return recovery.may_send_new and recovery.in_flight + size <= self.remote_window
+        if recovery.in_flight + size <= self.remote_window:
+            self._window_tries, self._try_window_at = 0, inf
+            return recovery.may_send_new
+        if recovery.outstanding:
+            return False
+        if now >= self._try_window_at:
+            self._window_tries += 1
+            self._try_window_at = inf
+            return True
+        if self._try_window_at == inf:
+            timeout = recovery.round_trip.probe_timeout * (1 << min(self._window_tries, 10))
+            self._try_window_at = now + min(MAX_RTO, timeout)
+        return False
 
     def _forward_tsn(self, now: float) -> bytes:
         forward = self._abandonment.forward_tsn(now)
@@ -96,7 +118,7 @@ class Sender:
 
     def deadline(self) -> float:
         """When `handle_timeout` is due, or more may be sent."""
-        due = self.recovery.deadline()
+        due = min(self.recovery.deadline(), self._try_window_at)
         return min(due, self._pacer.deadline()) if self._paced else due
 
     def handle_timeout(self, now: float) -> bool:
