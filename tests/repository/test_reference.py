@@ -14,7 +14,6 @@ PACKAGES = [
     "rtcmesh.peer",
     "rtcmesh.peer.sctp",
     "rtcmesh.peer.testing",
-    "rtcmesh.peer.sctp",
     "rtcmesh.peer.webrtc",
     "rtcmesh.relay",
     "rtcmesh.relay.testing",
