@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from interop.remote import Quirk
 from interop.script_remote import ScriptRemote
 
 HERE = Path(__file__).parent
@@ -51,7 +53,9 @@ class NodeProcess:
 
 
 @asynccontextmanager
-async def node_remote(module: str, max_message_bytes: int) -> AsyncGenerator[ScriptRemote]:
+async def node_remote(
+    module: str, max_message_bytes: int, quirks: Iterable[Quirk] = ()
+) -> AsyncGenerator[ScriptRemote]:
     """Run the stack that a module of npm has."""
     process = await asyncio.create_subprocess_exec(
         "node",
@@ -65,8 +69,9 @@ async def node_remote(module: str, max_message_bytes: int) -> AsyncGenerator[Scr
     node = NodeProcess(process)
     reading = asyncio.create_task(node.read())
     try:
-        yield ScriptRemote(node.run, max_message_bytes)
+        yield ScriptRemote(node.run, max_message_bytes, quirks)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         await reading
