@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STACKS := tests/interop/stacks
 
-.PHONY: setup demo test interop check format bench clean
+.PHONY: setup demo test interop check format bench soak clean
 
 setup: $(VENV)/.dev
 
@@ -31,7 +31,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.base
-	$(BIN)/rtcmesh bench
+	$(BIN)/rtcmesh bench mesh
+
+soak: $(VENV)/.dev
+	$(BIN)/rtcmesh bench paths --runs 10000
+	$(BIN)/pytest -m soak
 
 clean:
 	rm -rf $(VENV)

@@ -245,6 +245,34 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
     run_virtual(main())
 
 
+def test_no_peer_makes_this_machine_look_up_a_name_on_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    async def ask(subscriber: object) -> None:
+        asked.append(subscriber)
+        raise OSError("multicast")
+
+    async def main() -> None:
+        network = VirtualNetwork(link=LinkConfig(delay=0.01))
+        named = "candidate:1 1 udp 1 a-name.local 9 typ host"
+        sinks = [Silent(), Silent()]
+        transports = [WebRtcTransport(sink, ()) for sink in sinks]
+        with virtual_webrtc(), network.add_host("ann"):
+            offer = await transports[0].create_offer()
+            lines = f"a={named}\r\na={named} generation 0\r\na=candidate:"
+            answer = await transports[1].create_answer(offer.replace("a=candidate:", lines, 1))
+            await transports[0].accept_answer(answer.replace("a=candidate:", lines, 1))
+            for transport in transports:
+                await transport.add_candidate(named)
+            await asyncio.sleep(2)
+            assert [sink.heard for sink in sinks] == [["opened"], ["opened"]]
+            await asyncio.gather(*(transport.close() for transport in transports))
+
+    monkeypatch.setattr("aioice.ice.get_or_create_mdns_protocol", ask)
+    run_virtual(main())
+    assert asked == []
+
+
 @pytest.mark.parametrize("moment", [0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
 def test_a_program_cancelled_while_it_connects_leaves_no_task_behind(moment: float) -> None:
     async def main() -> None:

@@ -7,12 +7,13 @@ import logging
 from rtcmesh.relay.backlog import HIGH_WATER_BYTES as RELAY_HIGH_WATER_BYTES
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.sealing import PairSeal, SealExhausted
+from rtcmesh.signaling.sealing import SealExhausted
 
 from .attempt import Attempt
 from .events import PathKind
 from .frames import Packet
 from .liveness import Liveness
+from .relay_seal import RelaySeal
 from .stats import PathStats, TransportStats
 from .transport import HIGH_WATER_BYTES
 
@@ -74,9 +75,11 @@ class DirectPath(Path):
 
     kind = PathKind.DIRECT
 
-    def __init__(self, number: int, attempt: Attempt) -> None:
+    def __init__(self, number: int, attempt: Attempt, *, membership: int) -> None:
         super().__init__(number)
         self.attempt = attempt
+        self.membership = membership
+        """Under which membership of the peer it was negotiated, counted from 0."""
 
     @property
     def room_bytes(self) -> int:
@@ -98,11 +101,11 @@ class RelayPath(Path):
 
     kind = PathKind.RELAYED
 
-    def __init__(self, number: int, link: RelayLink, peer_id: PeerId, seal: PairSeal) -> None:
+    def __init__(self, number: int, link: RelayLink, peer_id: PeerId, seal: RelaySeal) -> None:
         super().__init__(number)
         self.link = link
         self._peer_id = peer_id
-        self.seal = seal
+        self._seal = seal
 
     @property
     def room_bytes(self) -> int:
@@ -111,7 +114,7 @@ class RelayPath(Path):
 
     def _carry(self, packet: Packet) -> None:
         try:
-            sealed = self.seal.seal(packet.data)
+            sealed = self._seal.seal(packet.data)
         except SealExhausted:  # after 2**64 packets
             return
         self.link.send(self._peer_id, sealed, packet.urgency, datagram=packet.datagram)
