@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from interop.remote import Quirk, Reliability, Remote
 from support.endpoint import Endpoint
@@ -92,10 +93,7 @@ async def _check_our_channel(
     )
     sent = messages(remote, reliability)
     for message in sent:
-        await _until_lost_no_more(
-            reliability,
-            lambda message=message: _send_and_wait(endpoint, label, message),
-        )
+        await _until_lost_no_more(reliability, partial(_send_and_wait, endpoint, label, message))
     assert _distinct(await remote.received(label, len(sent))) == sent
 
 
@@ -112,10 +110,7 @@ async def _check_their_channel(
     assert opened.max_lifetime == reliability.max_lifetime
     sent = messages(remote, reliability)
     for message in sent:
-        await _until_lost_no_more(
-            reliability,
-            lambda message=message: _let_send_and_wait(remote, label, message),
-        )
+        await _until_lost_no_more(reliability, partial(_let_send_and_wait, remote, label, message))
     assert _distinct(endpoint.received[label]) == sent
 
 
