@@ -10,6 +10,7 @@ The modules, from the wire up:
     agents            which of the two is used
     ice_server        URLs of STUN and TURN servers                              RFC 7064, 7065
     certificate       what the two ends know each other by                       RFC 8122
+    records           DTLS records in and out of OpenSSL, many at a time
     dtls              DTLS, driven                                               RFC 6347, 8261
     candidate         ICE candidates in SDP                                      RFC 8839
     description       session descriptions for data channels alone              RFC 8866, 8839, 8841

@@ -34,12 +34,18 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 1.0
 """How long a TURN server may take to confirm that an allocation is deleted."""
 
+EARLY_REPEATS = (0.1, 0.25)
+"""When a STUN request is repeated before aioice does so, which is after half a second at the earliest.
+
+Without, a lost check is what connecting over a lossy path waits for most. Browsers repeat theirs twenty times a second.
+"""
+
 MAX_RELAY_BUFFER_BYTES = 1024 * 1024
 """What may wait on a TCP connection to a TURN server before datagrams are dropped."""
 
 _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate")),
-    (ice.StunProtocol, ("datagram_received", "close")),
+    (ice.StunProtocol, ("datagram_received", "send_stun", "close")),
     (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
     (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
     (ice.Connection, ("sort_check_list",)),
@@ -53,7 +59,8 @@ def missing_names() -> list[str]:
     """Return the names that this module needs and the installed aioice does not have."""
     missing = [name for place, names in _NAMES for name in names if not hasattr(place, name)]
     probe = aioice.Connection(ice_controlling=True)
-    return missing + [name for name in _ATTRIBUTES if not hasattr(probe, name)]
+    missing += [name for name in _ATTRIBUTES if not hasattr(probe, name)]
+    return missing
 
 
 class TrickleIce:
@@ -370,6 +377,17 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
             return
         for datagram in datagrams.split():
             self.datagram_received(datagram, addr)
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """Send a message; a request again and again, as long as there is no answer and no pair."""
+        super().send_stun(message, addr)
+        if message.message_class is stun.Class.REQUEST:
+            for delay in EARLY_REPEATS:
+                asyncio.get_running_loop().call_later(delay, self._repeat, message, addr)
+
+    def _repeat(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        if message.transaction_id in self.transactions and self._agent.selected_pair is None:
+            super().send_stun(message, addr)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Sort one datagram."""
