@@ -98,6 +98,11 @@ class TrickleIce:
         return self._connection.local_password
 
     @property
+    def has_pair(self) -> bool:
+        """Whether datagrams can be sent."""
+        return self._pair is not None
+
+    @property
     def selected_pair(self) -> CandidatePair | None:
         """See `IceAgent`."""
         if self._pair is None:
@@ -381,12 +386,12 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
     def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
         """Send a message; a request again and again, as long as there is no answer and no pair."""
         super().send_stun(message, addr)
-        if message.message_class is stun.Class.REQUEST:
+        if message.message_class is stun.Class.REQUEST and not self._agent.has_pair:
             for delay in EARLY_REPEATS:
                 asyncio.get_running_loop().call_later(delay, self._repeat, message, addr)
 
     def _repeat(self, message: stun.Message, addr: tuple[str, int]) -> None:
-        if message.transaction_id in self.transactions and self._agent.selected_pair is None:
+        if message.transaction_id in self.transactions and not self._agent.has_pair:
             super().send_stun(message, addr)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
