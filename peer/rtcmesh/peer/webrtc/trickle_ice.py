@@ -22,6 +22,7 @@ import aioice
 from aioice import ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from .aioice_candidate import from_aioice, to_aioice
 from .candidate import Candidate
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
@@ -108,7 +109,7 @@ class TrickleIce:
         if self._pair is None:
             return None
         return CandidatePair(
-            _from_aioice(self._pair.local_candidate), _from_aioice(self._pair.remote_candidate)
+            from_aioice(self._pair.local_candidate), from_aioice(self._pair.remote_candidate)
         )
 
     async def gather(self) -> None:
@@ -130,7 +131,7 @@ class TrickleIce:
             if self._admission.end():
                 await self._connection.add_remote_candidate(None)
         elif self._admission.admit(candidate):
-            adding = self._connection.add_remote_candidate(_to_aioice(candidate))
+            adding = self._connection.add_remote_candidate(to_aioice(candidate))
             if candidate.is_mdns:
                 self._spawn(adding)
             else:
@@ -291,7 +292,7 @@ class TrickleIce:
         """Tell a candidate, unless it says nothing new (RFC 8445 section 5.1.3)."""
         if (candidate.host, candidate.port) not in self._known:
             self._known.add((candidate.host, candidate.port))
-            self._listener.candidate_found(_from_aioice(candidate))
+            self._listener.candidate_found(from_aioice(candidate))
 
     def _end_gathering(self) -> None:
         self.is_gathering = False
@@ -427,34 +428,3 @@ async def _abandon(protocol: ice.StunProtocol) -> None:
     if deletion is not None:
         deletion.cancel()
         await asyncio.wait([deletion])
-
-
-def _from_aioice(candidate: aioice.Candidate) -> Candidate:
-    return Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        protocol=candidate.transport.lower(),
-        priority=candidate.priority,
-        address=candidate.host,
-        port=candidate.port,
-        type=candidate.type,
-        related_address=candidate.related_address,
-        related_port=candidate.related_port,
-        tcp_type=candidate.tcptype,
-    )
-
-
-def _to_aioice(candidate: Candidate) -> aioice.Candidate:
-    return aioice.Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.protocol,
-        priority=candidate.priority,
-        host=candidate.address,
-        port=candidate.port,
-        # aioice takes no prflx: nobody signals one, but RFC 8839 allows it.
-        type="srflx" if candidate.type == "prflx" else candidate.type,
-        related_address=candidate.related_address,
-        related_port=candidate.related_port,
-        tcptype=candidate.tcp_type,
-    )
