@@ -1,8 +1,8 @@
 """Congestion control for paths that lose packets without being full: steered by queueing delay.
 
-The window is updated once in a round trip, after FAST TCP (Wei et al. 2006): it shrinks in proportion to the share of the
-round trip that is spent in queues, and grows by a few packets, so that each flow keeps a few packets queued. While the
-queue is empty it grows faster with every round, after the velocity of Copa (Arun and Balakrishnan 2018, section 2.1).
+The window is updated once in a round trip, after FAST TCP (Wei et al. 2006): it shrinks in proportion to the share of
+the round trip that is spent in queues, and grows by a few packets, so that each flow keeps a few packets queued. While
+the queue is empty it grows faster with every round, after the velocity of Copa (Arun and Balakrishnan 2018).
 
     least round trip of this round          loss         what is done
     ──────────────────────────────          ──────────   ──────────────────────────────────────────────
@@ -142,7 +142,9 @@ class LossTolerant:
             self.window = int(max(shrunk, MIN_WINDOW_PACKETS * packet)) if queue > target else self.window
             return
         if queue < target / 4:
-            self._velocity = min(2 * self._velocity, max(1, self.window // (QUEUED_PACKETS * MAX_VELOCITY_SHARE * packet)))
+            self._velocity = min(
+                2 * self._velocity, max(1, self.window // (QUEUED_PACKETS * MAX_VELOCITY_SHARE * packet))
+            )
         else:
             self._velocity = 1
         fitting = shrunk + QUEUED_PACKETS * packet * self._velocity
