@@ -113,7 +113,9 @@ class LossTolerant:
                 self._watch_the_queue_drain(queue, target)
             elif self._too_much_is_lost():
                 self._starting, self._velocity = False, 1
-                self.window = max(self._round_acknowledged, MIN_WINDOW_PACKETS * self._packet_bytes)
+                self.window = max(
+                    min(self.window, self._round_acknowledged), MIN_WINDOW_PACKETS * self._packet_bytes
+                )
             else:
                 self._follow_the_queue(queue, target, minimum)
         self._round_end = progress.next_number
