@@ -3,9 +3,9 @@
     cumulative        ranges
     ─────────●        ●────●     ●──●         ●             every TSN up to `cumulative`, and those in `ranges`
 
-A SACK is due after every second packet, after every single one while something is missing, and else after 20 ms. Between
-two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet,
-when something begins to be missing, and else after a quarter of a round trip.
+A SACK is due after every second packet, after every single one while something is missing, and else after 20 ms.
+Between two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth
+packet, when something begins to be missing, and else after a quarter of a round trip.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Receipts:
     __slots__ = (
         "_delay",
         "_due_at",
-        "_gaps",
         "_duplicates",
+        "_gaps",
+        "_ours",
         "_packets",
         "_packets_per_sack",
         "cumulative",
@@ -54,16 +55,18 @@ class Receipts:
         self._due_at = inf
         self._gaps = 0
         """How many ranges there were when the last packet had arrived."""
+        self._ours = False
         self._packets_per_sack = PACKETS_PER_SACK
         self._delay = ACK_DELAY
 
     def expect_ours(self) -> None:
         """Acknowledge less often: the other end is one of this package."""
+        self._ours = True
         self._packets_per_sack = PACKETS_PER_SACK_OF_OURS
 
     def round_trip_measured(self, smoothed: float) -> None:
         """Wait no longer than a quarter of a round trip for company."""
-        if self._packets_per_sack != PACKETS_PER_SACK:
+        if self._ours:
             self._delay = min(ACK_DELAY, smoothed / 4)
 
     def add(self, tsn: int) -> bool:
@@ -99,9 +102,8 @@ class Receipts:
         """Note the end of a packet with user data: decide when a SACK is due for it."""
         self._packets += 1
         gaps = len(self.ranges)
-        if self._packets >= self._packets_per_sack or gaps > self._gaps or self._duplicates:
-            self.due = True
-        elif gaps and self._packets_per_sack == PACKETS_PER_SACK:
+        misses = gaps > (self._gaps if self._ours else 0)
+        if misses or self._duplicates or self._packets >= self._packets_per_sack:
             self.due = True
         elif self._packets == 1:
             self._due_at = now + self._delay

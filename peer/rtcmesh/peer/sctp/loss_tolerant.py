@@ -1,8 +1,8 @@
 """Congestion control for paths that lose packets without being full: steered by queueing delay.
 
-The window is updated once in a round trip, after FAST TCP (Wei et al. 2006): it shrinks in proportion to the share of the
-round trip that is spent in queues, and grows by a few packets, so that each flow keeps a few packets queued. While the
-queue is empty it grows faster with every round, after the velocity of Copa (Arun and Balakrishnan 2018, section 2.1).
+The window is updated once in a round trip, after FAST TCP (Wei et al. 2006): it shrinks in proportion to the share of
+the round trip that is spent in queues, and grows by a few packets, so that each flow keeps a few packets queued. While
+the queue is empty it grows faster with every round, after the velocity of Copa (Arun and Balakrishnan 2018).
 
     least round trip of this round          loss         what is done
     ──────────────────────────────          ──────────   ──────────────────────────────────────────────
@@ -113,7 +113,9 @@ class LossTolerant:
                 self._watch_the_queue_drain(queue, target)
             elif self._too_much_is_lost():
                 self._starting, self._velocity = False, 1
-                self.window = max(self._round_acknowledged, MIN_WINDOW_PACKETS * self._packet_bytes)
+                self.window = max(
+                    min(self.window, self._round_acknowledged), MIN_WINDOW_PACKETS * self._packet_bytes
+                )
             else:
                 self._follow_the_queue(queue, target, minimum)
         self._round_end = progress.next_number
@@ -142,7 +144,9 @@ class LossTolerant:
             self.window = int(max(shrunk, MIN_WINDOW_PACKETS * packet)) if queue > target else self.window
             return
         if queue < target / 4:
-            self._velocity = min(2 * self._velocity, max(1, self.window // (QUEUED_PACKETS * MAX_VELOCITY_SHARE * packet)))
+            self._velocity = min(
+                2 * self._velocity, max(1, self.window // (QUEUED_PACKETS * MAX_VELOCITY_SHARE * packet))
+            )
         else:
             self._velocity = 1
         fitting = shrunk + QUEUED_PACKETS * packet * self._velocity

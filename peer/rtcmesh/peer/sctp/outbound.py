@@ -82,12 +82,8 @@ class Outbound:
         """Streams that fell to their low-water mark, until they are taken."""
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
-        self._active: deque[OutStream] = deque()
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._active
+        self.active: deque[OutStream] = deque()
+        """Streams with something to send, in the order of their turns."""
 
     def add(self, stream: OutStream, message: Waiting) -> None:
         """Let a message wait."""
@@ -98,7 +94,7 @@ class Outbound:
         if not stream.active:
             stream.active = True
             stream.credit = stream.quantum
-            self._active.append(stream)
+            self.active.append(stream)
 
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
@@ -107,15 +103,17 @@ class Outbound:
         stream.buffered = stream.offset = 0
         if stream.active:
             stream.active = False
-            self._active.remove(stream)
+            self.active.remove(stream)
 
     def next_packet(self, tsn: int, room: int, now: float) -> Sent | None:
         """Return chunks of at most `room` bytes, numbered from `tsn`, or None when nothing waits.
 
         They are of one or more streams and reliable, or of one stream and of the same limit.
         """
-        first, active = tsn, self._active
+        first, active = tsn, self.active
         room = left = room & ~3
+        if active[0].offset and (packet := self._full_fragment(active[0], tsn, room)) is not None:
+            return packet
         parts: list[bytes] = []
         skips: list[Skip] | None = None
         limit: Limit | None = None
@@ -144,6 +142,27 @@ class Outbound:
         if not parts:
             return None
         return Sent(first, tsn, b"".join(parts), limit, skips)
+
+    def _full_fragment(self, stream: OutStream, tsn: int, room: int) -> Sent | None:
+        """Return a fragment from the middle of a reliable message that fills a packet: most of what bulk data is."""
+        flags, ppid, data, limit = stream.queue[0]
+        interleaved, offset = self.interleaved, stream.offset
+        size = room - (20 if interleaved else 16)
+        if limit is not None or len(data) - offset <= size or (interleaved and stream.credit <= 0):
+            return None
+        mid = stream.mids[flags >> 2]
+        if interleaved:
+            fragment = stream.fragment
+            stream.fragment = fragment + 1
+            header = _pack_i_data(_I_DATA, flags, room, tsn & MASK_32, stream.id, 0, mid & MASK_32, fragment)
+        else:
+            header = _pack_data(_DATA, flags, room, tsn & MASK_32, stream.id, mid & MASK_16, ppid)
+        stream.offset = offset + size
+        before = stream.buffered
+        stream.buffered = before - size
+        stream.last_tsn = tsn
+        self._end_turn(stream, before)
+        return Sent(tsn, tsn + 1, header + data[offset : offset + size], None, None)
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> Sent | None:
         """Drop what is too late (RFC 3758 section 3.5).
@@ -177,7 +196,7 @@ class Outbound:
             self.writable.append(stream.id)
         if not stream.queue:
             stream.active = False
-            self._active.popleft()
+            self.active.popleft()
 
     def _fill(  # noqa: PLR0912, PLR0915, PLR0917  (the hot loop)
         self,

@@ -49,18 +49,23 @@ class Sender:
         room = self.packet_bytes - HEADER_BYTES
         packets: list[bytes] = []
         self._abandonment.advance(now)
+        if len(lead) > room // 2:
+            packets.append(envelope.seal(lead))
+            lead = b""
         window = recovery.congestion.window
         pacer.rate = recovery.congestion.pacing_rate
         pace = pacer.allowance(self.packet_bytes, now)
         recovery.limited = self._paced = False
+        active, envelope_seal = outbound.active, envelope.seal
+        spent = 0
         while True:
-            if not recovery.probes and (pace <= 0 or recovery.in_flight >= window):
-                recovery.limited = not outbound.empty or recovery.has_lost
+            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
+                recovery.limited = bool(active or recovery.lost)
                 self._paced = recovery.limited and recovery.in_flight < window
                 break
-            packet = recovery.next_retransmission(now)
+            packet = recovery.next_retransmission(now) if recovery.lost else None
             if packet is None:
-                if outbound.empty or not self._remote_has_room(room, now):
+                if not active or not self._remote_has_room(room, now):
                     break
                 packet = outbound.next_packet(recovery.next_tsn, room - len(lead), now)
                 if packet is None:
@@ -72,11 +77,11 @@ class Sender:
             if recovery.probes:
                 recovery.probes -= 1
             body = packet.body
-            if lead and len(lead) + len(body) <= room:
+            if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
-            pace -= len(body)
-            pacer.spent(len(body))
-            packets.append(envelope.seal(body))
+            spent += packet.size
+            packets.append(envelope_seal(body))
+        pacer.spent(spent)
         self._abandonment.advance(now)
         if self._abandonment.pending:
             lead += self._forward_tsn(now)
@@ -91,10 +96,10 @@ class Sender:
         that opens it may be lost.
         """
         recovery = self.recovery
-        size = min(room, self.outbound.buffered)
-        if recovery.in_flight + size <= self.remote_window:
+        in_flight = recovery.in_flight
+        if in_flight + room <= self.remote_window or in_flight + self.outbound.buffered <= self.remote_window:
             self._window_tries, self._try_window_at = 0, inf
-            return recovery.may_send_new
+            return recovery.next_tsn < recovery.last_tsn
         if recovery.outstanding:
             return False
         if now >= self._try_window_at:
@@ -114,7 +119,7 @@ class Sender:
     @property
     def drained(self) -> bool:
         """Whether everything has been sent and acknowledged."""
-        return self.outbound.empty and not self.recovery.outstanding
+        return not self.outbound.active and not self.recovery.outstanding
 
     def deadline(self) -> float:
         """When `handle_timeout` is due, or more may be sent."""
