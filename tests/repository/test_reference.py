@@ -12,8 +12,8 @@ PAGE = ROOT / "docs" / "reference.md"
 ENTRY = re.compile(r"^- \[`(\w+)`\]\(\.\./([\w/.]+)\): ", re.MULTILINE)
 PACKAGES = [
     "rtcmesh.peer",
-    "rtcmesh.peer.testing",
     "rtcmesh.peer.sctp",
+    "rtcmesh.peer.testing",
     "rtcmesh.peer.webrtc",
     "rtcmesh.relay",
     "rtcmesh.relay.testing",

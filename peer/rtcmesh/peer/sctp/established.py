@@ -30,6 +30,7 @@ from .events import AssociationClosed, CloseReason
 from .extensions import Extensions
 from .heartbeat import Heartbeat, decode_heartbeat_ack, encode_heartbeat
 from .inbound import Inbound
+from .loss_tolerant import LossTolerant
 from .mtu import MtuSearch
 from .outbound import Outbound
 from .packet import HEADER_BYTES, Envelope
@@ -37,6 +38,9 @@ from .parameters import Cause, Parameter
 from .reset import StreamReset
 from .sender import Sender
 from .shutdown import Shutdown, ShutdownState
+
+MAX_ANSWERS = 64
+"""How many answers wait at most for the end of a read batch."""
 
 _DATA, _I_DATA = int(ChunkType.DATA), int(ChunkType.I_DATA)
 _STOP_UNLESS, _REPORT = 0x80, 0x40
@@ -141,21 +145,25 @@ class Established:
     def _deliver(self) -> None:
         if self.inbound.messages:
             messages, self.inbound.messages = self.inbound.messages, []
-            self._channels.deliver(messages)
+            self.inbound.delivered(self._channels.deliver(messages), len(messages))
 
     def _skip_unknown(self, kind: int, chunk: bytes) -> bool:
         """Return whether to go on after an unknown chunk; its top bits say so (RFC 9260 section 3.2)."""
         if kind & _REPORT:
             cause = Parameter(Cause.UNRECOGNIZED_CHUNK, chunk[:256])
-            self.control.append(encode_causes(ChunkType.ERROR, [cause]))
+            self._answer(encode_causes(ChunkType.ERROR, [cause]))
         return bool(kind & _STOP_UNLESS)
+
+    def _answer(self, chunk: bytes) -> None:
+        """Send a chunk that the remote end has asked for, unless it has asked for too many at once."""
+        if len(self.control) < MAX_ANSWERS:
+            self.control.append(chunk)
 
     def _receive_sack(self, _flags: int, value: bytes, now: float) -> None:
         self.sender.receive_sack(decode_sack(value), now)
 
     def _receive_heartbeat(self, _flags: int, value: bytes, _now: float) -> None:
-        if len(self.control) < 64:
-            self.control.append(encode_chunk(ChunkType.HEARTBEAT_ACK, value))
+        self._answer(encode_chunk(ChunkType.HEARTBEAT_ACK, value))
 
     def _receive_heartbeat_ack(self, _flags: int, value: bytes, now: float) -> None:
         beat = decode_heartbeat_ack(value)
@@ -185,12 +193,12 @@ class Established:
     def _receive_reconfiguration(self, _flags: int, value: bytes, _now: float) -> None:
         self._deliver()
         reset, channels = self._reset, self._channels
-        for stream_id in reset.receive(value, self.inbound.receipts.cumulative, channels.ids):
+        for stream_id in reset.receive(value, self.inbound.receipts.cumulative, list(channels.by_id)):
             self.inbound.reset(stream_id)
             channels.remote_reset(stream_id)
         wanted, reset.wanted = reset.wanted, []
         for stream_id in wanted:
-            if channels.get(stream_id) is not None:
+            if stream_id in channels.by_id:
                 channels.close(stream_id)
         confirmed, reset.confirmed = reset.confirmed, []
         for stream_id in confirmed:
@@ -239,7 +247,7 @@ class Established:
         if self._ours and sender.recovery.round_trip.smoothed is not None:
             receipts.round_trip_measured(sender.recovery.round_trip.smoothed)
         chunks, self.control = self.control, []
-        if receipts.due or (receipts.pending and not sender.outbound.empty):
+        if receipts.due or (sender.outbound.active and receipts.pending):
             # RFC 9260 section 6.1: an acknowledgement travels with data when there is some.
             chunks.append(self.inbound.sack(self._room))
         if reconfiguration := self._reset.chunk(sender.recovery.next_tsn - 1, self._timeout, now):
@@ -282,6 +290,7 @@ class Established:
         self.shutdown.handle_timeout(timeout, now)
         if self.sender.handle_timeout(now) and self.mtu.timed_out(self.sender.recovery.timeouts, now):
             self._packet_size_changed()
+            self.sender.recovery.divide(self._room)
         if beat := self._heartbeat.handle_timeout(timeout, now):
             self.control.append(beat)
         if (probe := self.mtu.handle_timeout(timeout, now)) is not None:
@@ -300,4 +309,4 @@ def _congestion(config: SctpConfig) -> Congestion:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return Cubic(config.packet_bytes)
+            return LossTolerant(config.packet_bytes)

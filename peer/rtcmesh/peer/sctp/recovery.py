@@ -27,8 +27,8 @@ PACKET_THRESHOLD = 3
 COLLAPSE_AFTER = 3
 """How many timeouts in a row end all hope for what is on its way."""
 
-MAX_OUTSTANDING_TSNS = 0xFFFF
-"""A gap block of a SACK reaches no further than that beyond the cumulative TSN."""
+MAX_OUTSTANDING_TSNS = 0xFFFF - 1024
+"""A gap block of a SACK reaches little further than that beyond the cumulative TSN; a packet has fewer than 1,024."""
 
 _MAX_REORDERING_STEPS = 8
 
@@ -60,8 +60,8 @@ class Recovery:
         """Whether more would have been sent, had the window allowed it. Set by the sender."""
         self._flight: deque[Sent] = deque()
         """In the order of transmissions; those that are no longer in flight are passed over."""
-        self._lost: list[int] = []
-        """A heap of first TSNs."""
+        self.lost: list[int] = []
+        """The first TSNs of what waits to be sent again, as a heap; some of it may have arrived since."""
         self._blocks: dict[int, int] = {}
         """The gap blocks of the last SACK: first to last TSN."""
         self._head = initial_tsn
@@ -88,9 +88,15 @@ class Recovery:
             self.next_tsn = packet.following
             self.outstanding[packet.first] = packet
 
+    def passed_over(self, packet: Sent) -> None:
+        """Note a TSN that is never sent: what belongs there was abandoned before."""
+        packet.fate = _ABANDONED
+        self.next_tsn = packet.following
+        self.outstanding[packet.first] = packet
+
     def next_retransmission(self, now: float) -> Sent | None:
         """Return the first packet that is to be sent again, if there is one; it is then the caller's to send."""
-        lost, outstanding = self._lost, self.outstanding
+        lost, outstanding = self.lost, self.outstanding
         while lost:
             packet = outstanding.get(heappop(lost))
             if packet is None or packet.fate is not _LOST or self._abandons(packet, now):
@@ -100,15 +106,23 @@ class Recovery:
             return packet
         return None
 
-    @property
-    def has_lost(self) -> bool:
-        """Whether something waits to be sent again."""
-        return bool(self._lost)
+    def divide(self, room: int) -> None:
+        """Make smaller packets of those that wait to be sent again, as the path carries no larger ones any more."""
+        outstanding: dict[int, Sent] = {}
+        for packet in self.outstanding.values():
+            if packet.fate is _LOST and packet.size > room:
+                for part in packet.divided(room):
+                    outstanding[part.first] = part
+                    if part.first != packet.first:
+                        heappush(self.lost, part.first)
+            else:
+                outstanding[packet.first] = packet
+        self.outstanding = outstanding
 
     @property
-    def may_send_new(self) -> bool:
-        """Whether a SACK could still speak of another packet."""
-        return self.next_tsn - self.cumulative < MAX_OUTSTANDING_TSNS - 512
+    def last_tsn(self) -> int:
+        """The last TSN of which a SACK could still speak."""
+        return self.cumulative + MAX_OUTSTANDING_TSNS
 
     # Acknowledgement
 
@@ -166,6 +180,8 @@ class Recovery:
                 raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK with gap blocks out of order")
             previous = end
             tsn, last = cumulative + start, cumulative + end
+            if last >= self.next_tsn:
+                raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK for data that was never sent")
             blocks[tsn] = last
             while tsn <= last:
                 if tsn in known:
@@ -178,8 +194,6 @@ class Recovery:
                 tsn = packet.following
                 if packet.fate is not _ACKNOWLEDGED and tsn - 1 <= last:
                     arrived.append(packet)
-        if cumulative + previous >= self.next_tsn:
-            raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK for data that was never sent")
         self._blocks = blocks
 
     def _find_reneged(self) -> None:
@@ -196,7 +210,7 @@ class Recovery:
                 first <= packet.first and packet.following - 1 <= last for first, last in self._blocks.items()
             ):
                 packet.fate = _LOST
-                heappush(self._lost, packet.first)
+                heappush(self.lost, packet.first)
         self._flight = deque(packet for packet in self._flight if packet.fate is _IN_FLIGHT)
 
     def _arrived(self, arrived: list[Sent], now: float) -> None:
@@ -270,7 +284,7 @@ class Recovery:
         self.in_flight -= packet.size
         self.packets_lost += 1
         if not self._abandons(packet, now):
-            heappush(self._lost, packet.first)
+            heappush(self.lost, packet.first)
 
     def _abandons(self, packet: Sent, now: float) -> bool:
         """Return whether a lost packet is not sent again, as it is not worth it (RFC 3758 section 3.5)."""

@@ -6,6 +6,8 @@ what is new within the window of the remote end as well.
 
 from __future__ import annotations
 
+from math import inf
+
 from .abandonment import Abandonment
 from .chunks import Sack, encode_forward_tsn, encode_i_forward_tsn
 from .congestion import Congestion
@@ -13,6 +15,7 @@ from .outbound import Outbound
 from .pacing import Pacer
 from .packet import HEADER_BYTES, Envelope
 from .recovery import Recovery
+from .round_trip import MAX_RTO
 
 
 class Sender:
@@ -29,6 +32,8 @@ class Sender:
         self._abandonment = Abandonment(self.recovery)
         self._pacer = Pacer()
         self._paced = False
+        self._try_window_at = inf
+        self._window_tries = 0
 
     def receive_sack(self, sack: Sack, now: float) -> None:
         """Take a SACK. Raises `ProtocolError`."""
@@ -44,31 +49,39 @@ class Sender:
         room = self.packet_bytes - HEADER_BYTES
         packets: list[bytes] = []
         self._abandonment.advance(now)
+        if len(lead) > room // 2:
+            packets.append(envelope.seal(lead))
+            lead = b""
         window = recovery.congestion.window
         pacer.rate = recovery.congestion.pacing_rate
         pace = pacer.allowance(self.packet_bytes, now)
         recovery.limited = self._paced = False
+        active, envelope_seal = outbound.active, envelope.seal
+        spent = 0
         while True:
-            if not recovery.probes and (pace <= 0 or recovery.in_flight >= window):
-                recovery.limited = not outbound.empty or recovery.has_lost
+            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
+                recovery.limited = bool(active or recovery.lost)
                 self._paced = recovery.limited and recovery.in_flight < window
                 break
-            packet = recovery.next_retransmission(now)
+            packet = recovery.next_retransmission(now) if recovery.lost else None
             if packet is None:
-                if outbound.empty or not self._remote_has_room(room):
+                if not active or not self._remote_has_room(room, now):
                     break
                 packet = outbound.next_packet(recovery.next_tsn, room - len(lead), now)
                 if packet is None:
                     break
+                if not packet.body:
+                    recovery.passed_over(packet)
+                    continue
             recovery.sent(packet, now)
             if recovery.probes:
                 recovery.probes -= 1
             body = packet.body
-            if lead and len(lead) + len(body) <= room:
+            if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
-            pace -= len(body)
-            pacer.spent(len(body))
-            packets.append(envelope.seal(body))
+            spent += packet.size
+            packets.append(envelope_seal(body))
+        pacer.spent(spent)
         self._abandonment.advance(now)
         if self._abandonment.pending:
             lead += self._forward_tsn(now)
@@ -76,13 +89,27 @@ class Sender:
             packets.append(envelope.seal(lead))
         return packets
 
-    def _remote_has_room(self, room: int) -> bool:
-        """Return whether the remote end takes another packet; a window that is shut is probed with one at a time."""
+    def _remote_has_room(self, room: int, now: float) -> bool:
+        """Return whether the remote end takes another packet.
+
+        A window that is shut is tried with one packet at a time, ever more slowly (RFC 9260 section 6.1 A): the SACK
+        that opens it may be lost.
+        """
         recovery = self.recovery
-        if not recovery.in_flight:
-            return not recovery.outstanding or self.remote_window > 0
-        size = min(room, self.outbound.buffered)
-        return recovery.may_send_new and recovery.in_flight + size <= self.remote_window
+        in_flight = recovery.in_flight
+        if in_flight + room <= self.remote_window or in_flight + self.outbound.buffered <= self.remote_window:
+            self._window_tries, self._try_window_at = 0, inf
+            return recovery.next_tsn < recovery.last_tsn
+        if recovery.outstanding:
+            return False
+        if now >= self._try_window_at:
+            self._window_tries += 1
+            self._try_window_at = inf
+            return True
+        if self._try_window_at == inf:
+            timeout = recovery.round_trip.probe_timeout * (1 << min(self._window_tries, 10))
+            self._try_window_at = now + min(MAX_RTO, timeout)
+        return False
 
     def _forward_tsn(self, now: float) -> bytes:
         forward = self._abandonment.forward_tsn(now)
@@ -92,11 +119,11 @@ class Sender:
     @property
     def drained(self) -> bool:
         """Whether everything has been sent and acknowledged."""
-        return self.outbound.empty and not self.recovery.outstanding
+        return not self.outbound.active and not self.recovery.outstanding
 
     def deadline(self) -> float:
         """When `handle_timeout` is due, or more may be sent."""
-        due = self.recovery.deadline()
+        due = min(self.recovery.deadline(), self._try_window_at)
         return min(due, self._pacer.deadline()) if self._paced else due
 
     def handle_timeout(self, now: float) -> bool:
