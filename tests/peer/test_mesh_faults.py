@@ -19,6 +19,7 @@ from rtcmesh.peer import (
     PathKind,
     PeerJoined,
     PeerLeft,
+    SessionExpired,
     SignalingLost,
     SignalingResumed,
     SignalingUnreachable,
@@ -30,7 +31,7 @@ from rtcmesh.peer.transport import HIGH_WATER_BYTES
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ClientConfig, ServiceConfig
 from rtcmesh.signaling.room import RoomLimits
-from support.meshes import DIRECT_ONLY, news, next_event, pair
+from support.meshes import DIRECT_ONLY, RELAY_ONLY, news, next_event, pair, until_direct
 
 
 def memory(room: VirtualRoom) -> MemoryNetwork:
@@ -339,5 +340,53 @@ def test_a_full_room_is_a_typed_error() -> None:
             with pytest.raises(JoinRefused) as refused:
                 await room.join("bob")
             assert refused.value.code is RefusalCode.ROOM_FULL
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_signaling_is_back_the_relay_is_dialled_at_once(seed: int) -> None:
+    """A restart of the server that runs both costs one pause of the backoff, not the longer of two."""
+
+    async def main() -> None:
+        async with virtual_room(config=RELAY_ONLY) as room:
+            ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
+            for mesh in (ann, bob):
+                await mesh.wait_for_peers(1)
+            streams = news(ann), news(bob)
+            await room.kill_server()
+            await room.kill_relay()
+            await asyncio.sleep(20)
+            await room.start_relay()
+            await room.start_server()
+            for stream in streams:
+                await next_event(stream, SignalingResumed)
+            async with asyncio.timeout(1):
+                for mesh in (ann, bob):
+                    await mesh.wait_for_peers(1)
+
+    run_virtual(main(), seed=seed)
+
+
+@pytest.mark.parametrize("seconds", [20, 60, 110])
+def test_a_peer_that_is_cut_off_for_less_than_the_session_timeout_continues_where_it_stood(
+    seconds: float,
+) -> None:
+    """As a closed laptop does. The server gives it up meanwhile; those who talk to it do not."""
+
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann, bob = await pair(room)
+            streams = news(ann), news(bob)
+            room.isolate("bob")
+            await ann.channel("chat").send("to bob")
+            await bob.channel("chat").send("to ann")
+            await asyncio.sleep(seconds)
+            room.reconnect("bob")
+            assert (await bob.channel("chat").receive()).data == "to bob"
+            assert (await ann.channel("chat").receive()).data == "to ann"
+            await until_direct(ann, bob)
+            for stream in streams:
+                assert not [event for event in stream._events if isinstance(event, PeerLeft | SessionExpired)]
 
     run_virtual(main())

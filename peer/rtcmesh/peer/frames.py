@@ -16,15 +16,16 @@ Every frame begins with its type (8). What follows:
     OPEN          channel (16), delivery (8), length (8), label in UTF-8
     DATA          channel (16), flags (8), number (64), length (16), payload
                   with FIRST in the flags, the message's whole length (32) precedes the payload
-    ACK           channel (16), received through (64), limit (64), count (8), that many ranges of first (64), last (64)
+    ACK           channel (16), received through (64), limit (64), delay (16) in tenths of a millisecond, count (8),
+                  that many ranges of first (64), last (64)
     BLOCKED       channel (16)                                  I have more to send than your credit allows
     DATAGRAM      channel (16), number (64), length (16), payload
     END, END_ACK  -                                             nothing more is sent; that was heard
 
 Numbers count fragments: those of one channel from 1 on without a gap; the fragments of one message follow one another,
-FIRST to LAST. A *limit* is an absolute credit: the sum of the costs of all fragments that may ever be sent on the
-channel (the idea of RFC 9000 section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones
-are bounded too.
+FIRST to LAST, and all but the LAST are `FRAGMENT_BYTES` long: a message has one form and one cost. A *limit* is an
+absolute credit: the sum of the costs of all fragments that may ever be sent on the channel (the idea of RFC 9000
+section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones are bounded too.
 
 A probe is alone in its packet: type (8), number (64).
 """
@@ -59,6 +60,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MIN_WINDOW_BYTES = 128 * 1024
 """No session has a smaller window, so that as much may be said before anything is heard."""
 
+MAX_FRAMES = 1536
+"""No packet has more frames: more than as many of the smallest useful ones as fit."""
+
 MAX_RANGES = 32
 """How many ranges one ACK reports at most: the lowest ones."""
 
@@ -66,7 +70,7 @@ _HEADER = struct.Struct("!BQQ")
 _OPEN = struct.Struct("!BHBB")
 _DATA = struct.Struct("!BHBQH")
 _TOTAL = struct.Struct("!I")
-_ACK = struct.Struct("!BHQQB")
+_ACK = struct.Struct("!BHQQHB")
 _RANGE = struct.Struct("!QQ")
 _BLOCKED = struct.Struct("!BH")
 _DATAGRAM = struct.Struct("!BHQH")
@@ -89,6 +93,7 @@ FIRST = 1
 LAST = 2
 """The flag of a message's last fragment."""
 
+_DELAY_UNITS_PER_SECOND = 10_000
 _STORED = 0x80
 _DELIVERIES = (Delivery.RELIABLE, Delivery.UNORDERED, Delivery.LATEST, Delivery.BEST_EFFORT)
 
@@ -174,6 +179,8 @@ class Ack(NamedTuple):
     """The sum of costs that may be sent."""
     ranges: tuple[tuple[int, int], ...]
     """What has come beyond, ascending: first and last number of each range."""
+    delay: float = 0.0
+    """For how many seconds the newest of it has waited for this frame; as much is no fault of the path."""
 
 
 class Blocked(NamedTuple):
@@ -249,7 +256,8 @@ def encode_data(channel: int, flags: int, number: int, total: int, payload: byte
 
 def encode_ack(ack: Ack) -> bytes:
     """Return the frame's bytes."""
-    head = _ACK.pack(FrameType.ACK, ack.channel, ack.received, ack.limit, len(ack.ranges))
+    delay = min(round(ack.delay * _DELAY_UNITS_PER_SECOND), 0xFFFF)
+    head = _ACK.pack(FrameType.ACK, ack.channel, ack.received, ack.limit, delay, len(ack.ranges))
     return head + b"".join(_RANGE.pack(*span) for span in ack.ranges) if ack.ranges else head
 
 
@@ -299,11 +307,13 @@ def decode_frames(packet: bytes) -> list[Frame]:
     frames: list[Frame] = []
     offset, end = HEADER_BYTES, len(packet)
     try:
-        while offset < end:
+        while offset < end and len(frames) <= MAX_FRAMES:
             frame, offset = _DECODERS[packet[offset]](packet, offset)
             frames.append(frame)
     except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
         raise ProtocolViolation("bad_frame", f"{type(error).__name__} at {offset}: {error}") from error
+    if len(frames) > MAX_FRAMES:
+        raise ProtocolViolation("bad_packet", f"it has more than {MAX_FRAMES} frames")
     return frames
 
 
@@ -326,11 +336,22 @@ def _decode_data(packet: bytes, offset: int) -> tuple[Data, int]:
     if flags & FIRST:
         (total,) = _TOTAL.unpack_from(packet, offset)
         offset += _TOTAL.size
+    if not _is_well_cut(flags, length, total):
+        raise ValueError(f"a fragment of {length} bytes of a message of {total}")
     return Data(channel, flags, number, total, _slice(packet, offset, length)), offset + length
 
 
+def _is_well_cut(flags: int, length: int, total: int) -> bool:
+    """Whether a message may have such a fragment."""
+    if flags & FIRST and flags & LAST:
+        return length == total <= FRAGMENT_BYTES
+    if flags & FIRST:
+        return length == FRAGMENT_BYTES < total
+    return 0 < length <= FRAGMENT_BYTES if flags & LAST else length == FRAGMENT_BYTES
+
+
 def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:
-    _, channel, received, limit, count = _ACK.unpack_from(packet, offset)
+    _, channel, received, limit, delay, count = _ACK.unpack_from(packet, offset)
     offset += _ACK.size
     if count > MAX_RANGES:
         raise ValueError(f"{count} ranges")
@@ -343,7 +364,7 @@ def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:
             raise ValueError("ranges that do not ascend")
         ranges.append((first, last))
         beyond = last + 1
-    return Ack(channel, received, limit, tuple(ranges)), offset
+    return Ack(channel, received, limit, tuple(ranges), delay / _DELAY_UNITS_PER_SECOND), offset
 
 
 def _decode_blocked(packet: bytes, offset: int) -> tuple[Blocked, int]:

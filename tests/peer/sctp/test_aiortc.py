@@ -17,7 +17,7 @@ from aiortc import (
     RTCSctpTransport,
 )
 
-from rtcmesh.netem.aiortc import virtual_aiortc
+from rtcmesh.netem import virtual_aiortc
 from rtcmesh.peer.sctp import (
     Association,
     AssociationClosed,
