@@ -126,15 +126,16 @@ class Established:
                 break
             offset = (offset + length + 3) & ~3
         if has_data:
-            self._data_arrived(now)
+            if inbound.messages:
+                self._deliver()
+            self._acknowledge(now)
 
     def batch_ended(self, now: float) -> None:
         """Note that the packets of one read batch have been received."""
         self._heartbeat.heard(now)
 
-    def _data_arrived(self, now: float) -> None:
+    def _acknowledge(self, now: float) -> None:
         inbound = self.inbound
-        self._deliver()
         inbound.receipts.packet_arrived(now)
         if inbound.receipts.due and not self._ours:
             # Other stacks count SACKs: to grow their window, and to find what is missing.
@@ -143,9 +144,8 @@ class Established:
             self.shutdown.data_arrived(inbound.receipts.cumulative)
 
     def _deliver(self) -> None:
-        if self.inbound.messages:
-            messages, self.inbound.messages = self.inbound.messages, []
-            self.inbound.delivered(self._channels.deliver(messages), len(messages))
+        messages, self.inbound.messages = self.inbound.messages, []
+        self.inbound.delivered(self._channels.deliver(messages), len(messages))
 
     def _skip_unknown(self, kind: int, chunk: bytes) -> bool:
         """Return whether to go on after an unknown chunk; its top bits say so (RFC 9260 section 3.2)."""

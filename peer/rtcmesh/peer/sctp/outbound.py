@@ -158,10 +158,13 @@ class Outbound:
         else:
             header = _pack_data(_DATA, flags, room, tsn & MASK_32, stream.id, mid & MASK_16, ppid)
         stream.offset = offset + size
-        before = stream.buffered
-        stream.buffered = before - size
         stream.last_tsn = tsn
-        self._end_turn(stream, before)
+        stream.credit -= size
+        stream.buffered -= size
+        self.buffered -= size
+        if stream.blocked and stream.buffered <= stream.low_water:
+            stream.blocked = False
+            self.writable.append(stream.id)
         return Sent(tsn, tsn + 1, header + data[offset : offset + size], None, None)
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> Sent | None:

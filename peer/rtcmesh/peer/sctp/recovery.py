@@ -83,6 +83,8 @@ class Recovery:
         packet.sent_at = self._last_sent_at = now
         packet.fate = _IN_FLIGHT
         self.in_flight += packet.size
+        if self.probes:
+            self.probes -= 1
         self._flight.append(packet)
         if packet.following > self.next_tsn:
             self.next_tsn = packet.following
