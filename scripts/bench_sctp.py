@@ -5,8 +5,8 @@
     scripts/bench_sctp.py paths          200 Mbit/s, 50 ms, 0 to 10 % loss: goodput and queue
     scripts/bench_sctp.py fairness       20 Mbit/s, 50 ms, two flows: who gets what, and the queue
 
-`--json` prints the raw figures. `speed` measures this process's CPU time, both ends together and nothing else: no DTLS, no
-sockets. `paths` and `fairness` run on virtual time and give the same figures everywhere, for the same code and seed.
+`--json` prints the raw figures. `speed` measures the CPU time of this process, both ends together and nothing else: no
+DTLS, no sockets. `paths` and `fairness` run on virtual time, and give the same figures everywhere for the same code.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.sctp import Shared
-
 from rtcmesh.peer.sctp import Association, CongestionControl, MessageReceived, Role, SctpConfig
+from support.sctp import Shared
 
 TICK = 0.0002
 BATCH = 64
