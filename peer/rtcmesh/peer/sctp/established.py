@@ -61,6 +61,7 @@ class Established:
     ) -> None:
         extensions = Extensions(agreement.extensions)
         outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
+        outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
         self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
         self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
         self.sender = Sender(
@@ -97,6 +98,7 @@ class Established:
         self._heartbeat = Heartbeat(config.heartbeat_interval, random, now)
         self._probes: list[bytes] = []
         self.sender.packet_bytes = self.mtu.size
+        self.sender.recovery.may_abandon = outbound.may_abandon
         if self._ours:
             self.inbound.receipts.expect_ours()
 

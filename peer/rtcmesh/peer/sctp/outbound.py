@@ -30,6 +30,9 @@ _I_DATA = int(ChunkType.I_DATA)
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _LEAST_FRAGMENT = 64
 
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a message that waits costs beside its data."""
+
 
 class OutStream:
     """One outgoing stream: what waits on it."""
@@ -76,6 +79,8 @@ class Outbound:
     def __init__(self) -> None:
         self.interleaved = False
         """Whether to send I-DATA: both ends support it. Set before anything is sent."""
+        self.may_abandon = True
+        """Whether the remote end can pass over what is abandoned; otherwise every message is reliable."""
         self.buffered = 0
         """Bytes on all streams."""
         self.writable: list[int] = []
@@ -129,7 +134,7 @@ class Outbound:
             if its_limit is not None:
                 if parts:
                     break
-                if its_limit.abandoned or its_limit.expires_at <= now:
+                if its_limit.abandoned or (its_limit.expires_at <= now and self.may_abandon):
                     gap = self._expire(stream, tsn, now)
                     self._end_turn(stream, before)
                     if gap is not None:
@@ -176,7 +181,7 @@ class Outbound:
         queue = stream.queue
         while queue:
             flags, _, data, limit = queue[0]
-            if limit is None or not (limit.abandoned or limit.expires_at <= now):
+            if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 return None
             queue.popleft()
             stream.buffered -= len(data) - stream.offset
