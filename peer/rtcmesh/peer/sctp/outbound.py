@@ -241,6 +241,7 @@ class Outbound:
                     flags |= E
                     offset = 0
                     fragment = stream.fragment
+                    full = limit is not None
                 else:
                     piece = data
                     flags |= WHOLE
@@ -248,7 +249,7 @@ class Outbound:
             elif parts and (
                 limit is not None or (left < room >> 2 if header + size <= room else left < _LEAST_FRAGMENT)
             ):
-                # Rather a packet with a little space than small fragments; and what is abandoned, is by itself.
+                # Rather a packet with a little space than small fragments.
                 full = True
                 break
             else:
@@ -281,6 +282,9 @@ class Outbound:
             if size & 3:
                 parts.append(_PADDING[size & 3])
                 left &= ~3
+            if full:
+                # Nothing shares a packet with a part of what may be abandoned because another part is lost.
+                break
         stream.offset = offset
         stream.buffered -= taken
         if taken:
