@@ -280,7 +280,7 @@ def test_silence_and_one_missed_ping_are_reason_for_doubt() -> None:
     lab = upgraded()
     lab.run(0.02)
     lab.cut.add(DIRECT)
-    lab.machine.fell_silent(DIRECT, lab.now)
+    lab.machine.fell_silent([DIRECT], lab.now)
     began = lab.now
     lab.run(1)
     assert lab.carriers()[0] == RELAY
@@ -290,7 +290,7 @@ def test_silence_and_one_missed_ping_are_reason_for_doubt() -> None:
 def test_silence_on_a_path_that_answers_changes_nothing() -> None:
     lab = upgraded()
     for _ in range(20):
-        lab.machine.fell_silent(DIRECT, lab.now)
+        lab.machine.fell_silent([DIRECT], lab.now)
         lab.run(0.3)
     assert lab.carriers() == (DIRECT,)
     assert lab.changes() == []
@@ -298,5 +298,5 @@ def test_silence_on_a_path_that_answers_changes_nothing() -> None:
 
 def test_silence_on_a_path_that_is_not_known_is_nobodys_concern() -> None:
     lab = upgraded()
-    lab.machine.fell_silent(99, lab.now)
+    lab.machine.fell_silent([99], lab.now)
     assert lab.carriers() == (DIRECT,)

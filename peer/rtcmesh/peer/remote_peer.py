@@ -331,8 +331,7 @@ class RemotePeer:
         now = self._loop.time()
         self._dialler.handle_timeout(now)
         self.conversation.session.handle_timeout(now)
-        for path in self.conversation.session.silent_paths(now):
-            self._chooser.fell_silent(path, now)
+        self._chooser.fell_silent(self.conversation.session.silent_paths(now), now)
         self._chooser.handle_timeout(now)
         self.drain()
 
