@@ -8,7 +8,7 @@ import msgspec
 
 from rtcmesh.signaling.identity import PeerId, short
 
-from .demo_protocol import Progress
+from .protocol import Progress
 
 WAY_OF_A_CUT_PATH = ("direct", "relayed", "none", "relayed", "direct")
 """Cut, it gives way to the relay; the relay dies too and comes back; healed, there is a direct path again."""

@@ -17,9 +17,10 @@ from typing import Annotated, assert_never
 
 import msgspec
 
-from . import Identity, Mesh, PathChanged, PeerId, members
-from .channel import Channel
-from .demo_protocol import (
+from rtcmesh.peer import Identity, Mesh, PathChanged, PeerId, members
+from rtcmesh.peer.channel import Channel
+
+from .protocol import (
     Cut,
     Heal,
     Link,
@@ -191,7 +192,7 @@ class Boss:
 
 
 async def _run_peer(task: PeerTask, boss: Boss) -> None:
-    from .demo_faults import CuttableTransports  # late: the server needs no aiortc
+    from .faults import CuttableTransports  # late: the server needs no aiortc
 
     identity = Identity.create()
     transports = CuttableTransports(identity.peer_id)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rtcmesh.peer import Mesh
 from rtcmesh.peer.cli import app
-from rtcmesh.peer.file_messages import Accept, FileInfo, Offer, control_channel, data_channel
+from rtcmesh.peer.files.messages import Accept, FileInfo, Offer, control_channel, data_channel
 from rtcmesh.signaling.config import ServerConfig
 from rtcmesh.signaling.server import serve
 from support.processes import rtcmesh, run_rtcmesh

@@ -11,10 +11,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rtcmesh.peer.cli import app
-from rtcmesh.peer.demo import Demo, DemoFailed, default_file
-from rtcmesh.peer.demo_protocol import Link, Progress
-from rtcmesh.peer.demo_screen import show_result, table_of
-from rtcmesh.peer.demo_verdict import Result, Step, pairs_to_cut, problems_in
+from rtcmesh.peer.demo.protocol import Link, Progress
+from rtcmesh.peer.demo.run import Demo, DemoFailed, default_file
+from rtcmesh.peer.demo.screen import show_result, table_of
+from rtcmesh.peer.demo.verdict import Result, Step, pairs_to_cut, problems_in
 
 MESSAGES = 10
 NAMES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
@@ -170,7 +170,7 @@ async def test_a_relay_that_does_not_come_back_is_noticed(
 
 
 def test_the_file_is_the_readme_unless_told_otherwise() -> None:
-    assert default_file() == Path(__file__).parents[2] / "README.md"
+    assert default_file() == Path(__file__).parents[3] / "README.md"
 
 
 def test_a_file_that_is_not_there_is_refused_at_once() -> None:

@@ -8,13 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtcmesh.peer.channel import Channel
+from rtcmesh.peer.errors import MeshError, PeerGone, PeerUnreachable
+from rtcmesh.peer.events import PeerJoined, PeerLeft, PresenceChanged, SessionExpired, SignalingLost
+from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.printable import printable
+from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.signaling.identity import PeerId
 
-from .channel import Channel
 from .disk import BLOCK_BYTES, hash_file, in_thread
-from .errors import MeshError, PeerGone, PeerUnreachable
-from .events import PeerJoined, PeerLeft, PresenceChanged, SessionExpired, SignalingLost
-from .file_messages import (
+from .messages import (
     MAX_FILES,
     MAX_REASON_LENGTH,
     PART_BYTES,
@@ -29,10 +32,7 @@ from .file_messages import (
     data_channel,
     objection_to,
 )
-from .file_transfer import Transfer
-from .mesh import Mesh
-from .printable import printable
-from .tasks import owned_tasks
+from .transfer import Transfer
 
 
 class CannotSend(MeshError):

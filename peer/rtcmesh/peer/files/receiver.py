@@ -7,11 +7,14 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from rtcmesh.peer.errors import PeerGone, PeerUnreachable
+from rtcmesh.peer.events import PeerLeft, SessionExpired, SignalingLost
+from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.printable import printable
+from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.signaling.identity import PeerId
 
-from .errors import PeerGone, PeerUnreachable
-from .events import PeerLeft, SessionExpired, SignalingLost
-from .file_messages import (
+from .messages import (
     MAX_REASON_LENGTH,
     Accept,
     Control,
@@ -22,11 +25,8 @@ from .file_messages import (
     data_channel,
     objection_to,
 )
-from .file_transfer import Transfer
-from .mesh import Mesh
 from .partial_file import CannotReceive, PartialFile
-from .printable import printable
-from .tasks import owned_tasks
+from .transfer import Transfer
 
 
 class Receiving(Transfer):

@@ -8,9 +8,10 @@ import os
 from io import FileIO
 from pathlib import Path
 
+from rtcmesh.peer.errors import MeshError
+
 from .disk import hash_file, hash_rest, in_thread
-from .errors import MeshError
-from .file_messages import FileInfo
+from .messages import FileInfo
 
 
 class CannotReceive(MeshError):

@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from rtcmesh.peer.transport import TransportSink
+from rtcmesh.peer.webrtc.agents import default_agent
+from rtcmesh.peer.webrtc.config import WebRtcConfig
+from rtcmesh.peer.webrtc.datagrams import Datagrams
+from rtcmesh.peer.webrtc.ice import IceAgent, IceListener
+from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
+from rtcmesh.peer.webrtc.transport import WebRtcTransport
 from rtcmesh.signaling.messages import IceServer
-
-from .transport import TransportSink
-from .webrtc.agents import default_agent
-from .webrtc.config import WebRtcConfig
-from .webrtc.datagrams import Datagrams
-from .webrtc.ice import IceAgent, IceListener
-from .webrtc.ice_server import StunServer, TurnServer
-from .webrtc.transport import WebRtcTransport
 
 _NAME = "x-rtcmesh-demo-peer"
 

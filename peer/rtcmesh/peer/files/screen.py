@@ -19,12 +19,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.peer import Peer
 from rtcmesh.signaling.identity import PeerId, short
 
-from .file_messages import FileInfo
-from .file_transfer import Transfer
-from .mesh import Mesh
-from .peer import Peer
+from .messages import FileInfo
+from .transfer import Transfer
 
 INTERVAL = 0.2
 

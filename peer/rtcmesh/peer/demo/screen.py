@@ -11,8 +11,8 @@ from rich.table import Table
 
 from rtcmesh.signaling.identity import PeerId, short
 
-from .demo_protocol import Link, Progress
-from .demo_verdict import Result
+from .protocol import Link, Progress
+from .verdict import Result
 
 _COLOURS = {"direct": "green", "relayed": "yellow", None: "red"}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rtcmesh.signaling.identity import PeerId
 
-from .file_messages import FileInfo
+from .messages import FileInfo
 
 
 class Transfer:

@@ -12,15 +12,15 @@ import msgspec
 import typer
 from rich.console import Console
 
+from rtcmesh.peer.command_line import JoinTimeout, Room, Secret, Url, run_in_mesh
+from rtcmesh.peer.config import MeshConfig
+from rtcmesh.peer.mesh import Mesh
 from rtcmesh.signaling.config import ClientConfig
 
-from .command_line import JoinTimeout, Room, Secret, Url, run_in_mesh
-from .config import MeshConfig
-from .file_messages import PRESENCE
-from .file_receiver import FileReceiver
-from .file_screen import Outcome, TransferScreen, show_outcome, sizes
-from .file_sender import FileSender, offered_files
-from .mesh import Mesh
+from .messages import PRESENCE
+from .receiver import FileReceiver
+from .screen import Outcome, TransferScreen, show_outcome, sizes
+from .sender import FileSender, offered_files
 
 app = typer.Typer()
 

@@ -15,9 +15,9 @@ from typing import Annotated, cast
 
 import msgspec
 
-from .channel import Channel
-from .delivery import Priority
-from .mesh import Mesh
+from rtcmesh.peer.channel import Channel
+from rtcmesh.peer.delivery import Priority
+from rtcmesh.peer.mesh import Mesh
 
 CONTROL_LABEL = "rtcmesh.files"
 DATA_LABEL = "rtcmesh.files.data"

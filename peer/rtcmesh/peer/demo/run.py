@@ -22,13 +22,14 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from . import demo_worker
-from .demo_protocol import Cut, Heal, Listening, Order, PeerTask, Progress, Release, Report, ServerTask, Task
-from .demo_screen import table_of
-from .demo_verdict import Result, Step, pairs_to_cut, problems_in, ways_in
-from .errors import MeshError
+from rtcmesh.peer.errors import MeshError
+
+from .protocol import Cut, Heal, Listening, Order, PeerTask, Progress, Release, Report, ServerTask, Task
+from .screen import table_of
+from .verdict import Result, Step, pairs_to_cut, problems_in, ways_in
 
 STOP_TIMEOUT = 10.0
+_WORKER = "rtcmesh.peer.demo.worker"
 STEPS = 5
 """In how many parts everything is sent."""
 
@@ -59,7 +60,7 @@ class Worker:
 
         A group of its own keeps Ctrl-C from it: the demo tells it to leave.
         """
-        command = (sys.executable, "-m", demo_worker.__name__, msgspec.json.encode(task).decode())
+        command = (sys.executable, "-m", _WORKER, msgspec.json.encode(task).decode())
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, process_group=0)
         return cls(name, process, changed)
@@ -250,7 +251,7 @@ class Demo:
 
 def default_file() -> Path:
     """Return the README of the source tree, or of the installed distribution (its METADATA contains it)."""
-    readme = Path(__file__).parents[3] / "README.md"
+    readme = Path(__file__).parents[4] / "README.md"
     if readme.is_file():
         return readme
     files = metadata.files("rtcmesh") or []

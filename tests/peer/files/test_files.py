@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer import Mesh, MeshConfig
-from rtcmesh.peer.file_messages import (
+from rtcmesh.peer.files.messages import (
     PART_BYTES,
     PRESENCE,
     Accept,
@@ -26,13 +26,16 @@ from rtcmesh.peer.file_messages import (
     data_channel,
     objection_to,
 )
-from rtcmesh.peer.file_receiver import FileReceiver
-from rtcmesh.peer.file_sender import CannotSend, FileSender, OfferedFile, offered_files
-from rtcmesh.peer.partial_file import CannotReceive, PartialFile
-from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
+from rtcmesh.peer.files.partial_file import CannotReceive, PartialFile
+from rtcmesh.peer.files.receiver import FileReceiver
+from rtcmesh.peer.files.sender import CannotSend, FileSender, OfferedFile, offered_files
+from rtcmesh.peer.testing import LinkConfig, VirtualRoom, run_virtual, virtual_room
 
 WINDOW = 256 * 1024
 CONTENT = bytes(range(256)) * 4096
+
+LINK = LinkConfig(delay=0.005)
+"""Without a delay a whole file crosses the relay before anything can happen to it."""
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ async def receiver_in(
 
 def in_room(test: Callable[[VirtualRoom], Coroutine[None, None, None]]) -> None:
     async def main() -> None:
-        async with virtual_room(config=MeshConfig(channel_window_bytes=WINDOW)) as room:
+        async with virtual_room(link=LINK, config=MeshConfig(channel_window_bytes=WINDOW)) as room:
             await test(room)
 
     run_virtual(main())
