@@ -14,13 +14,13 @@ PACKAGES = [
     "rtcmesh.peer",
     "rtcmesh.peer.sctp",
     "rtcmesh.peer.testing",
-    "rtcmesh.peer.sctp",
     "rtcmesh.peer.webrtc",
     "rtcmesh.relay",
     "rtcmesh.relay.testing",
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",
+    "rtcmesh.netem.real",
 ]
 
 

@@ -238,6 +238,12 @@ class PathChooser:
         for path in self._paths.values():
             path.liveness.ping(now)
 
+    def fell_silent(self, path: int, now: float) -> None:
+        """Note that what was sent on a path is not acknowledged in time: that is as good as a ping that was missed."""
+        known = self._paths.get(path)
+        if known is not None:
+            known.liveness.fell_silent(now)
+
     def handle_timeout(self, now: float) -> None:
         """Ping, doubt, give up, as it is due."""
         for path in list(self._paths.values()):
