@@ -8,9 +8,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from rtcmesh.signaling.config import ServerConfig, ServiceConfig
-from rtcmesh.signaling.errors import MissingExtra
+from rtcmesh.signaling.config import RedisConfig, ServerConfig, ServiceConfig
+from rtcmesh.signaling.errors import MissingExtra, StoreFailed, StoreUnreachable
 from rtcmesh.signaling.messages import IceServer
+from rtcmesh.signaling.store_url import StoreUrl
 from rtcmesh.signaling.ticket import TicketKey
 
 from .aiohttp_socket import RELAY_PATH, parse_url
@@ -51,6 +52,23 @@ Secret = Annotated[
         help="What signaling servers and relays share: 32 bytes or more, best given by the environment.",
     ),
 ]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        envvar="RTCMESH_REDIS_URL",
+        help="Keep the rooms in a Redis or Valkey that several servers share: redis://, redis+sentinel:// or "
+        "redis+cluster:// with hosts. Default: in this process.",
+    ),
+]
+ResumeSecret = Annotated[
+    str | None,
+    typer.Option(
+        "--resume-secret",
+        envvar="RTCMESH_RESUME_SECRET",
+        help="What signs resume tokens, the same for all servers: 32 bytes or more. Default: one kept in the store.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log how each connection ends.")]
 
 _Serving: TypeAlias = Callable[[asyncio.Event], Coroutine[None, None, None]]
@@ -66,6 +84,8 @@ def serve(
     relay: RelayUrls = None,
     ticket_secret: Secret = None,
     no_relay: NoRelay = False,
+    redis: RedisUrl = None,
+    resume_secret: ResumeSecret = None,
     verbose: Verbose = False,
 ) -> None:
     """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
@@ -75,7 +95,13 @@ def serve(
     relays = (*(() if no_relay else (RELAY_PATH,)), *(relay or ()))
     ice_servers = (IceServer(urls=tuple(ice_server)),) if ice_server else ()
     service = ServiceConfig(ice_servers=ice_servers, relays=relays, ticket_key=key if relays else None)
-    config = ServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()), service=service)
+    config = ServerConfig(
+        host=host,
+        port=port,
+        allowed_origins=tuple(allow_origin or ()),
+        service=service,
+        redis=_redis_config(redis, resume_secret),
+    )
 
     async def run(stopped: asyncio.Event) -> None:
         from rtcmesh.signaling.server import serve as serve_signaling
@@ -118,6 +144,16 @@ def serve_relay(
     _run(run, verbose=verbose)
 
 
+def _redis_config(url: str | None, resume_secret: str | None) -> RedisConfig | None:
+    if url is None:
+        return None
+    try:
+        secret = None if resume_secret is None else resume_secret.encode()
+        return RedisConfig(url=StoreUrl.parse(url), resume_secret=secret)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _key_of(secret: str) -> TicketKey:
     try:
         return TicketKey.from_secret(secret.encode())
@@ -137,6 +173,6 @@ def _run(serving: _Serving, *, verbose: bool) -> None:
 
     try:
         asyncio.run(until_stopped())
-    except (OSError, MissingExtra) as error:
+    except (OSError, MissingExtra, StoreUnreachable, StoreFailed) as error:
         typer.echo(f"cannot serve: {error}", err=True)
         raise typer.Exit(1) from error

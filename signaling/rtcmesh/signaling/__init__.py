@@ -6,7 +6,7 @@ The HTTP server is `rtcmesh.signaling.server.serve`, which needs the extra `serv
 
 from .client import SignalingLink
 from .codes import CloseCode, LeaveReason, NackCode, RefusalCode
-from .config import ClientConfig, ServerConfig, ServiceConfig
+from .config import ClientConfig, RedisConfig, ServerConfig, ServiceConfig
 from .errors import (
     Closed,
     InvalidPresence,
@@ -17,6 +17,8 @@ from .errors import (
     SignalingError,
     SignalingUnreachable,
     SignalRefused,
+    StoreFailed,
+    StoreUnreachable,
 )
 from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId, parse_peer_id, short
@@ -39,6 +41,7 @@ from .registry import Registry
 from .room import RoomLimits
 from .sealing import PairSeal
 from .service import SignalingService
+from .store_url import StoreUrl
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "PresenceChanged",
     "PresenceTooLarge",
     "ProtocolError",
+    "RedisConfig",
     "RefusalCode",
     "Registry",
     "RoomLimits",
@@ -84,6 +88,9 @@ __all__ = [
     "SignalingService",
     "SignalingUnreachable",
     "SocketClosed",
+    "StoreFailed",
+    "StoreUnreachable",
+    "StoreUrl",
     "TextSocket",
     "Welcome",
     "parse_peer_id",

@@ -12,11 +12,9 @@ from .connection import Connection
 from .messages import Draining
 from .registry import Registry
 from .session import Role, Session
-from .stats import ServiceStats
+from .stats import RegistryStats, ServiceStats
 from .text_socket import TextSocket
 from .visit import Visit
-
-NONCE_BYTES = 32
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +43,11 @@ class SignalingService:
         self._draining = False
 
     @property
+    def registry_stats(self) -> RegistryStats:
+        """How the place where rooms live fares."""
+        return self._registry.stats
+
+    @property
     def is_draining(self) -> bool:
         """Whether the service takes no more peers."""
         return self._draining
@@ -62,7 +65,7 @@ class SignalingService:
             registry=self._registry,
             config=self._config,
             stats=self.stats,
-            nonce=self._random.randbytes(NONCE_BYTES),
+            random=self._random,
             clock=self._clock,
         )
         self._remember(connection)

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from .codes import CloseCode, NackCode, RefusalCode
 from .session import Ending
 
 
-def _zeros(*names: str) -> Counter[str]:
+def zeros(*names: str) -> Counter[str]:
+    """Return a counter in which every name is there from the start."""
     return Counter(dict.fromkeys(names, 0))
 
 
@@ -19,19 +21,21 @@ class ServiceStats:
     """Connections now."""
     connections_total: int = 0
     """Connections ever."""
-    joins: Counter[str] = field(default_factory=lambda: _zeros("resumed", "snapshot"))
+    joins: Counter[str] = field(default_factory=lambda: zeros("resumed", "snapshot"))
     """Successful joins, by what the welcome brought."""
     signals: Counter[str] = field(
-        default_factory=lambda: _zeros("accepted", NackCode.UNKNOWN_PEER.value, NackCode.TOO_LARGE.value)
+        default_factory=lambda: zeros(
+            "accepted", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
+        )
     )
     """Signals that were taken for delivery, and refused ones by their code."""
     endings: Counter[str] = field(
-        default_factory=lambda: _zeros(
+        default_factory=lambda: zeros(
             *(code.value for code in RefusalCode), *(code.name.lower() for code in CloseCode), "other"
         )
     )
     """Connections that have ended, by their close code."""
-    rejections: Counter[str] = field(default_factory=lambda: _zeros("not_websocket", "origin", "subprotocol"))
+    rejections: Counter[str] = field(default_factory=lambda: zeros("not_websocket", "origin", "subprotocol"))
     """Requests that were turned away before they became a connection."""
 
     def count_ending(self, ending: Ending) -> str:
@@ -44,3 +48,32 @@ class ServiceStats:
             name = next((code.name.lower() for code in CloseCode if code == ending.code), "other")
         self.endings[name] += 1
         return name
+
+
+class Trouble(StrEnum):
+    """What can be wrong with a store that many servers share."""
+
+    UNREACHABLE = "unreachable"
+    """It does not answer: joins are refused, signals wait and are then refused."""
+    DEAF = "deaf"
+    """Its nudges do not arrive, so that events of other servers come late."""
+    FULL = "full"
+    """It has no memory left: joins and signals are refused."""
+
+
+@dataclass
+class RegistryStats:
+    """How the place where rooms live fares, as one server sees it."""
+
+    rooms: int = 0
+    """Rooms that have members at this server."""
+    members: int = 0
+    """Members at this server, and with rooms in memory the suspended ones too."""
+    troubles: set["Trouble"] = field(default_factory=set["Trouble"])
+    """What is wrong now; a server with any is not ready for more peers."""
+    commands: Counter[str] = field(default_factory=Counter[str])
+    """What was asked of a shared store, by what came of it."""
+    resyncs: Counter[str] = field(default_factory=Counter[str])
+    """How often rooms were read again because a nudge may have been missed, by what showed it."""
+    evictions: Counter[str] = field(default_factory=Counter[str])
+    """Attachments that were given up, by the reason."""

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from random import Random
 
 import msgspec
 
-from .codes import CloseCode, RefusalCode
+from .codes import RefusalCode
 from .config import ServiceConfig
 from .connection import Connection
 from .errors import JoinRefused
@@ -17,6 +18,7 @@ from .messages import (
     Join,
     Leave,
     Limits,
+    Nack,
     PeerMessage,
     RelayTicketRenewed,
     SendSignal,
@@ -28,15 +30,17 @@ from .messages import (
 )
 from .prekey import verify_join
 from .registry import Attachment, Registry
-from .room import Admission, Detached, StreamEntry
+from .room import Admission, StreamEntry
 from .stats import ServiceStats
 from .ticket import Ticket, issue
+
+NONCE_BYTES = 32
 
 _logger = logging.getLogger(__name__)
 
 
 class Visit:
-    """Carries out what one peer asks, and is the sink of its events. `nonce` must be fresh."""
+    """Carries out what one peer asks, and is the sink of its events."""
 
     def __init__(
         self,
@@ -45,14 +49,15 @@ class Visit:
         registry: Registry,
         config: ServiceConfig,
         stats: ServiceStats,
-        nonce: bytes,
+        random: Random,
         clock: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._config = config
         self._stats = stats
-        self._nonce = nonce
+        self._random = random
+        self._nonce = random.randbytes(NONCE_BYTES)
         self._server_time = clock()
         self._clock = clock
         self._attachment: Attachment | None = None
@@ -68,10 +73,7 @@ class Visit:
             async for message in self._connection:
                 await self._handle(message)
         except JoinRefused as refusal:
-            self._connection.fail(refusal.code, refusal.message)
-        except Detached:
-            # A join elsewhere took the membership over while this message was on its way.
-            self._connection.close(CloseCode.GOING_AWAY)
+            self._refuse(refusal.code, refusal.message)
         except Exception:
             _logger.exception("failed to serve %s", self.name)
             self._connection.fail(RefusalCode.INTERNAL)
@@ -79,7 +81,7 @@ class Visit:
             if self._renewal is not None:
                 self._renewal.cancel()
             if self._attachment is not None:
-                await self._attachment.suspend()
+                self._attachment.suspend()
 
     def welcome(self, admission: Admission) -> None:
         """See `Sink.welcome`."""
@@ -103,27 +105,30 @@ class Visit:
         """See `Sink.deliver`."""
         self._connection.send(entry.event, entry.frame)
 
-    def displace(self, *, replaced: bool) -> None:
-        """See `Sink.displace`."""
-        if replaced:
-            self._connection.fail(RefusalCode.REPLACED)
-        else:
+    def answer(self, answer: Ack | Nack) -> None:
+        """See `Sink.answer`."""
+        self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
+        self._connection.send(answer)
+
+    def end(self, code: RefusalCode | None, message: str = "") -> None:
+        """See `Sink.end`."""
+        if code is None:
             self._connection.abort()
+        else:
+            self._refuse(code, message)
 
     async def _handle(self, message: ServerMessage | PeerMessage) -> None:
         match message:
             case Join():
                 self._attachment = await self._admit(message)
             case SendSignal():
-                answer = await self._attached().signal(message)
-                self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
-                self._connection.send(answer)
+                self._attached().signal(message)
             case SetPresence():
-                await self._attached().set_presence(message.presence)
+                self._attached().set_presence(message.presence)
             case SetRelay():
-                await self._attached().set_relay(self._checked_relay(message.relay))
+                self._attached().set_relay(self._checked_relay(message.relay))
             case Leave():
-                await self._attached().leave()
+                self._attached().leave()
                 self._connection.close()
             case _:
                 raise AssertionError(f"the session let a {type(message).__name__} through")
@@ -139,6 +144,12 @@ class Visit:
         self._member = (join.room, join.peer_id)
         checked = msgspec.structs.replace(join, relay=self._checked_relay(join.relay))
         return await self._registry.attach(checked, self)
+
+    def _refuse(self, code: RefusalCode, message: str) -> None:
+        """End the connection; where all the room's peers may be meeting the same end, spread their return."""
+        may_return = code in (RefusalCode.SERVER_FULL, RefusalCode.UNAVAILABLE, RefusalCode.EPOCH_CHANGED)
+        retry_after = self._random.uniform(0, self._config.retry_after) if may_return else None
+        self._connection.fail(code, message, retry_after)
 
     def _checked_relay(self, relay: str | None) -> str | None:
         """Return a home relay, or None for one that this server does not announce."""
