@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from .address import Network
+from .bucket import Rate
 from .messages import MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
 from .ticket import TicketKey
@@ -64,6 +66,35 @@ class ServiceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoorLimits:
+    """What TCP connections may do before they have said anything."""
+
+    head_timeout: float = 10.0
+    """Seconds for the first whole request head."""
+    max_head_bytes: int = 16_384
+    """The size of a request head."""
+    max_waiting: int = 1024
+    """Connections whose request head is not complete; the oldest of them gives way to a newer one."""
+    max_sockets: int = 16_384
+    """TCP connections at once."""
+    max_sockets_per_address: int = 1024
+    """The same from one address: an IPv4 address, or the /64 of an IPv6 address."""
+    sockets_per_address: Rate | None = field(default_factory=lambda: Rate(per_second=50, burst=500))
+    """New TCP connections from one address; None: as many as come."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies that name the origin of a request in `X-Forwarded-For`; their own addresses have no limits."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.head_timeout <= 0:
+            raise ValueError("head_timeout must be positive")
+        if min(self.max_waiting, self.max_sockets, self.max_sockets_per_address) < 1:
+            raise ValueError("the limits of a door must be positive")
+        if self.max_head_bytes < 1024:
+            raise ValueError("max_head_bytes must be at least 1,024")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerConfig:
     """The service on an aiohttp server."""
 
@@ -76,6 +107,8 @@ class ServerConfig:
 
     Requests without an `Origin` header do not come from a web page and are always allowed.
     """
+    door: DoorLimits = field(default_factory=DoorLimits)
+    """The limits of TCP connections."""
     service: ServiceConfig = field(default_factory=ServiceConfig)
     """The signaling service that is served."""
 

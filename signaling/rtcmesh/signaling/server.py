@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -10,16 +10,24 @@ from aiohttp import web
 
 from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
 from .config import ServerConfig
+from .door import Door
 from .memory_registry import MemoryRegistry
 from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .service import SignalingService
+from .stats import ServiceStats
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 FRAME_HEADROOM = 4
 """How much longer than the limit a frame may be and still get an answer instead of a bare close (1009)."""
+
+KEEPALIVE_TIMEOUT = 75.0
+"""Seconds for which a connection may be idle after a request; longer than the usual 60 of a reverse proxy."""
+
+BACKLOG = 1024
+"""Connections that the system keeps for us while we are busy."""
 
 
 class Guest(Protocol):
@@ -104,19 +112,41 @@ async def serve(
     application = server.application()
     for guest in guests:
         application.add_routes(guest.routes())
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=config.service.close_timeout)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, config.host, config.port).start()
-        host, port = runner.addresses[0][:2]
-        server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        yield server
-    finally:
+    async with AsyncExitStack() as stack:
+        stack.callback(registry.close)
+        server.url = await stack.enter_async_context(_listening(application, config, service.stats))
         try:
-            await asyncio.gather(service.drain(), *(guest.drain() for guest in guests))
+            yield server
         finally:
-            await runner.cleanup()
-            registry.close()
+            await asyncio.gather(service.drain(), *(guest.drain() for guest in guests))
+
+
+@asynccontextmanager
+async def _listening(
+    application: web.Application, config: ServerConfig, stats: ServiceStats
+) -> AsyncGenerator[str, None]:
+    """Answer requests to the application, and yield the URL."""
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        shutdown_timeout=config.service.close_timeout,
+    )
+    await runner.setup()
+    assert runner.server is not None
+    door = Door(runner.server, config.door, stats.rejections)
+    try:
+        listener = await asyncio.get_running_loop().create_server(
+            door, config.host, config.port, backlog=BACKLOG
+        )
+        try:
+            host, port = listener.sockets[0].getsockname()[:2]
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        finally:
+            listener.close()
+    finally:
+        door.close()
+        await runner.cleanup()
 
 
 def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:

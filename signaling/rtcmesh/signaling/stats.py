@@ -6,6 +6,22 @@ from dataclasses import dataclass, field
 from .codes import CloseCode, NackCode, RefusalCode
 from .session import Ending
 
+REJECTIONS = (
+    # TCP connections, at the door
+    "sockets_full",
+    "address_full",
+    "address_rate",
+    "crowded_out",
+    "head_timeout",
+    "head_too_large",
+    "not_http",
+    # requests
+    "not_websocket",
+    "origin",
+    "subprotocol",
+)
+"""Why somebody was turned away before there was a connection."""
+
 
 def _zeros(*names: str) -> Counter[str]:
     return Counter(dict.fromkeys(names, 0))
@@ -31,8 +47,8 @@ class ServiceStats:
         )
     )
     """Connections that have ended, by their close code."""
-    rejections: Counter[str] = field(default_factory=lambda: _zeros("not_websocket", "origin", "subprotocol"))
-    """Requests that were turned away before they became a connection."""
+    rejections: Counter[str] = field(default_factory=lambda: _zeros(*REJECTIONS))
+    """TCP connections and requests that were turned away before they became a connection."""
 
     def count_ending(self, ending: Ending) -> str:
         """Count the end of a connection and return the name under which it was counted."""
