@@ -207,7 +207,9 @@ async def test_a_full_server_says_when_to_come_back_and_the_link_does() -> None:
             joining = asyncio.create_task(visit(lab, 1))
             await asyncio.sleep(2.0)
             assert service.stats.endings["server_full"] == 1
+            assert service.stats.connections_accepted == 1
         await joining
+        assert service.stats.connections_accepted == 2
         assert service.stats.endings["server_full"] == 1
 
 
@@ -317,7 +319,7 @@ async def suffer(frames: list[tuple[bool, str]], raw: bytes) -> None:
             async with lab.raw_peer(number) as peer:
                 if joins:
                     await peer.join()
-                await peer.socket.send(text)
+                await peer.socket.send(text.encode(errors="replace"))
                 peer.socket._writer.write(raw)  # type: ignore[attr-defined]
                 await peer.socket.close(CloseCode.NORMAL, "")
         await alice.signal(BOB.peer_id, b"still here")
@@ -335,8 +337,8 @@ async def test_unknown_fields_of_a_newer_peer_are_ignored() -> None:
     async with lab.server(), lab.raw_peer(3) as eve:
         challenge = await challenged(eve)
         join = as_json(proved_join(EVE, challenge.nonce))
-        await eve.socket.send(json.dumps({**join, "colour": "red"}))
+        await eve.socket.send(json.dumps({**join, "colour": "red"}).encode())
         assert isinstance(await eve.receive(), Welcome)
         signal = as_json(SendSignal(to=EVE.peer_id, id=1, sealed=b""))
-        await eve.socket.send(json.dumps({**signal, "priority": 1}))
+        await eve.socket.send(json.dumps({**signal, "priority": 1}).encode())
         assert {type(await eve.receive()) for _ in range(2)} == {Ack, Signal}

@@ -30,7 +30,7 @@ class RawPeer:
     member: Member
 
     async def send(self, message: PeerMessage | ServerMessage) -> None:
-        await self.socket.send(encode(message).decode())
+        await self.socket.send(encode(message))
 
     async def receive(self) -> ServerMessage:
         return decode_server(await self.socket.receive())

@@ -7,7 +7,7 @@ for as long as that peer likes, both in `send_str` and in `close`; `abort` is wh
 import socket as sockets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import aiohttp
 from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
@@ -20,7 +20,8 @@ from .text_socket import DialFailed, SocketClosed, TextSocket
 
 SIGNALING_PATH = "/v1/signaling"
 
-_WebSocket: TypeAlias = ClientWebSocketResponse | web.WebSocketResponse
+_ServerWebSocket: TypeAlias = web.WebSocketResponse[Literal[False]]
+_WebSocket: TypeAlias = ClientWebSocketResponse[Literal[False]] | _ServerWebSocket
 
 
 class AiohttpSocket:
@@ -30,7 +31,7 @@ class AiohttpSocket:
         self._websocket = websocket
         self._abort = abort
 
-    async def receive(self) -> str:
+    async def receive(self) -> bytes:
         """See `TextSocket.receive`."""
         try:
             message = await self._websocket.receive()
@@ -38,7 +39,7 @@ class AiohttpSocket:
             raise SocketClosed(CloseCode.ABNORMAL) from error
         match message.type:
             case WSMsgType.TEXT:
-                return str(message.data)
+                return bytes(message.data)
             case WSMsgType.BINARY:
                 raise ProtocolError("a binary frame")
             case WSMsgType.CLOSE:
@@ -49,10 +50,10 @@ class AiohttpSocket:
             case _:
                 raise SocketClosed(CloseCode.ABNORMAL)
 
-    async def send(self, text: str) -> None:
+    async def send(self, frame: bytes) -> None:
         """See `TextSocket.send`."""
         try:
-            await self._websocket.send_str(text)
+            await self._websocket.send_frame(frame, WSMsgType.TEXT)
         except (aiohttp.ClientError, OSError) as error:
             raise SocketClosed(CloseCode.ABNORMAL) from error
 
@@ -78,9 +79,11 @@ def offers_subprotocol(request: web.Request) -> bool:
 
 async def accept_websocket(
     request: web.Request, *, max_frame_bytes: int
-) -> tuple[web.WebSocketResponse, AiohttpSocket]:
+) -> tuple[_ServerWebSocket, AiohttpSocket]:
     """Answer a WebSocket handshake and return the response with its socket."""
-    websocket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes)
+    websocket: _ServerWebSocket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, decode_text=False
+    )
     await websocket.prepare(request)
 
     def abort() -> None:
@@ -111,7 +114,11 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
     async with aiohttp.ClientSession() as session:
         try:
             websocket = await session.ws_connect(
-                target, protocols=(SUBPROTOCOL,), compress=0, max_msg_size=MAX_SERVER_MESSAGE_BYTES
+                target,
+                protocols=(SUBPROTOCOL,),
+                compress=0,
+                max_msg_size=MAX_SERVER_MESSAGE_BYTES,
+                decode_text=False,
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error

@@ -28,6 +28,7 @@ from .identity import Identity, PeerId
 from .membership import Membership
 from .messages import (
     MAX_SERVER_MESSAGE_BYTES,
+    MAX_TOKEN_BYTES,
     Ack,
     Challenge,
     Draining,
@@ -102,6 +103,8 @@ class SignalingLink:
         """
         if not is_room_name(room):
             raise JoinRefused(RefusalCode.BAD_ROOM)
+        if token is not None and len(token.encode()) > MAX_TOKEN_BYTES:
+            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the token is longer than the limit")
         if dial is None:
             parse_url(url)
         if presence is not None:

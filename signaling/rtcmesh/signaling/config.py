@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from .address import Network
 from .bucket import Rate
-from .messages import MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
+from .messages import FRAME_OVERHEAD_BYTES, MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
 from .ticket import TicketKey
 
@@ -37,7 +37,7 @@ class ServiceConfig:
     max_message_bytes: int = 65_536
     """The largest frame taken from a peer."""
     max_queue_bytes: int = 2_097_152
-    """What may wait for one connection to be read; a connection that exceeds it is cut off."""
+    """What may wait for one connection to be read, overhead included; a connection that exceeds it is cut off."""
     max_connections: int = 10_000
     """Connections at once, joined or not; more are refused with `server_full`."""
     retry_after: float = 5.0
@@ -61,7 +61,8 @@ class ServiceConfig:
         largest_welcome = self.room.max_members * (self.room.max_presence_bytes + MEMBER_OVERHEAD_BYTES)
         if largest_welcome > MAX_SERVER_MESSAGE_BYTES:
             raise ValueError("max_members is too large: no peer would take the welcome to a full room")
-        if self.max_queue_bytes < largest_welcome + self.room.history_bytes:
+        largest_replay = self.room.history_bytes + self.room.history_events * FRAME_OVERHEAD_BYTES
+        if self.max_queue_bytes < largest_welcome + largest_replay:
             raise ValueError("max_queue_bytes must hold the largest welcome and a whole history")
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from .codes import CloseCode, RefusalCode
 from .errors import ProtocolError
-from .messages import Frame, PeerMessage, ServerMessage
+from .messages import FRAME_OVERHEAD_BYTES, PeerMessage, ServerMessage
 from .session import Ending, Session
 from .text_socket import SocketClosed, TextSocket
 
@@ -20,10 +20,10 @@ STALL = 1.0
 class Connection:
     """Iterate over it to receive; the iteration ends with the session, and `ending` then says how.
 
-    `send` never waits: what the transport does not take at once waits in a queue of at most `max_queue_bytes`, and a
-    connection whose queue would overflow is cut off with `slow_consumer`. Once the session has ended, the other side
-    has `close_timeout` seconds to take what is queued and to close; then the socket is aborted. When the block is
-    left the socket is released and no task remains.
+    `send` never waits: what the transport does not take at once waits in a queue of at most `max_queue_bytes`,
+    overhead included, and a connection whose queue would overflow is cut off with `slow_consumer`. Once the session
+    has ended, the other side has `close_timeout` seconds to take what is queued and to close; then the socket is
+    aborted. When the block is left the socket is released and no task remains.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Connection:
         self._max_queue_bytes = max_queue_bytes
         self._close_timeout = close_timeout
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Frame] = deque()
+        self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -84,17 +84,17 @@ class Connection:
             if self._session.ending is not None:
                 raise StopAsyncIteration
             try:
-                text = await self._socket.receive()
+                frame = await self._socket.receive()
             except SocketClosed as closed:
                 self._session.receive_close(closed.code, closed.reason)
             except ProtocolError as error:
                 self._session.fail(RefusalCode.PROTOCOL_VIOLATION, self._loop.time(), str(error))
             else:
-                self._session.receive_text(text, self._loop.time())
+                self._session.receive_frame(frame, self._loop.time())
             self._drain()
         return self._inbox.popleft()
 
-    def send(self, message: ServerMessage | PeerMessage, frame: Frame | None = None) -> None:
+    def send(self, message: ServerMessage | PeerMessage, frame: bytes | None = None) -> None:
         """Queue a message; nothing happens after the end."""
         self._session.send(message, self._loop.time(), frame)
         self._drain()
@@ -137,13 +137,13 @@ class Connection:
     def _drain(self) -> None:
         """Carry out what the session wants; called after each input, with no await between."""
         frames = self._session.frames_to_send()
-        if self._queued_bytes + sum(frame.size_bytes for frame in frames) > self._max_queue_bytes:
-            self._queued_bytes -= sum(frame.size_bytes for frame in self._queue)
+        if self._queued_bytes + sum(map(_cost, frames)) > self._max_queue_bytes:
+            self._queued_bytes -= sum(map(_cost, self._queue))
             self._queue.clear()
             self._session.fail(RefusalCode.SLOW_CONSUMER, self._loop.time())
             frames = self._session.frames_to_send()
         self._queue.extend(frames)
-        self._queued_bytes += sum(frame.size_bytes for frame in frames)
+        self._queued_bytes += sum(map(_cost, frames))
         self._inbox.extend(self._session.messages())
         if frames:
             self._flushed.clear()
@@ -185,10 +185,14 @@ class Connection:
         while True:
             while self._queue:
                 frame = self._queue.popleft()
-                await self._socket.send(frame.text)
-                self._queued_bytes -= frame.size_bytes
+                await self._socket.send(frame)
+                self._queued_bytes -= _cost(frame)
             if self._session.ending is not None:
                 return self._session.ending
             self._flushed.set()
             self._wake.clear()
             await self._wake.wait()
+
+
+def _cost(frame: bytes) -> int:
+    return len(frame) + FRAME_OVERHEAD_BYTES

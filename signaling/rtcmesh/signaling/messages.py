@@ -5,7 +5,7 @@ of the package knows key names.
 """
 
 import re
-from typing import Annotated, NamedTuple, Self, TypeAlias, cast
+from typing import Annotated, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -25,6 +25,10 @@ MAX_SIGNAL_WINDOW = 65_536
 """The most unacknowledged signals that a server may announce."""
 MAX_SERVER_MESSAGE_BYTES = 16 * 1024 * 1024
 """What a peer takes in one message; the largest is the welcome to a full room."""
+MAX_TOKEN_BYTES = 16_384
+"""How long the token of a join may be, in UTF-8."""
+FRAME_OVERHEAD_BYTES = 64
+"""What a queued frame takes besides its bytes: their object and its place in the queue, on a 64-bit CPython."""
 
 _ROOM_NAME = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
 
@@ -218,7 +222,8 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     peer_id: WirePeerId
     prekey: Prekey
     proof: bytes
-    token: Annotated[str, Meta(max_length=16_384)] | None = None
+    token: str | None = None
+    """At most `MAX_TOKEN_BYTES`; the decoder takes a longer one, so that it can be refused by its name."""
     presence: Presence | None = None
     relay: Text | None = None
     resume: Resume | None = None
@@ -275,24 +280,11 @@ _peer_decoder: msgspec.json.Decoder[PeerMessage] = msgspec.json.Decoder(PeerMess
 
 
 def encode(message: ServerMessage | PeerMessage) -> bytes:
-    """Return the message as one JSON object in UTF-8."""
+    """Return the message as one JSON object in UTF-8, on one line."""
     return _encoder.encode(message)
 
 
-class Frame(NamedTuple):
-    """An encoded message as it is queued and sent."""
-
-    text: str
-    size_bytes: int
-
-    @classmethod
-    def of(cls, message: ServerMessage | PeerMessage) -> Self:
-        """Encode the message."""
-        encoded = encode(message)
-        return cls(encoded.decode(), len(encoded))
-
-
-def decode_server(frame: str | bytes) -> ServerMessage:
+def decode_server(frame: bytes) -> ServerMessage:
     """Return what the server said; raise `ProtocolError` for anything that is not a server message."""
     try:
         return _server_decoder.decode(frame)
@@ -300,7 +292,7 @@ def decode_server(frame: str | bytes) -> ServerMessage:
         raise ProtocolError(f"not a server message: {error}") from error
 
 
-def decode_peer(frame: str | bytes) -> PeerMessage:
+def decode_peer(frame: bytes) -> PeerMessage:
     """Return what the peer said; raise `ProtocolError` for anything that is not a peer message."""
     try:
         return _peer_decoder.decode(frame)

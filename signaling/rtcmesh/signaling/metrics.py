@@ -42,7 +42,9 @@ class Metrics(Collector):
         yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=self._rooms.rooms)
         yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=self._rooms.members)
         yield CounterMetricFamily(
-            f"{prefix}_connections_accepted", "Connections since the start.", value=stats.connections_total
+            f"{prefix}_connections_accepted",
+            "Connections that were let in.",
+            value=stats.connections_accepted,
         )
         families = (
             ("joins", "Successful joins.", "welcome", stats.joins),

@@ -20,7 +20,6 @@ from .identity import PeerId
 from .messages import (
     MAX_SIGNAL_WINDOW,
     Ack,
-    Frame,
     Join,
     Member,
     Nack,
@@ -35,6 +34,7 @@ from .messages import (
     RoomEvent,
     SendSignal,
     Signal,
+    encode,
     presence_bytes,
 )
 from .prekey import Prekey
@@ -81,7 +81,7 @@ class StreamEntry:
     """One event of the stream with its encoding, which is made once for all who get it."""
 
     event: RoomEvent
-    frame: Frame
+    frame: bytes
     receiver: PeerId | None
     """The one member it is for; None: all but the subject."""
     subject: PeerId
@@ -334,13 +334,13 @@ class Room:
         self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
 
     def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
-        entry = StreamEntry(event, Frame.of(event), receiver, about)
+        entry = StreamEntry(event, encode(event), receiver, about)
         self._offset = event.offset
         self._history.append(entry)
-        self._history_bytes += entry.frame.size_bytes
+        self._history_bytes += len(entry.frame)
         limits = self._limits
         while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
-            self._history_bytes -= self._history.popleft().frame.size_bytes
+            self._history_bytes -= len(self._history.popleft().frame)
         self._effects.extend(
             Deliver(attachment, entry) for attachment, id_ in self._attached.items() if entry.concerns(id_)
         )

@@ -68,12 +68,12 @@ class SignalingService:
         self._remember(connection)
         try:
             async with connection:
-                if self._draining:
-                    connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=self._config.retry_after)
-                elif len(self._connections) > self._config.max_connections:
-                    connection.fail(RefusalCode.SERVER_FULL, retry_after=self._config.retry_after)
-                else:
+                refusal = self._refusal()
+                if refusal is None:
+                    self.stats.connections_accepted += 1
                     await visit.run()
+                else:
+                    connection.fail(refusal, retry_after=self._config.retry_after)
         finally:
             self._forget(connection, visit.name)
 
@@ -100,8 +100,12 @@ class SignalingService:
             max_message_bytes=self._config.max_message_bytes,
         )
 
+    def _refusal(self) -> RefusalCode | None:
+        if self._draining:
+            return RefusalCode.SHUTTING_DOWN
+        return RefusalCode.SERVER_FULL if len(self._connections) > self._config.max_connections else None
+
     def _remember(self, connection: Connection) -> None:
-        self.stats.connections_total += 1
         self._connections[connection] = asyncio.Event()
         self.stats.connections = len(self._connections)
 

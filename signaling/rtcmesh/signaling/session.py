@@ -16,7 +16,6 @@ from .messages import (
     Ack,
     Challenge,
     Draining,
-    Frame,
     IceServersRenewed,
     Join,
     Leave,
@@ -35,6 +34,7 @@ from .messages import (
     Welcome,
     decode_peer,
     decode_server,
+    encode,
 )
 
 HEARTBEATS_UNTIL_LOST = 2
@@ -116,7 +116,7 @@ class Session:
         self._check_deadline: float | None = None
         self._receiving = True
         self._ending: Ending | None = None
-        self._frames: list[Frame] = []
+        self._frames: list[bytes] = []
         self._messages: list[ServerMessage | PeerMessage] = []
 
     @property
@@ -129,7 +129,7 @@ class Session:
         """How it ended, or None while it has not."""
         return self._ending
 
-    def send(self, message: ServerMessage | PeerMessage, now: float, frame: Frame | None = None) -> None:
+    def send(self, message: ServerMessage | PeerMessage, now: float, frame: bytes | None = None) -> None:
         """Say something; `frame` is its encoding if that is known. After the end this does nothing.
 
         Raises `ProtocolError` for what this role must not say in this state.
@@ -137,26 +137,25 @@ class Session:
         if self._ending is not None:
             return
         self._state = self._next_state(message, by_us=True)
-        self._frames.append(Frame.of(message) if frame is None else frame)
+        self._frames.append(encode(message) if frame is None else frame)
         self._last_sent_at = now
         if isinstance(message, Welcome):
             self._heartbeat = message.heartbeat
         if isinstance(message, Refused):
             self._end(message.code.close_code, message.code.value, by_us=True, refused=message)
 
-    def receive_text(self, text: str, now: float) -> None:
+    def receive_frame(self, frame: bytes, now: float) -> None:
         """Take a frame from the other side. Whatever it holds, this never raises: a violation ends the session."""
         if self._ending is not None:
             return
         self._last_received_at = now
         self._ping_unanswered = False
         self._check_deadline = None
-        size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-        if size_bytes > self._max_message_bytes:
+        if len(frame) > self._max_message_bytes:
             self.fail(RefusalCode.MESSAGE_TOO_LARGE, now)
             return
         try:
-            message = decode_peer(text) if self._role is Role.SERVER else decode_server(text)
+            message = decode_peer(frame) if self._role is Role.SERVER else decode_server(frame)
             self._state = self._next_state(message, by_us=False)
         except ProtocolError as error:
             self.fail(RefusalCode.PROTOCOL_VIOLATION, now, str(error))
@@ -216,7 +215,7 @@ class Session:
         deadlines = (self._handshake_deadline(), self._lost_deadline(), self._ping_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
-    def frames_to_send(self) -> list[Frame]:
+    def frames_to_send(self) -> list[bytes]:
         """Hand over what is to be sent, in order, and forget it."""
         frames, self._frames = self._frames, []
         return frames

@@ -33,8 +33,8 @@ class ServiceStats:
 
     connections: int = 0
     """Connections now."""
-    connections_total: int = 0
-    """Connections ever."""
+    connections_accepted: int = 0
+    """Connections that were let in; those that were not are among the endings."""
     joins: Counter[str] = field(default_factory=lambda: _zeros("resumed", "snapshot"))
     """Successful joins, by what the welcome brought."""
     signals: Counter[str] = field(

@@ -12,6 +12,7 @@ from .connection import Connection
 from .errors import JoinRefused
 from .identity import IdentityError, PeerId, short
 from .messages import (
+    MAX_TOKEN_BYTES,
     Ack,
     Challenge,
     Join,
@@ -131,6 +132,8 @@ class Visit:
     async def _admit(self, join: Join) -> Attachment:
         if not is_room_name(join.room):
             raise JoinRefused(RefusalCode.BAD_ROOM)
+        if join.token is not None and len(join.token.encode()) > MAX_TOKEN_BYTES:
+            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the token is longer than the limit")
         try:
             verify_join(join.peer_id, join.proof, nonce=self._nonce, room=join.room, prekey=join.prekey)
         except IdentityError as error:
