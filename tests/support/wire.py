@@ -43,6 +43,10 @@ class RawPeer:
         assert isinstance(welcome, Welcome), welcome
         return welcome
 
+    def proved(self, challenge: Challenge) -> Join:
+        """Return the join that answers a challenge."""
+        return proved_join(self.member, challenge.nonce)
+
     async def last_words(self) -> tuple[Refused | None, int]:
         """Read to the end; return the refusal, if there was one, and the close code."""
         refused: Refused | None = None

@@ -47,6 +47,7 @@ class RefusalCode(StrEnum):
     REPLACED = "replaced", 4009, True, "the same identity joined the room again"
     SHUTTING_DOWN = "shutting_down", 4010, False, "the server is stopping"
     INTERNAL = "internal", 4011, False, "the server failed"
+    RATE_LIMITED = "rate_limited", 4014, False, "too many want in at once, here or from this address"
     UNKNOWN = "unknown", 4099, False, "a refusal that this version does not know"
 
     @classmethod

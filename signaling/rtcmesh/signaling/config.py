@@ -7,6 +7,7 @@ from .bucket import Rate
 from .messages import FRAME_OVERHEAD_BYTES, MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .room import RoomLimits
 from .ticket import TicketKey
+from .traffic import TrafficLimits
 
 MEMBER_OVERHEAD_BYTES = 512
 """More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""
@@ -40,6 +41,8 @@ class ServiceConfig:
     """What may wait for one connection to be read, overhead included; a connection that exceeds it is cut off."""
     max_connections: int = 10_000
     """Connections at once, joined or not; more are refused with `server_full`."""
+    traffic: TrafficLimits = field(default_factory=TrafficLimits)
+    """How fast the service takes connections and messages."""
     retry_after: float = 5.0
     """Seconds after which a connection refused with `server_full` may come back."""
     drain_spread: float = 2.0

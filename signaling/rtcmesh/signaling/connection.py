@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -24,15 +24,25 @@ class Connection:
     overhead included, and a connection whose queue would overflow is cut off with `slow_consumer`. Once the session
     has ended, the other side has `close_timeout` seconds to take what is queued and to close; then the socket is
     aborted. When the block is left the socket is released and no task remains.
+
+    `pace` is told the size of each frame and the time, and returns for how many seconds to read nothing then.
     """
 
     def __init__(
-        self, socket: TextSocket, session: Session, *, max_queue_bytes: int, close_timeout: float
+        self,
+        socket: TextSocket,
+        session: Session,
+        *,
+        max_queue_bytes: int,
+        close_timeout: float,
+        pace: Callable[[int, float], float] | None = None,
     ) -> None:
         self._socket = socket
         self._session = session
         self._max_queue_bytes = max_queue_bytes
         self._close_timeout = close_timeout
+        self._pace = pace
+        self._pause = 0.0
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -81,6 +91,7 @@ class Connection:
         """
         await asyncio.sleep(0)
         while not self._inbox:
+            await self._rest()
             if self._session.ending is not None:
                 raise StopAsyncIteration
             try:
@@ -91,6 +102,8 @@ class Connection:
                 self._session.fail(RefusalCode.PROTOCOL_VIOLATION, self._loop.time(), str(error))
             else:
                 self._session.receive_frame(frame, self._loop.time())
+                if self._pace is not None:
+                    self.slow_down(self._pace(len(frame), self._loop.time()))
             self._drain()
         return self._inbox.popleft()
 
@@ -115,6 +128,10 @@ class Connection:
         self._drain()
         self._socket.abort()
 
+    def slow_down(self, seconds: float) -> None:
+        """Read nothing for so long before the next message, unless the session ends meanwhile."""
+        self._pause = max(self._pause, seconds)
+
     def check(self, within: float) -> None:
         """Ping now, and take the other side for lost unless something is heard within so many seconds."""
         self._session.check(self._loop.time(), within)
@@ -133,6 +150,13 @@ class Connection:
         finally:
             self._session.resume_receiving(self._loop.time())
             self._drain()
+
+    async def _rest(self) -> None:
+        if self._pause > 0 and self._session.ending is None:
+            assert self._writer is not None
+            with self.paused():
+                await asyncio.wait({self._writer}, timeout=self._pause)
+        self._pause = 0.0
 
     def _drain(self) -> None:
         """Carry out what the session wants; called after each input, with no await between."""

@@ -55,6 +55,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_presence_bytes: Count
     max_unacknowledged_signals: Annotated[int, Meta(ge=1, le=MAX_SIGNAL_WINDOW)]
     join_timeout: PositiveSeconds
+    messages_per_second: Annotated[float, Meta(ge=0)] = 0.0
+    """How fast a peer's messages are read in the long run, a large one counting for several; 0: as they come."""
+    message_burst: Annotated[float, Meta(ge=0)] = 0.0
+    """How many of them are read at once."""
 
 
 class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -49,6 +49,7 @@ class Metrics(Collector):
         families = (
             ("joins", "Successful joins.", "welcome", stats.joins),
             ("signals", "Signals by what became of them.", "result", stats.signals),
+            ("limited", "Connections refused or slowed down for their rate.", "limit", stats.limits),
             ("connections_ended", "Connections that have ended.", "reason", stats.endings),
             ("handshakes_rejected", "Requests that were no connection.", "reason", stats.rejections),
         )

@@ -1,6 +1,7 @@
 """The signaling service as an HTTP server: the WebSocket, the probes and the metrics."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -8,14 +9,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from .address import Address, origin_of
 from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
-from .config import ServerConfig
+from .config import DoorLimits, ServerConfig
 from .door import Door
 from .memory_registry import MemoryRegistry
 from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .service import SignalingService
-from .stats import ServiceStats
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -80,8 +81,12 @@ class SignalingServer:
             return web.Response(status=400, text=f"the subprotocol is {SUBPROTOCOL}")
         max_frame_bytes = FRAME_HEADROOM * self._config.service.max_message_bytes
         websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
-        await self.service.serve(socket)
+        await self.service.serve(socket, self._address(request))
         return websocket
+
+    def _address(self, request: web.Request) -> Address:
+        forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
+        return origin_of(request.remote or "", forwarded_for, self._config.door.trusted_proxies)
 
     async def _livez(self, _: web.Request) -> web.Response:
         return web.Response(text="alive")
@@ -114,7 +119,16 @@ async def serve(
         application.add_routes(guest.routes())
     async with AsyncExitStack() as stack:
         stack.callback(registry.close)
-        server.url = await stack.enter_async_context(_listening(application, config, service.stats))
+        server.url = await stack.enter_async_context(
+            listening(
+                application,
+                config.host,
+                config.port,
+                door=config.door,
+                turned_away=service.stats.rejections,
+                shutdown_timeout=config.service.close_timeout,
+            )
+        )
         try:
             yield server
         finally:
@@ -122,30 +136,38 @@ async def serve(
 
 
 @asynccontextmanager
-async def _listening(
-    application: web.Application, config: ServerConfig, stats: ServiceStats
+async def listening(
+    application: web.Application,
+    host: str,
+    port: int,
+    *,
+    door: DoorLimits,
+    turned_away: Counter[str],
+    shutdown_timeout: float,
 ) -> AsyncGenerator[str, None]:
-    """Answer requests to the application, and yield the URL."""
+    """Answer the requests that come through a `Door`, and yield the URL; at the end requests have `shutdown_timeout`.
+
+    Raises `OSError` if the address cannot be had.
+    """
     runner = web.AppRunner(
         application,
         access_log=None,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
-        shutdown_timeout=config.service.close_timeout,
+        shutdown_timeout=shutdown_timeout,
     )
     await runner.setup()
     assert runner.server is not None
-    door = Door(runner.server, config.door, stats.rejections)
+    entrance = Door(runner.server, door, turned_away)
     try:
-        listener = await asyncio.get_running_loop().create_server(
-            door, config.host, config.port, backlog=BACKLOG
-        )
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(entrance, host, port, backlog=BACKLOG)
         try:
-            host, port = listener.sockets[0].getsockname()[:2]
-            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            address, actual_port = listener.sockets[0].getsockname()[:2]
+            yield f"http://[{address}]:{actual_port}" if ":" in address else f"http://{address}:{actual_port}"
         finally:
             listener.close()
     finally:
-        door.close()
+        entrance.close()
         await runner.cleanup()
 
 

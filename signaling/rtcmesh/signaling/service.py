@@ -6,23 +6,24 @@ import time
 from collections.abc import Callable
 from random import Random, SystemRandom
 
+from .address import UNKNOWN, Address
 from .codes import RefusalCode
 from .config import ServiceConfig
 from .connection import Connection
+from .errors import JoinRefused
 from .messages import Draining
 from .registry import Registry
 from .session import Role, Session
 from .stats import ServiceStats
 from .text_socket import TextSocket
-from .visit import Visit
-
-NONCE_BYTES = 32
+from .traffic import Flow, Overload, Traffic
+from .visit import Visit, refused_for_a_while
 
 _logger = logging.getLogger(__name__)
 
 
 class SignalingService:
-    """Serves connections until it is drained; what one of them sends or suffers ends no other. Rates are not limited.
+    """Serves connections until it is drained; what one of them sends or suffers ends no other.
 
     `random` and `clock` replace the system's, so that a test can be repeated.
     """
@@ -43,39 +44,51 @@ class SignalingService:
         self._connections: dict[Connection, asyncio.Event] = {}
         """Each with what is set when it has ended; in the order of their coming, so that a run can be repeated."""
         self._draining = False
+        self._traffic = Traffic(
+            self._config.traffic, self.stats.limits, now=asyncio.get_running_loop().time()
+        )
 
     @property
     def is_draining(self) -> bool:
         """Whether the service takes no more peers."""
         return self._draining
 
-    async def serve(self, socket: TextSocket) -> None:
-        """Serve one connection to its end. Never raises for what the other side does; cancelling drops it."""
-        connection = Connection(
-            socket,
-            self._new_session(),
-            max_queue_bytes=self._config.max_queue_bytes,
-            close_timeout=self._config.close_timeout,
-        )
+    async def serve(self, socket: TextSocket, address: Address = UNKNOWN) -> None:
+        """Serve one connection from an address to its end; nothing is limited by address when it is not known.
+
+        Never raises for what the other side does; cancelling drops it.
+        """
+        entry = self._enter(address)
+        if isinstance(entry, JoinRefused):
+            await self._turn_away(socket, entry)
+            return
+        connection = self._connect(socket, entry.receive)
         visit = Visit(
             connection,
             registry=self._registry,
             config=self._config,
             stats=self.stats,
-            nonce=self._random.randbytes(NONCE_BYTES),
+            flow=entry,
+            random=self._random,
             clock=self._clock,
         )
         self._remember(connection)
         try:
             async with connection:
-                refusal = self._refusal()
-                if refusal is None:
-                    self.stats.connections_accepted += 1
-                    await visit.run()
-                else:
-                    connection.fail(refusal, retry_after=self._config.retry_after)
+                connection.slow_down(entry.wait)
+                await visit.run()
         finally:
-            self._forget(connection, visit.name)
+            entry.close(asyncio.get_running_loop().time())
+            self._forget(connection)
+            self._note_ending(connection, visit.name)
+
+    async def _turn_away(self, socket: TextSocket, refusal: JoinRefused) -> None:
+        connection = self._connect(socket)
+        try:
+            async with connection:
+                connection.fail(refusal.code, refusal.message, refusal.retry_after)
+        finally:
+            self._note_ending(connection, "nobody")
 
     async def drain(self) -> None:
         """Tell every peer when and where to come back, and return when the connections of now have ended.
@@ -92,26 +105,41 @@ class SignalingService:
         for ended in leaving.values():
             await ended.wait()
 
-    def _new_session(self) -> Session:
-        return Session(
+    def _enter(self, address: Address) -> Flow | JoinRefused:
+        if self._draining:
+            return JoinRefused(RefusalCode.SHUTTING_DOWN, retry_after=self._config.retry_after)
+        if len(self._connections) >= self._config.max_connections:
+            return JoinRefused(RefusalCode.SERVER_FULL, retry_after=self._config.retry_after)
+        entry = self._traffic.enter(address, asyncio.get_running_loop().time())
+        if isinstance(entry, Overload):
+            return refused_for_a_while(entry, self._random)
+        return entry
+
+    def _connect(self, socket: TextSocket, pace: Callable[[int, float], float] | None = None) -> Connection:
+        session = Session(
             Role.SERVER,
             now=asyncio.get_running_loop().time(),
             join_timeout=self._config.join_timeout,
             max_message_bytes=self._config.max_message_bytes,
         )
-
-    def _refusal(self) -> RefusalCode | None:
-        if self._draining:
-            return RefusalCode.SHUTTING_DOWN
-        return RefusalCode.SERVER_FULL if len(self._connections) > self._config.max_connections else None
+        return Connection(
+            socket,
+            session,
+            max_queue_bytes=self._config.max_queue_bytes,
+            close_timeout=self._config.close_timeout,
+            pace=pace,
+        )
 
     def _remember(self, connection: Connection) -> None:
+        self.stats.connections_accepted += 1
         self._connections[connection] = asyncio.Event()
         self.stats.connections = len(self._connections)
 
-    def _forget(self, connection: Connection, name: str) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._connections.pop(connection).set()
         self.stats.connections = len(self._connections)
+
+    def _note_ending(self, connection: Connection, name: str) -> None:
         if connection.ending is not None:
             reason = self.stats.count_ending(connection.ending)
             refused = connection.ending.refused

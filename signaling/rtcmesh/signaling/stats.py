@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from .codes import CloseCode, NackCode, RefusalCode
 from .session import Ending
+from .traffic import Limited
 
 REJECTIONS = (
     # TCP connections, at the door
@@ -49,6 +50,9 @@ class ServiceStats:
     """Connections that have ended, by their close code."""
     rejections: Counter[str] = field(default_factory=lambda: _zeros(*REJECTIONS))
     """TCP connections and requests that were turned away before they became a connection."""
+
+    limits: Counter[str] = field(default_factory=lambda: _zeros(*(limit.value for limit in Limited)))
+    """How often somebody was refused or slowed down for its rate, by the limit."""
 
     def count_ending(self, ending: Ending) -> str:
         """Count the end of a connection and return the name under which it was counted."""

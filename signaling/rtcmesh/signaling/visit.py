@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from random import Random
 
 import msgspec
 
@@ -32,12 +33,15 @@ from .registry import Attachment, Registry
 from .room import Admission, Detached, StreamEntry
 from .stats import ServiceStats
 from .ticket import Ticket, issue
+from .traffic import Flow, Overload
+
+NONCE_BYTES = 32
 
 _logger = logging.getLogger(__name__)
 
 
 class Visit:
-    """Carries out what one peer asks, and is the sink of its events. `nonce` must be fresh."""
+    """Carries out what one peer asks, and is the sink of its events."""
 
     def __init__(
         self,
@@ -46,14 +50,17 @@ class Visit:
         registry: Registry,
         config: ServiceConfig,
         stats: ServiceStats,
-        nonce: bytes,
+        flow: Flow,
+        random: Random,
         clock: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._config = config
         self._stats = stats
-        self._nonce = nonce
+        self._flow = flow
+        self._random = random
+        self._nonce = random.randbytes(NONCE_BYTES)
         self._server_time = clock()
         self._clock = clock
         self._attachment: Attachment | None = None
@@ -69,7 +76,7 @@ class Visit:
             async for message in self._connection:
                 await self._handle(message)
         except JoinRefused as refusal:
-            self._connection.fail(refusal.code, refusal.message)
+            self._connection.fail(refusal.code, refusal.message, refusal.retry_after)
         except Detached:
             # A join elsewhere took the membership over while this message was on its way.
             self._connection.close(CloseCode.GOING_AWAY)
@@ -121,8 +128,10 @@ class Visit:
                 self._connection.send(answer)
             case SetPresence():
                 await self._attached().set_presence(message.presence)
+                self._connection.slow_down(self._flow.tell_room(self._now()))
             case SetRelay():
                 await self._attached().set_relay(self._checked_relay(message.relay))
+                self._connection.slow_down(self._flow.tell_room(self._now()))
             case Leave():
                 await self._attached().leave()
                 self._connection.close()
@@ -140,6 +149,10 @@ class Visit:
             raise JoinRefused(RefusalCode.BAD_PROOF, str(error)) from error
         self.name = f"{short(join.peer_id)} in {join.room}"
         self._member = (join.room, join.peer_id)
+        wait = self._flow.join(join.room, self._now())
+        if isinstance(wait, Overload):
+            raise refused_for_a_while(wait, self._random)
+        await asyncio.sleep(wait)
         checked = msgspec.structs.replace(join, relay=self._checked_relay(join.relay))
         return await self._registry.attach(checked, self)
 
@@ -153,13 +166,15 @@ class Visit:
         return self._attachment
 
     def _challenge(self) -> Challenge:
-        room = self._config.room
+        room, messages = self._config.room, self._config.traffic.messages
         limits = Limits(
             max_message_bytes=self._config.max_message_bytes,
             max_signal_bytes=room.max_signal_bytes,
             max_presence_bytes=room.max_presence_bytes,
             max_unacknowledged_signals=room.max_unacknowledged_signals,
             join_timeout=self._config.join_timeout,
+            messages_per_second=0.0 if messages is None else messages.per_second,
+            message_burst=0.0 if messages is None else messages.burst,
         )
         return Challenge(
             nonce=self._nonce, server_time=self._server_time, limits=limits, relays=self._config.relays
@@ -185,3 +200,13 @@ class Visit:
         ticket = self._new_ticket()
         if ticket is not None:
             self._connection.send(RelayTicketRenewed(ticket=ticket))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def refused_for_a_while(overload: Overload, random: Random) -> JoinRefused:
+    """Return the refusal of one who is to come back; the times are spread, or all would come back together."""
+    retry_after = overload.retry_after * random.uniform(1, 2)
+    return JoinRefused(RefusalCode.RATE_LIMITED, overload.limit.value, retry_after)
