@@ -33,6 +33,7 @@ from rtcmesh.signaling.messages import (
 from rtcmesh.signaling.prekey import LocalPrekey, sign_join
 from rtcmesh.signaling.registry import Attachment, Sink
 from rtcmesh.signaling.room import RoomLimits
+from rtcmesh.signaling.stats import RegistryStats
 from support.links import Killed, Lab
 from support.members import Member
 from support.virtual import on_virtual_time
@@ -259,8 +260,13 @@ async def test_a_drain_tells_everybody_joined_or_not_and_ends_within_the_close_t
 class BrokenRegistry:
     """A store that fails."""
 
+    stats = RegistryStats()
+
     async def attach(self, join: Join, sink: Sink) -> Attachment:
         raise ConnectionError(f"no store for {join.room} and {sink}")
+
+    async def aclose(self) -> None:
+        pass
 
 
 @on_virtual_time

@@ -63,7 +63,7 @@ class Lab:
         except Killed:
             pass
         finally:
-            memory.close()
+            await memory.aclose()
 
     def host(self, number: int) -> Host:
         if number not in self.hosts:

@@ -1,11 +1,17 @@
 """Rooms in the memory of one process."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from random import Random, SystemRandom
 
-from .messages import Ack, Join, Nack, Presence, SendSignal
+from .codes import RefusalCode
+from .errors import JoinRefused
+from .messages import Join, Presence, SendSignal
 from .registry import Sink
-from .room import Deliver, Displace, Room, RoomLimits
+from .resume_token import ResumeKey
+from .room import Deliver, Detached, Displace, Room, RoomLimits
+from .stats import RegistryStats
 
 
 class MemoryRegistry:
@@ -14,29 +20,28 @@ class MemoryRegistry:
     def __init__(self, limits: RoomLimits | None = None, *, random: Random | None = None) -> None:
         self._limits = RoomLimits() if limits is None else limits
         self._random = SystemRandom() if random is None else random
+        self._key = ResumeKey(self._random.randbytes(32))
         self._rooms: dict[str, _HostedRoom] = {}
+        self._stats = RegistryStats()
 
     @property
-    def rooms(self) -> int:
-        """How many rooms have members."""
-        return len(self._rooms)
-
-    @property
-    def members(self) -> int:
-        """How many members all rooms have, suspended ones included."""
-        return sum(len(hosted.room) for hosted in self._rooms.values())
+    def stats(self) -> RegistryStats:
+        """See `Registry.stats`."""
+        self._stats.rooms = len(self._rooms)
+        self._stats.members = sum(len(hosted.room) for hosted in self._rooms.values())
+        return self._stats
 
     async def attach(self, join: Join, sink: Sink) -> "MemoryAttachment":
         """See `Registry.attach`."""
         hosted = self._rooms.get(join.room)
         if hosted is None:
             epoch = f"{self._random.getrandbits(128):032x}"
-            room = Room(epoch=epoch, limits=self._limits, random=self._random)
+            room = Room(join.room, epoch=epoch, limits=self._limits, key=self._key)
             hosted = _HostedRoom(self._rooms, join.room, room)
         return hosted.attach(join, sink)
 
-    def close(self) -> None:
-        """Forget all rooms without telling anybody."""
+    async def aclose(self) -> None:
+        """See `Registry.aclose`; the rooms are forgotten."""
         for hosted in list(self._rooms.values()):
             hosted.close()
 
@@ -59,7 +64,7 @@ class _HostedRoom:
         self._sinks[admission.attachment] = sink
         self._rooms[self._name] = self
         sink.welcome(admission)
-        return MemoryAttachment(self, admission.attachment)
+        return MemoryAttachment(self, admission.attachment, sink)
 
     def detach(self, attachment: int) -> None:
         self._sinks.pop(attachment, None)
@@ -74,7 +79,7 @@ class _HostedRoom:
                 case Deliver(attachment, entry):
                     self._sinks[attachment].deliver(entry)
                 case Displace(attachment, replaced):
-                    self._sinks.pop(attachment).displace(replaced=replaced)
+                    self._sinks.pop(attachment).end(RefusalCode.REPLACED if replaced else None)
         if len(self.room) == 0:
             self.close()
         else:
@@ -108,34 +113,46 @@ class _HostedRoom:
 class MemoryAttachment:
     """See `Attachment`."""
 
-    def __init__(self, hosted: _HostedRoom, attachment: int) -> None:
+    def __init__(self, hosted: _HostedRoom, attachment: int, sink: Sink) -> None:
         self._hosted = hosted
         self._attachment = attachment
+        self._sink = sink
 
-    async def signal(self, signal: SendSignal) -> Ack | Nack:
+    def signal(self, signal: SendSignal) -> None:
         """See `Attachment.signal`."""
-        answer = self._hosted.room.signal(self._attachment, signal)
-        self._hosted.carry_out()
-        return answer
+        with self._carrying_out():
+            self._sink.answer(self._hosted.room.signal(self._attachment, signal))
 
-    async def set_presence(self, presence: Presence) -> None:
+    def set_presence(self, presence: Presence) -> None:
         """See `Attachment.set_presence`."""
-        self._hosted.room.set_presence(self._attachment, presence)
-        self._hosted.carry_out()
+        with self._carrying_out():
+            self._hosted.room.set_presence(self._attachment, presence)
 
-    async def set_relay(self, relay: str | None) -> None:
+    def set_relay(self, relay: str | None) -> None:
         """See `Attachment.set_relay`."""
-        self._hosted.room.set_relay(self._attachment, relay)
-        self._hosted.carry_out()
+        with self._carrying_out():
+            self._hosted.room.set_relay(self._attachment, relay)
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """See `Attachment.leave`."""
         self._hosted.room.leave(self._attachment)
         self._hosted.detach(self._attachment)
         self._hosted.carry_out()
 
-    async def suspend(self) -> None:
+    def suspend(self) -> None:
         """See `Attachment.suspend`."""
         self._hosted.suspend(self._attachment)
         self._hosted.detach(self._attachment)
+        self._hosted.carry_out()
+
+    @contextmanager
+    def _carrying_out(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except Detached:
+            return
+        except JoinRefused as refusal:
+            self.suspend()
+            self._sink.end(refusal.code, refusal.message)
+            return
         self._hosted.carry_out()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import MissingExtra
-from .memory_registry import MemoryRegistry
+from .registry import Registry
 from .stats import ServiceStats
 
 try:
@@ -23,7 +23,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Metrics(Collector):
     """Reads the counters when it is asked, in a Prometheus registry of its own that it shares with `others`."""
 
-    def __init__(self, stats: ServiceStats, rooms: MemoryRegistry, *others: Collector) -> None:
+    def __init__(self, stats: ServiceStats, rooms: Registry, *others: Collector) -> None:
         self._stats = stats
         self._rooms = rooms
         self._registry = CollectorRegistry(auto_describe=False)
@@ -36,11 +36,11 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable["Metric"]:
         """Yield the metric families; called by the Prometheus registry."""
-        stats = self._stats
+        stats, rooms = self._stats, self._rooms.stats
         prefix = "rtcmesh_signaling"
         yield GaugeMetricFamily(f"{prefix}_connections", "Open connections.", value=stats.connections)
-        yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=self._rooms.rooms)
-        yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=self._rooms.members)
+        yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=rooms.rooms)
+        yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=rooms.members)
         yield CounterMetricFamily(
             f"{prefix}_connections_accepted",
             "Connections that were let in.",

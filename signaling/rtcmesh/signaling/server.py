@@ -118,7 +118,7 @@ async def serve(
     for guest in guests:
         application.add_routes(guest.routes())
     async with AsyncExitStack() as stack:
-        stack.callback(registry.close)
+        stack.push_async_callback(registry.aclose)
         server.url = await stack.enter_async_context(
             listening(
                 application,

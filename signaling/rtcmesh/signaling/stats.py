@@ -24,7 +24,8 @@ REJECTIONS = (
 """Why somebody was turned away before there was a connection."""
 
 
-def _zeros(*names: str) -> Counter[str]:
+def zeros(*names: str) -> Counter[str]:
+    """Return a counter in which every name is there from the start."""
     return Counter(dict.fromkeys(names, 0))
 
 
@@ -36,22 +37,24 @@ class ServiceStats:
     """Connections now."""
     connections_accepted: int = 0
     """Connections that were let in; those that were not are among the endings."""
-    joins: Counter[str] = field(default_factory=lambda: _zeros("resumed", "snapshot"))
+    joins: Counter[str] = field(default_factory=lambda: zeros("resumed", "snapshot"))
     """Successful joins, by what the welcome brought."""
     signals: Counter[str] = field(
-        default_factory=lambda: _zeros("accepted", NackCode.UNKNOWN_PEER.value, NackCode.TOO_LARGE.value)
+        default_factory=lambda: zeros(
+            "accepted", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
+        )
     )
     """Signals that were taken for delivery, and refused ones by their code."""
     endings: Counter[str] = field(
-        default_factory=lambda: _zeros(
+        default_factory=lambda: zeros(
             *(code.value for code in RefusalCode), *(code.name.lower() for code in CloseCode), "other"
         )
     )
     """Connections that have ended, by their close code."""
-    rejections: Counter[str] = field(default_factory=lambda: _zeros(*REJECTIONS))
+    rejections: Counter[str] = field(default_factory=lambda: zeros(*REJECTIONS))
     """TCP connections and requests that were turned away before they became a connection."""
 
-    limits: Counter[str] = field(default_factory=lambda: _zeros(*(limit.value for limit in Limited)))
+    limits: Counter[str] = field(default_factory=lambda: zeros(*(limit.value for limit in Limited)))
     """How often somebody was refused or slowed down for its rate, by the limit."""
 
     def count_ending(self, ending: Ending) -> str:
@@ -64,3 +67,21 @@ class ServiceStats:
             name = next((code.name.lower() for code in CloseCode if code == ending.code), "other")
         self.endings[name] += 1
         return name
+
+
+@dataclass
+class RegistryStats:
+    """How the place where rooms live fares, as one server sees it."""
+
+    rooms: int = 0
+    """Rooms that have members at this server."""
+    members: int = 0
+    """Members at this server, and with rooms in memory the suspended ones too."""
+    troubles: set[str] = field(default_factory=set[str])
+    """What is wrong now; a server with any is not ready for more peers."""
+    commands: Counter[str] = field(default_factory=Counter[str])
+    """What was asked of a shared store, by what came of it."""
+    resyncs: Counter[str] = field(default_factory=Counter[str])
+    """How often rooms were read again because a nudge may have been missed, by what showed it."""
+    evictions: Counter[str] = field(default_factory=Counter[str])
+    """Attachments that were given up, by the reason."""

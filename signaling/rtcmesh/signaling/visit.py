@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from .codes import CloseCode, RefusalCode
+from .codes import RefusalCode
 from .config import ServiceConfig
 from .connection import Connection
 from .errors import JoinRefused
@@ -19,6 +19,7 @@ from .messages import (
     Join,
     Leave,
     Limits,
+    Nack,
     PeerMessage,
     RelayTicketRenewed,
     SendSignal,
@@ -30,7 +31,7 @@ from .messages import (
 )
 from .prekey import verify_join
 from .registry import Attachment, Registry
-from .room import Admission, Detached, StreamEntry
+from .room import Admission, StreamEntry
 from .stats import ServiceStats
 from .ticket import Ticket, issue
 from .traffic import Flow, Overload
@@ -76,10 +77,7 @@ class Visit:
             async for message in self._connection:
                 await self._handle(message)
         except JoinRefused as refusal:
-            self._connection.fail(refusal.code, refusal.message, refusal.retry_after)
-        except Detached:
-            # A join elsewhere took the membership over while this message was on its way.
-            self._connection.close(CloseCode.GOING_AWAY)
+            self._refuse(refusal.code, refusal.message, refusal.retry_after)
         except Exception:
             _logger.exception("failed to serve %s", self.name)
             self._connection.fail(RefusalCode.INTERNAL)
@@ -87,7 +85,7 @@ class Visit:
             if self._renewal is not None:
                 self._renewal.cancel()
             if self._attachment is not None:
-                await self._attachment.suspend()
+                self._attachment.suspend()
 
     def welcome(self, admission: Admission) -> None:
         """See `Sink.welcome`."""
@@ -111,29 +109,32 @@ class Visit:
         """See `Sink.deliver`."""
         self._connection.send(entry.event, entry.frame)
 
-    def displace(self, *, replaced: bool) -> None:
-        """See `Sink.displace`."""
-        if replaced:
-            self._connection.fail(RefusalCode.REPLACED)
-        else:
+    def answer(self, answer: Ack | Nack) -> None:
+        """See `Sink.answer`."""
+        self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
+        self._connection.send(answer)
+
+    def end(self, code: RefusalCode | None, message: str = "") -> None:
+        """See `Sink.end`."""
+        if code is None:
             self._connection.abort()
+        else:
+            self._refuse(code, message)
 
     async def _handle(self, message: ServerMessage | PeerMessage) -> None:
         match message:
             case Join():
                 self._attachment = await self._admit(message)
             case SendSignal():
-                answer = await self._attached().signal(message)
-                self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
-                self._connection.send(answer)
+                self._attached().signal(message)
             case SetPresence():
-                await self._attached().set_presence(message.presence)
+                self._attached().set_presence(message.presence)
                 self._connection.slow_down(self._flow.tell_room(self._now()))
             case SetRelay():
-                await self._attached().set_relay(self._checked_relay(message.relay))
+                self._attached().set_relay(self._checked_relay(message.relay))
                 self._connection.slow_down(self._flow.tell_room(self._now()))
             case Leave():
-                await self._attached().leave()
+                self._attached().leave()
                 self._connection.close()
             case _:
                 raise AssertionError(f"the session let a {type(message).__name__} through")
@@ -155,6 +156,12 @@ class Visit:
         await asyncio.sleep(wait)
         checked = msgspec.structs.replace(join, relay=self._checked_relay(join.relay))
         return await self._registry.attach(checked, self)
+
+    def _refuse(self, code: RefusalCode, message: str, retry_after: float | None = None) -> None:
+        """End the connection; where all the room's peers may be meeting the same end, spread their return."""
+        if code in (RefusalCode.SERVER_FULL, RefusalCode.UNAVAILABLE, RefusalCode.EPOCH_CHANGED):
+            retry_after = self._random.uniform(0, self._config.retry_after)
+        self._connection.fail(code, message, retry_after)
 
     def _checked_relay(self, relay: str | None) -> str | None:
         """Return a home relay, or None for one that this server does not announce."""
