@@ -21,6 +21,7 @@ from rtcmesh.signaling.messages import (
     Join,
     Leave,
     PeerLeft,
+    PeerResumed,
     PeerSuspended,
     Ping,
     Pong,
@@ -255,6 +256,36 @@ async def test_a_drain_tells_everybody_joined_or_not_and_ends_within_the_close_t
             refused, code = await peer.last_words()
             assert isinstance(refused, Refused)
             assert code == RefusalCode.SHUTTING_DOWN.close_code
+
+
+@on_virtual_time
+async def test_who_signalled_a_member_that_comes_back_to_a_snapshot_is_told() -> None:
+    lab = Lab()
+    async with lab.server(), lab.link(1) as alice:
+        async with lab.raw_peer(3) as eve:
+            await eve.join()
+            await anext(alice)
+            eve.socket.abort()
+        assert isinstance(await anext(alice), PeerSuspended)
+        await alice.signal(EVE.peer_id, b"acknowledged, and lost")
+        async with lab.raw_peer(3) as eve:
+            assert not (await eve.join()).resumed
+            resumed = await anext(alice)
+            assert isinstance(resumed, PeerResumed)
+            assert (resumed.peer_id, resumed.anew) == (EVE.peer_id, True)
+
+
+@on_virtual_time
+async def test_a_signal_that_is_sent_again_and_again_is_counted_once() -> None:
+    lab = Lab()
+    async with lab.server() as service, lab.raw_peer(3) as eve, lab.link(1):
+        await eve.join()
+        for _ in range(5):
+            await eve.send(SendSignal(to=ALICE.peer_id, id=1, sealed=b"x"))
+        answers = 0
+        while answers < 5:
+            answers += isinstance(await eve.receive(), Ack)
+        assert +service.stats.signals == {"accepted": 1, "repeated": 4}
 
 
 class BrokenRegistry:

@@ -148,10 +148,12 @@ class PeerSuspended(Message, frozen=True, kw_only=True, tag="peer_suspended"):
 
 
 class PeerResumed(Message, frozen=True, kw_only=True, tag="peer_resumed"):
-    """A suspended member is connected again."""
+    """A member is connected again."""
 
     offset: Count
     peer_id: WirePeerId
+    anew: bool = False
+    """It was given a snapshot: signals to it that were acknowledged before this event may be lost."""
 
 
 class PresenceChanged(Message, frozen=True, kw_only=True, tag="presence_changed"):
@@ -183,7 +185,7 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """The signal of this id is in the room's stream.
 
     Its receiver gets it once, unless it leaves, or is away for so long that it is given a snapshot in place of what
-    it missed.
+    it missed; a `peer_left`, or a `peer_resumed` with `anew`, says so then.
     """
 
     id: SignalId

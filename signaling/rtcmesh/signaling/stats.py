@@ -41,10 +41,10 @@ class ServiceStats:
     """Successful joins, by what the welcome brought."""
     signals: Counter[str] = field(
         default_factory=lambda: zeros(
-            "accepted", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
+            "accepted", "repeated", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
         )
     )
-    """Signals that were taken for delivery, and refused ones by their code."""
+    """Signals that were taken for delivery, those sent again on their connection, and refused ones by their code."""
     endings: Counter[str] = field(
         default_factory=lambda: zeros(
             *(code.value for code in RefusalCode), *(code.name.lower() for code in CloseCode), "other"

@@ -66,6 +66,7 @@ class Visit:
         self._clock = clock
         self._attachment: Attachment | None = None
         self._member: tuple[str, PeerId] | None = None
+        self._newest_answered = 0
         self._renewal: asyncio.TimerHandle | None = None
         self.name = "nobody"
         """Who is visiting, for the log."""
@@ -111,7 +112,9 @@ class Visit:
 
     def answer(self, answer: Ack | Nack) -> None:
         """See `Sink.answer`."""
-        self._stats.signals["accepted" if isinstance(answer, Ack) else answer.code.value] += 1
+        outcome = "accepted" if isinstance(answer, Ack) else answer.code.value
+        self._stats.signals["repeated" if answer.id <= self._newest_answered else outcome] += 1
+        self._newest_answered = max(self._newest_answered, answer.id)
         self._connection.send(answer)
 
     def end(self, code: RefusalCode | None, message: str = "") -> None:
