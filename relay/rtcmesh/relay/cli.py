@@ -51,6 +51,20 @@ Secret = Annotated[
         help="What signaling servers and relays share: 32 bytes or more, best given by the environment.",
     ),
 ]
+Alternatives = Annotated[
+    list[str] | None,
+    typer.Option("--alternative", help="The URL of another server, told to the peers when this one stops."),
+]
+DrainNotice = Annotated[
+    float,
+    typer.Option(min=0, help="Seconds to be unready before the first peer is sent away, when stopping."),
+]
+DrainWindow = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Seconds over which peers are sent away when stopping; for servers that share rooms."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log how each connection ends.")]
 
 _Serving: TypeAlias = Callable[[asyncio.Event], Coroutine[None, None, None]]
@@ -66,6 +80,9 @@ def serve(
     relay: RelayUrls = None,
     ticket_secret: Secret = None,
     no_relay: NoRelay = False,
+    alternative: Alternatives = None,
+    drain_notice: DrainNotice = 0.0,
+    drain_window: DrainWindow = 0.0,
     verbose: Verbose = False,
 ) -> None:
     """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
@@ -74,7 +91,14 @@ def serve(
     key = TicketKey.create() if ticket_secret is None else _key_of(ticket_secret)
     relays = (*(() if no_relay else (RELAY_PATH,)), *(relay or ()))
     ice_servers = (IceServer(urls=tuple(ice_server)),) if ice_server else ()
-    service = ServiceConfig(ice_servers=ice_servers, relays=relays, ticket_key=key if relays else None)
+    service = ServiceConfig(
+        ice_servers=ice_servers,
+        relays=relays,
+        ticket_key=key if relays else None,
+        alternatives=tuple(alternative or ()),
+        drain_notice=drain_notice,
+        drain_window=drain_window,
+    )
     config = ServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()), service=service)
 
     async def run(stopped: asyncio.Event) -> None:
@@ -131,12 +155,23 @@ def _run(serving: _Serving, *, verbose: bool) -> None:
 
     async def until_stopped() -> None:
         stopped = asyncio.Event()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            # Whoever asks a second time does not want to wait until all peers have gone.
+            if stopped.is_set():
+                task.cancel()
+            stopped.set()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
         await serving(stopped)
 
     try:
         asyncio.run(until_stopped())
+    except asyncio.CancelledError:
+        raise typer.Exit(1) from None
     except (OSError, MissingExtra) as error:
         typer.echo(f"cannot serve: {error}", err=True)
         raise typer.Exit(1) from error

@@ -45,8 +45,16 @@ class ServiceConfig:
     """How fast the service takes connections and messages."""
     retry_after: float = 5.0
     """Seconds after which a connection refused with `server_full` may come back."""
+    drain_notice: float = 0.0
+    """Seconds for which a stopping server is not ready but still takes peers, so that a load balancer can notice."""
+    drain_window: float = 0.0
+    """Seconds over which a stopping server sends its peers away, a batch every half a second.
+
+    For servers that share their rooms. Where the rooms end with the server, 0 sends everybody away at once: whoever
+    stayed longer would only be alone.
+    """
     drain_spread: float = 2.0
-    """A stopping server tells each peer to come back within this many seconds, spread evenly."""
+    """Without a window, each peer is told to come back within this many seconds, spread evenly."""
     alternatives: tuple[str, ...] = ()
     """The URLs of other servers that a stopping server names to its peers."""
 
@@ -57,8 +65,10 @@ class ServiceConfig:
                 raise ValueError(f"{name} must be positive and at most a day, or no client takes it")
         if not 1 <= self.ticket_lifetime <= MAX_SECONDS:
             raise ValueError("ticket_lifetime must be between a second and a day")
-        if min(self.retry_after, self.drain_spread) < 0 or self.max_connections < 1:
-            raise ValueError("retry_after and drain_spread must not be negative, max_connections at least 1")
+        if min(self.retry_after, self.drain_notice, self.drain_window, self.drain_spread) < 0:
+            raise ValueError("retry_after and the times of a drain must not be negative")
+        if self.max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
         if self.max_message_bytes < self.room.max_signal_bytes * 4 / 3 + MEMBER_OVERHEAD_BYTES:
             raise ValueError("max_message_bytes is too small for a signal of max_signal_bytes in base64")
         largest_welcome = self.room.max_members * (self.room.max_presence_bytes + MEMBER_OVERHEAD_BYTES)

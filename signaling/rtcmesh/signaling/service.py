@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from math import ceil
 from random import Random, SystemRandom
 
 from .address import UNKNOWN, Address
@@ -18,6 +19,9 @@ from .stats import ServiceStats
 from .text_socket import TextSocket
 from .traffic import Flow, Overload, Traffic
 from .visit import Visit, refused_for_a_while
+
+DRAIN_INTERVAL = 0.5
+"""Seconds from one batch of peers that are sent away to the next."""
 
 _logger = logging.getLogger(__name__)
 
@@ -44,13 +48,14 @@ class SignalingService:
         self._connections: dict[Connection, asyncio.Event] = {}
         """Each with what is set when it has ended; in the order of their coming, so that a run can be repeated."""
         self._draining = False
+        self._closed = False
         self._traffic = Traffic(
             self._config.traffic, self.stats.limits, now=asyncio.get_running_loop().time()
         )
 
     @property
     def is_draining(self) -> bool:
-        """Whether the service takes no more peers."""
+        """Whether the service stops: new peers should go elsewhere."""
         return self._draining
 
     async def serve(self, socket: TextSocket, address: Address = UNKNOWN) -> None:
@@ -91,22 +96,36 @@ class SignalingService:
             self._note_ending(connection, "nobody")
 
     async def drain(self) -> None:
-        """Tell every peer when and where to come back, and return when the connections of now have ended.
+        """Send every peer away with a moment to come back at and the alternatives, and return when all have gone.
 
-        That takes `close_timeout` at most. New connections are refused with `shutting_down`, and are not waited for.
-        May be repeated.
+        A member's place in its room is kept for the resume window. Those who come meanwhile are refused with
+        `shutting_down`, and are not waited for. It takes `drain_notice`, `drain_window` and at most `close_timeout`.
+        May be repeated; whoever repeats it waits for the same end.
         """
-        self._draining = True
-        leaving = dict(self._connections)
-        for connection in leaving:
-            reconnect_in = self._random.uniform(0.0, self._config.drain_spread)
-            connection.send(Draining(reconnect_in=reconnect_in, alternatives=self._config.alternatives))
-            connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=reconnect_in)
-        for ended in leaving.values():
+        if not self._draining:
+            self._draining = True
+            await self._send_away()
+        for ended in list(self._connections.values()):
             await ended.wait()
 
+    async def _send_away(self) -> None:
+        await asyncio.sleep(self._config.drain_notice)
+        self._closed = True
+        remaining = list(self._connections)
+        batches = max(1, ceil(self._config.drain_window / DRAIN_INTERVAL))
+        spread = self._config.drain_spread if batches == 1 else DRAIN_INTERVAL
+        for number in range(batches):
+            size = ceil(len(remaining) / (batches - number))
+            batch, remaining = remaining[:size], remaining[size:]
+            for connection in batch:
+                reconnect_in = self._random.uniform(0.0, spread)
+                connection.send(Draining(reconnect_in=reconnect_in, alternatives=self._config.alternatives))
+                connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=reconnect_in)
+            if remaining:
+                await asyncio.sleep(DRAIN_INTERVAL)
+
     def _enter(self, address: Address) -> Flow | JoinRefused:
-        if self._draining:
+        if self._closed:
             return JoinRefused(RefusalCode.SHUTTING_DOWN, retry_after=self._config.retry_after)
         if len(self._connections) >= self._config.max_connections:
             return JoinRefused(RefusalCode.SERVER_FULL, retry_after=self._config.retry_after)
