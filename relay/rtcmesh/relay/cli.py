@@ -26,8 +26,13 @@ def _checked_urls(urls: list[str] | None) -> list[str] | None:
         try:
             parse_url(url)
         except ValueError:
-            raise typer.BadParameter(f"{url!r} is not the address of a relay") from None
+            raise typer.BadParameter(f"{url!r} is not the address of a server") from None
     return urls
+
+
+def _checked_url(url: str | None) -> str | None:
+    _checked_urls(None if url is None else [url])
+    return url
 
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -49,6 +54,15 @@ Secret = Annotated[
         "--ticket-secret",
         envvar=_SECRET_VARIABLE,
         help="What signaling servers and relays share: 32 bytes or more, best given by the environment.",
+    ),
+]
+AdvertisedUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--advertise",
+        callback=_checked_url,
+        help="Where the other servers behind a load balancer reach this one, for peers that use plain HTTP; needs "
+        "the secret.",
     ),
 ]
 Alternatives = Annotated[
@@ -81,6 +95,7 @@ def serve(
     ticket_secret: Secret = None,
     no_relay: NoRelay = False,
     alternative: Alternatives = None,
+    advertise: AdvertisedUrl = None,
     drain_notice: DrainNotice = 0.0,
     drain_window: DrainWindow = 0.0,
     verbose: Verbose = False,
@@ -88,6 +103,10 @@ def serve(
     """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
     if relay and ticket_secret is None:
         raise typer.BadParameter(f"a relay elsewhere needs the same secret: set {_SECRET_VARIABLE}")
+    if advertise and ticket_secret is None:
+        raise typer.BadParameter(
+            f"servers that pass on requests need the same secret: set {_SECRET_VARIABLE}"
+        )
     key = TicketKey.create() if ticket_secret is None else _key_of(ticket_secret)
     relays = (*(() if no_relay else (RELAY_PATH,)), *(relay or ()))
     ice_servers = (IceServer(urls=tuple(ice_server)),) if ice_server else ()
@@ -99,7 +118,14 @@ def serve(
         drain_notice=drain_notice,
         drain_window=drain_window,
     )
-    config = ServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()), service=service)
+    config = ServerConfig(
+        host=host,
+        port=port,
+        allowed_origins=tuple(allow_origin or ()),
+        service=service,
+        advertised_url=advertise,
+        fleet_secret=None if ticket_secret is None else ticket_secret.encode(),
+    )
 
     async def run(stopped: asyncio.Event) -> None:
         from rtcmesh.signaling.server import serve as serve_signaling

@@ -16,7 +16,7 @@ from yarl import URL
 from .codes import CloseCode
 from .errors import ProtocolError
 from .messages import MAX_SERVER_MESSAGE_BYTES, SUBPROTOCOL
-from .text_socket import DialFailed, SocketClosed, TextSocket
+from .text_socket import DialFailed, SocketClosed, TextSocket, Unreachable
 
 SIGNALING_PATH = "/v1/signaling"
 
@@ -120,6 +120,8 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
                 max_msg_size=MAX_SERVER_MESSAGE_BYTES,
                 decode_text=False,
             )
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"no connection to {target}: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error
         socket: sockets.socket | None = websocket.get_extra_info("socket")

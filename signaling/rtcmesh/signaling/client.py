@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
-from .aiohttp_socket import dial_websocket, parse_url
+from .aiohttp_socket import parse_url
 from .backoff import Backoff
 from .codes import NackCode, RefusalCode
 from .config import ClientConfig
@@ -24,6 +24,7 @@ from .errors import (
 )
 from .event_queue import EventQueue
 from .events import LinkEvent, LinkLost, LinkResumed
+from .fallback import FallbackDial
 from .identity import Identity, PeerId
 from .membership import Membership
 from .messages import (
@@ -123,7 +124,7 @@ class SignalingLink:
             url,
             membership,
             config=config,
-            dial=dial_websocket if dial is None else dial,
+            dial=_fallback_dial(config) if dial is None else dial,
             random=Random(os.urandom(32)) if random is None else random,
         )
         try:
@@ -389,3 +390,7 @@ class SignalingLink:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _fallback_dial(config: ClientConfig) -> Dial:
+    return FallbackDial(patience=config.websocket_patience, retry_after=config.websocket_retry_after)

@@ -121,6 +121,10 @@ class ServerConfig:
 
     Requests without an `Origin` header do not come from a web page and are always allowed.
     """
+    advertised_url: str | None = None
+    """Where other servers reach this one, if a load balancer may bring them POSTs of its peers' HTTP fallback."""
+    fleet_secret: bytes | None = None
+    """What the servers behind one load balancer share, so that they pass such POSTs on to nobody else."""
     door: DoorLimits = field(default_factory=DoorLimits)
     """The limits of TCP connections."""
     service: ServiceConfig = field(default_factory=ServiceConfig)
@@ -130,6 +134,8 @@ class ServerConfig:
         """Check the range of the port."""
         if not 0 <= self.port <= 65_535:
             raise ValueError("port must be between 0 and 65535")
+        if self.advertised_url is not None and self.fleet_secret is None:
+            raise ValueError("an advertised_url needs a fleet_secret")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +152,10 @@ class ClientConfig:
     """The longest wait before the first new attempt in seconds; it doubles with each failure."""
     backoff_maximum: float = 15.0
     """The longest wait before any attempt in seconds, unless the server asked for more."""
+    websocket_patience: float = 4.0
+    """Seconds for the first frame over a WebSocket; then plain HTTP is tried, in case something blocks WebSockets."""
+    websocket_retry_after: float = 300.0
+    """Seconds after which WebSockets are tried again where they were blocked."""
     max_queued_events: int = 1024
     """Events that wait for the application; when it is full the link stops reading from the server."""
     max_queue_bytes: int = 2_097_152
@@ -159,5 +169,7 @@ class ClientConfig:
         for name in ("connect_timeout", "dial_timeout", "close_timeout", "backoff_base", "backoff_maximum"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive")
+        if min(self.websocket_patience, self.websocket_retry_after) <= 0:
+            raise ValueError("websocket_patience and websocket_retry_after must be positive")
         if min(self.max_queued_events, self.max_queue_bytes) < 1:
             raise ValueError("max_queued_events and max_queue_bytes must be at least 1")

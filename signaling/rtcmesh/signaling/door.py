@@ -92,10 +92,17 @@ class Door:
         return self._limits
 
 
+def call_when_lost(transport: asyncio.BaseTransport, callback: Callable[[], None]) -> None:
+    """Call once a connection that came through a door is lost, also while nothing is written to it."""
+    protocol = transport.get_protocol()
+    if isinstance(protocol, _Doorstep):
+        protocol.call_when_lost(callback)
+
+
 class _Doorstep(asyncio.Protocol):
     """One connection: waits for the head, then passes everything on."""
 
-    __slots__ = ("_address", "_door", "_head", "_inside", "_timer", "_transport")
+    __slots__ = ("_address", "_door", "_head", "_inside", "_lost", "_timer", "_transport")
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -104,6 +111,7 @@ class _Doorstep(asyncio.Protocol):
         self._transport: Transport | None = None
         self._address: Address | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
@@ -130,6 +138,12 @@ class _Doorstep(asyncio.Protocol):
             self._door.leave(self, self._address)
         if self._inside is not None:
             self._inside.connection_lost(exc)
+        if self._lost is not None:
+            self._lost()
+
+    def call_when_lost(self, callback: Callable[[], None]) -> None:
+        """See the function of this name."""
+        self._lost = callback
 
     def pause_writing(self) -> None:
         if self._inside is not None:

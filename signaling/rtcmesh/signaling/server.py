@@ -13,10 +13,13 @@ from .address import Address, origin_of
 from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
 from .config import DoorLimits, ServerConfig
 from .door import Door
+from .http_socket import EVENTS_PATH, HttpEndpoint
 from .memory_registry import MemoryRegistry
 from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
+from .post import ConnectionNames
 from .service import SignalingService
+from .text_socket import TextSocket
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -29,6 +32,15 @@ KEEPALIVE_TIMEOUT = 75.0
 
 BACKLOG = 1024
 """Connections that the system keeps for us while we are busy."""
+
+_POST_FAILURES = {
+    400: "post_invalid",
+    408: "post_slow",
+    413: "post_too_large",
+    404: "post_unknown",
+    409: "post_out_of_turn",
+    502: "post_undeliverable",
+}
 
 
 class Guest(Protocol):
@@ -58,11 +70,22 @@ class SignalingServer:
         """Where peers find it, without the path."""
         self._config = config
         self._metrics = metrics
+        names = None
+        if config.advertised_url is not None and config.fleet_secret is not None:
+            names = ConnectionNames(config.fleet_secret, config.advertised_url.rstrip("/"))
+        max_post_bytes = FRAME_HEADROOM * config.service.max_message_bytes
+        self._endpoint = HttpEndpoint(self._serve_events, max_post_bytes=max_post_bytes, names=names)
+
+    async def aclose(self) -> None:
+        """Release what is held besides the connections."""
+        await self._endpoint.aclose()
 
     def application(self) -> web.Application:
         """Return the routes."""
         application = web.Application()
         application.router.add_get(SIGNALING_PATH, self._signaling)
+        application.router.add_get(EVENTS_PATH, self._events)
+        application.router.add_post(EVENTS_PATH, self._post)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._show_metrics)
@@ -73,8 +96,7 @@ class SignalingServer:
         if not web.WebSocketResponse(protocols=(SUBPROTOCOL,)).can_prepare(request).ok:
             rejections["not_websocket"] += 1
             return web.Response(status=426, text="this is a WebSocket", headers={"Upgrade": "websocket"})
-        if not is_origin_allowed(request.headers.get("Origin"), request.host, self._config.allowed_origins):
-            rejections["origin"] += 1
+        if not self._is_welcome(request):
             return web.Response(status=403, text="this origin may not connect")
         if not offers_subprotocol(request):
             rejections["subprotocol"] += 1
@@ -83,6 +105,37 @@ class SignalingServer:
         websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
         await self.service.serve(socket, self._address(request))
         return websocket
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if not self._is_welcome(request):
+            return web.Response(status=403, text="this origin may not connect")
+        return await self._endpoint.open_stream(request, self._cors(request))
+
+    async def _post(self, request: web.Request) -> web.Response:
+        if not self._is_welcome(request):
+            return web.Response(status=403, text="this origin may not connect")
+        answer = await self._endpoint.take_post(request)
+        answer.headers.update(self._cors(request))
+        reason = _POST_FAILURES.get(answer.status)
+        if reason is not None:
+            self.service.stats.rejections[reason] += 1
+        return answer
+
+    async def _serve_events(self, socket: TextSocket, request: web.Request) -> None:
+        await self.service.serve(socket, self._address(request))
+
+    def _is_welcome(self, request: web.Request) -> bool:
+        allowed = self._config.allowed_origins
+        welcome = is_origin_allowed(request.headers.get("Origin"), request.host, allowed)
+        if not welcome:
+            self.service.stats.rejections["origin"] += 1
+        return welcome
+
+    @staticmethod
+    def _cors(request: web.Request) -> dict[str, str]:
+        """Return what lets a page of another origin, which was found to be welcome, read the answer (Fetch)."""
+        origin = request.headers.get("Origin")
+        return {} if origin is None else {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
     def _address(self, request: web.Request) -> Address:
         forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", []))
@@ -118,6 +171,7 @@ async def serve(
     for guest in guests:
         application.add_routes(guest.routes())
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.aclose)
         stack.push_async_callback(registry.aclose)
         server.url = await stack.enter_async_context(
             listening(

@@ -20,6 +20,13 @@ REJECTIONS = (
     "not_websocket",
     "origin",
     "subprotocol",
+    # POSTs of the HTTP fallback
+    "post_invalid",
+    "post_slow",
+    "post_too_large",
+    "post_unknown",
+    "post_out_of_turn",
+    "post_undeliverable",
 )
 """Why somebody was turned away before there was a connection."""
 

@@ -23,6 +23,10 @@ class DialFailed(SignalingError):
     """No connection came about; `__cause__` is what the network said."""
 
 
+class Unreachable(DialFailed):
+    """Not even the network has a way to the server, so that no other transport would fare better."""
+
+
 class TextSocket(Protocol):
     """An ordered, reliable connection of text frames; the adapters translate every foreign error."""
 
