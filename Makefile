@@ -4,7 +4,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format bench clean
+.PHONY: setup demo test check format bench soak clean
 
 setup: $(VENV)/.dev
 
@@ -26,7 +26,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.base
-	$(BIN)/rtcmesh bench
+	$(BIN)/rtcmesh bench mesh
+
+soak: $(VENV)/.base
+	$(BIN)/rtcmesh bench paths --runs 10000
 
 clean:
 	rm -rf $(VENV)

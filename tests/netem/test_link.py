@@ -2,18 +2,23 @@
 
 import itertools
 import math
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Endpoint, Kind, Link, LinkConfig, Packet
+from rtcmesh.netem.link import Fate
 
 SOURCE, DESTINATION = Endpoint("10.0.0.1", 1), Endpoint("10.0.0.2", 2)
 
 probabilities = st.sampled_from([0.0, 0.01, 0.3, 1.0])
 seconds = st.sampled_from([0.0, 0.001, 0.05, 2.0])
+rates = st.sampled_from([None, 100.0, 28_000.0, 1e9])
+queues = st.sampled_from([0, 28, 100, 1_000_000])
 configs = st.builds(
     LinkConfig,
     delay=seconds,
@@ -22,12 +27,14 @@ configs = st.builds(
     duplication=probabilities,
     reordering=probabilities,
     reordering_delay=seconds,
+    rate_bytes_per_second=rates,
+    max_queue_bytes=queues,
 )
 gaps = st.lists(st.sampled_from([0.0, 0.0001, 0.02, 1.0]), max_size=60)
 
 
-def packet(sequence: int) -> Packet:
-    return Packet(sequence, Kind.UDP, SOURCE, DESTINATION, b"")
+def packet(sequence: int, size: int = 28) -> Packet:
+    return Packet(sequence, Kind.UDP, SOURCE, DESTINATION, bytes(size - 28))
 
 
 def send_all(link: Link, gaps: list[float], first: int = 0) -> list[float]:
@@ -53,7 +60,7 @@ def test_every_packet_is_accounted_for(
     link.send(packet(1001), now)
     for _ in range(2):
         counters = link.counters
-        gone = counters.delivered + counters.lost + counters.cut + link.in_flight
+        gone = counters.delivered + counters.lost + counters.dropped + counters.cut + link.in_flight
         assert counters.sent == len(gaps) + 2
         assert counters.sent + counters.duplicated == gone
         link.arrivals(math.inf)
@@ -78,12 +85,46 @@ def test_order_is_kept_without_reordering_even_when_the_delay_changes(
     link, now = Link(config, Random(seed)), 0.0
     for number, gap in enumerate(gaps):
         now += gap
-        link.config = LinkConfig(delay=delays[number % len(delays)], jitter=config.jitter, loss=config.loss)
+        delay = delays[number % len(delays)]
+        link.config = replace(config, delay=delay, reordering=0)
         link.send(packet(number), now)
     arrivals = link.arrivals(math.inf)
     sequences = [arrived.sequence for _, arrived in arrivals]
     assert sequences == sorted(sequences)
     assert [at for at, _ in arrivals] == sorted(at for at, _ in arrivals)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.02, 1.0]), st.integers(28, 1500)), max_size=60),
+    st.sampled_from([1_000.0, 30_000.0, 1e6]),
+    st.sampled_from([0, 1_500, 4_000]),
+    st.sampled_from([0.0, 0.05]),
+)
+def test_a_bottleneck_lets_no_more_through_than_its_rate_and_holds_no_more_than_its_queue(
+    packets: list[tuple[float, int]], rate: float, queue: int, delay: float
+) -> None:
+    link = Link(LinkConfig(delay=delay, rate_bytes_per_second=rate, max_queue_bytes=queue), Random(1))
+    now, sent_at = 0.0, list[float]()
+    for number, (gap, size) in enumerate(packets):
+        now += gap
+        waiting = link.queued_bytes(now)
+        fate = link.send(packet(number, size), now)
+        assert (fate is Fate.DROPPED) == (waiting > 0 and waiting + size > queue)
+        assert link.queued_bytes(now) <= max(queue, 1500) + 1e-6
+        sent_at.append(now)
+    free_at = 0.0
+    for at, arrived in link.arrivals(math.inf):
+        # Nobody waits longer than the packets before it take, and nobody overtakes them.
+        free_at = max(free_at, sent_at[arrived.sequence]) + arrived.size / rate
+        assert at == pytest.approx(free_at + delay)
+
+
+def test_a_bottleneck_carries_its_rate_while_it_is_saturated() -> None:
+    link = Link(LinkConfig(rate_bytes_per_second=1e6, max_queue_bytes=30_000), Random(1))
+    for number in range(20_000):
+        link.send(packet(number, 1_000), number * 0.0005)  # twice the rate, for 10 s
+    assert sum(arrived.size for _, arrived in link.arrivals(10)) == pytest.approx(1e7, rel=0.001)
+    assert link.counters.dropped == pytest.approx(10_000, abs=40)
 
 
 @given(configs, gaps, st.integers(0, 5))
@@ -166,8 +207,11 @@ def test_a_cut_link_delivers_what_is_in_flight_and_nothing_else() -> None:
         {"loss": 1.1},
         {"duplication": -0.1},
         {"reordering_delay": math.inf},
+        {"rate_bytes_per_second": 0.0},
+        {"rate_bytes_per_second": -1.0},
+        {"max_queue_bytes": -1},
     ],
 )
-def test_impossible_configurations_are_refused(wrong: dict[str, float]) -> None:
+def test_impossible_configurations_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LinkConfig(**wrong)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncGenerator
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -409,3 +410,27 @@ async def test_streams_need_a_current_host_and_carry_no_tls() -> None:
         await asyncio.open_connection("bob", 80)
     with alice, pytest.raises(NotImplementedError, match="TLS"):
         await loop.create_connection(asyncio.Protocol, "bob", 80, ssl=True)
+
+
+@on_virtual_time
+async def test_a_stream_fills_a_bottleneck_and_no_more() -> None:
+    link = LinkConfig(delay=0.01, rate_bytes_per_second=1e6, max_queue_bytes=512 * 1024)
+    network, alice, bob = pair(link)
+    async with connected(alice, bob) as ((_, writer), (reader, _)):
+        began = now()
+        writer.write(bytes(3_000_000))
+        await reader.readexactly(3_000_000)
+        on_the_wire = 3_000_000 * 1440 / 1400
+        assert now() - began == pytest.approx(on_the_wire / 1e6, rel=0.02)
+        assert network.link(alice, bob).counters.dropped == 0
+
+
+@on_virtual_time
+async def test_a_stream_arrives_whole_through_a_queue_that_is_too_short_for_it() -> None:
+    link = LinkConfig(delay=0.01, rate_bytes_per_second=1e6, max_queue_bytes=20_000)
+    network, alice, bob = pair(link)
+    data = Random(1).randbytes(1_000_000)
+    async with connected(alice, bob) as ((_, writer), (reader, _)):
+        writer.write(data)
+        assert await reader.readexactly(len(data)) == data
+        assert network.link(alice, bob).counters.dropped > 0

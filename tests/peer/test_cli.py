@@ -26,7 +26,7 @@ async def url() -> AsyncGenerator[str]:
 def test_help_names_every_command() -> None:
     help_ = CliRunner().invoke(app, ["--help"])
     assert help_.exit_code == 0
-    for command in ("serve", "schema", "chat", "demo", "bench"):
+    for command in ("serve", "schema", "chat", "demo", "bench", "send", "receive"):
         assert command in help_.output.split()
 
 
@@ -55,11 +55,18 @@ async def test_the_demo_proves_every_message_and_a_file_and_says_so_in_json(tmp_
     assert (demo.code, demo.errors) == (0, "")
     result = json.loads(demo.output)
     assert result.pop("seconds") > 0
+    assert [step["name"] for step in result.pop("steps")][1] == "the cut pairs go over the relay"
+    ways = result.pop("ways")
+    assert [(way["peer"], way["to"]) for way in ways if way["cut"]] == [(1, 3), (3, 1)]
+    for way in ways:
+        assert way["path"] == way["history"][-1] == "direct"
+        assert not way["cut"] or {"direct", "relayed", "none"} == set(way["history"])
     assert result == {
         "ok": True,
         "problems": [],
         "peers": 3,
         "direct_connections": 3,
+        "cut_pairs": [[1, 3]],
         "messages_sent": 3 * 2 * 50,
         "messages_received": 3 * 2 * 50,
         "file": "numbers",
@@ -71,7 +78,7 @@ async def test_the_demo_proves_every_message_and_a_file_and_says_so_in_json(tmp_
 async def test_a_demo_that_cannot_work_says_why_and_leaves_no_process() -> None:
     demo = await run_rtcmesh("demo", "--timeout", "0.1", "--json")
     assert (demo.code, demo.output) == (1, "")
-    assert demo.errors == "the demo failed: not done after 0.1 s\n"
+    assert demo.errors == "the demo failed: not done after 0.1 s: starting the server\n"
 
 
 def endless_demo() -> AbstractAsyncContextManager[Program]:

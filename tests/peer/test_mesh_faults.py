@@ -30,7 +30,7 @@ from rtcmesh.peer.transport import HIGH_WATER_BYTES
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ClientConfig, ServiceConfig
 from rtcmesh.signaling.room import RoomLimits
-from support.meshes import DIRECT_ONLY, news, next_event, pair
+from support.meshes import DIRECT_ONLY, RELAY_ONLY, news, next_event, pair
 
 
 def memory(room: VirtualRoom) -> MemoryNetwork:
@@ -341,3 +341,27 @@ def test_a_full_room_is_a_typed_error() -> None:
             assert refused.value.code is RefusalCode.ROOM_FULL
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_signaling_is_back_the_relay_is_dialled_at_once(seed: int) -> None:
+    """A restart of the server that runs both costs one pause of the backoff, not the longer of two."""
+
+    async def main() -> None:
+        async with virtual_room(config=RELAY_ONLY) as room:
+            ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
+            for mesh in (ann, bob):
+                await mesh.wait_for_peers(1)
+            streams = news(ann), news(bob)
+            await room.kill_server()
+            await room.kill_relay()
+            await asyncio.sleep(20)
+            await room.start_relay()
+            await room.start_server()
+            for stream in streams:
+                await next_event(stream, SignalingResumed)
+            async with asyncio.timeout(1):
+                for mesh in (ann, bob):
+                    await mesh.wait_for_peers(1)
+
+    run_virtual(main(), seed=seed)

@@ -77,7 +77,7 @@ def test_whatever_the_paths_do_every_channel_keeps_its_promise(seed: int) -> Non
                 lab.run(random.choice([0.001, 0.1, 1, 10]))
             case _ if channels:
                 label, delivery, priority = random.choice(channels)
-                lab.send(end, label, some_message(random, number, delivery), delivery, priority)
+                lab.offer(end, label, some_message(random, number, delivery), delivery, priority)
             case _:
                 pass
         if random.random() < 0.5:
@@ -194,6 +194,19 @@ def test_a_credit_that_is_lost_on_its_way_does_not_stop_a_channel_for_ever() -> 
     lab.check_complete()
 
 
+def test_what_was_taken_for_lost_makes_room_when_it_turns_out_to_have_arrived() -> None:
+    lab = Lab()
+    lab.open(Faults(delay=1))
+    while lab.send(lab.ann, "x", bytes(10_000), Delivery.RELIABLE, INTERACTIVE):
+        pass
+    lab.drain(lab.ann)
+    lab.offer(lab.ann, "x", bytes(10_000), Delivery.RELIABLE, INTERACTIVE)
+    lab.ann.session.path_doubted(1, 0)
+    lab.ann.path = 0  # nothing is sent again before it is acknowledged
+    lab.run(5)
+    assert not lab.ann.waiting["x"]
+
+
 def test_a_sender_that_waits_for_credit_asks_seldom() -> None:
     lab = Lab()
     lab.open()
@@ -218,6 +231,20 @@ def test_latest_keeps_memory_at_two_values_and_delivers_the_newest() -> None:
     lab.run(10)
     lab.check_complete()
     assert len(lab.bob.received["pose"]) > 20
+
+
+@pytest.mark.parametrize("drop", [0, 0.5])
+def test_a_value_is_confirmed_once_it_or_a_newer_one_has_arrived(drop: float) -> None:
+    lab = Lab()
+    lab.open(Faults(drop=drop))
+    for number in range(100):
+        lab.send(lab.ann, "pose", bytes(number % 4 * 9000), Delivery.LATEST, INTERACTIVE)
+        lab.drain(lab.ann)
+        lab.run(0.005)
+    assert not lab.ann.session.is_acknowledged("pose", 100)
+    lab.run(20)
+    assert lab.ann.session.is_acknowledged("pose", 100)
+    assert lab.ann.acknowledged["pose"] == 100
 
 
 def test_best_effort_never_waits_and_drops_the_oldest() -> None:

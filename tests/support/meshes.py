@@ -11,6 +11,7 @@ from rtcmesh.peer.testing import VirtualRoom
 E = TypeVar("E")
 
 DIRECT_ONLY = MeshConfig(path_policy=PathPolicy.DIRECT_ONLY)
+RELAY_ONLY = MeshConfig(path_policy=PathPolicy.RELAY_ONLY)
 
 
 def news(mesh: Mesh) -> EventStream:

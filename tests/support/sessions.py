@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from random import Random
+from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
 from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import Ended, MessageReceived, RemoteEnded
+from rtcmesh.peer.session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 
 WINDOW = MIN_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)
@@ -36,10 +37,14 @@ class End:
         self.session = session
         self.path = 0
         self.sent: dict[str, list[bytes]] = defaultdict(list)
+        self.waiting: dict[str, deque[bytes]] = defaultdict(deque)
+        """What did not fit; it is tried again when the session says so, and not before."""
         self.received: dict[str, list[bytes]] = defaultdict(list)
+        self.acknowledged: dict[str, int] = {}
         self.untaken: list[MessageReceived] = []
         self.reading = True
         self.delivery: dict[str, Delivery] = {}
+        self.priority: dict[str, Priority] = {}
         self.remote_ended = False
         self.ended = False
 
@@ -90,6 +95,12 @@ class Lab:
         end.sent[label].append(payload)
         return True
 
+    def offer(self, end: End, label: str, payload: bytes, delivery: Delivery, priority: Priority) -> None:
+        """Send a message, or let it wait for the word that there is room."""
+        if end.waiting[label] or not self.send(end, label, payload, delivery, priority):
+            end.waiting[label].append(payload)
+            end.priority[label] = priority
+
     def read(self, end: End) -> None:
         for message in end.untaken:
             end.session.taken(message, self.now)
@@ -107,8 +118,17 @@ class Lab:
                     end.remote_ended = True
                 case Ended():
                     end.ended = True
+                case Acknowledged():
+                    assert event.number > end.acknowledged.get(event.label, 0)
+                    end.acknowledged[event.label] = event.number
+                case CreditGrew(label):
+                    waiting = end.waiting[label]
+                    while waiting and self.send(
+                        end, label, waiting[0], end.delivery[label], end.priority[label]
+                    ):
+                        waiting.popleft()
                 case _:
-                    pass
+                    assert_never(event)
         if end.reading:
             self.read(end)
         if end.path:
@@ -176,10 +196,13 @@ class Lab:
         """Assert what holds once everything has settled."""
         self.check()
         for end, remote in (self.ends, self.ends[::-1]):
+            assert not any(end.waiting.values()), "a sender waits for ever"
             assert end.session.unacknowledged == 0
             assert end.session.undelivered() == []
             assert end.session.in_flight_bytes == 0
             for label, sent in end.sent.items():
+                if end.delivery[label] is not Delivery.BEST_EFFORT:
+                    assert end.acknowledged[label] == len(sent)
                 received = remote.received[label]
                 match end.delivery[label]:
                     case Delivery.RELIABLE:

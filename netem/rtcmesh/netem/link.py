@@ -29,12 +29,18 @@ class LinkConfig:
     """Probability that a packet is held back by `reordering_delay` so that later ones overtake it (RFC 4737)."""
     reordering_delay: float = 0.05
     """Seconds by which a reordered packet is held back."""
+    rate_bytes_per_second: float | None = None
+    """How fast packets leave the queue at the entrance, one after another; None: all at once."""
+    max_queue_bytes: int = 256 * 1024
+    """What waits there at most, the packet that is leaving included; one that does not fit is dropped."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value: float = getattr(self, field.name)
-            if not math.isfinite(value) or value < 0:
+            value: float | None = getattr(self, field.name)
+            if value is not None and (not math.isfinite(value) or value < 0):
                 raise ValueError(f"{field.name} must be finite and not negative, not {value}")
+        if self.rate_bytes_per_second == 0:
+            raise ValueError("rate_bytes_per_second must be positive; cut a link that is to carry nothing")
         for name in ("loss", "duplication", "reordering"):
             if getattr(self, name) > 1:
                 raise ValueError(
@@ -44,12 +50,13 @@ class LinkConfig:
 
 @dataclass(slots=True)
 class LinkCounters:
-    """What became of the packets given to a link: sent + duplicated = delivered + lost + cut + in flight."""
+    """What became of the packets given to a link: sent + duplicated = delivered + lost + dropped + cut + in flight."""
 
     sent: int = 0
     duplicated: int = 0
     delivered: int = 0
     lost: int = 0
+    dropped: int = 0
     cut: int = 0
     reordered: int = 0
 
@@ -59,6 +66,7 @@ class Fate(enum.Enum):
 
     CARRIED = "carried"
     LOST = "lost"
+    DROPPED = "dropped"
     CUT = "cut"
 
 
@@ -73,7 +81,8 @@ class Link:
     """Carries packets one way, and decides everything about a packet when it is sent.
 
     Packets that are not held back for reordering arrive in the order in which they were sent, whatever the jitter or
-    a new configuration does. A link that is cut, or configured anew, still delivers what is in flight.
+    a new configuration does. A link that is cut, or configured anew, still delivers what is in flight: what waits in
+    its queue leaves at the rate that held when it came. A packet that is lost takes no part of the rate.
     """
 
     def __init__(self, config: LinkConfig, random: Random) -> None:
@@ -85,6 +94,7 @@ class Link:
         self._flight: list[tuple[float, int, Packet]] = []
         self._entered = 0
         self._last_due = -math.inf
+        self._busy_until = -math.inf
         self._wander = 0.0
         self._wandered_at = -math.inf
 
@@ -92,6 +102,11 @@ class Link:
     def in_flight(self) -> int:
         """How many packets are between the two ends."""
         return len(self._flight)
+
+    def queued_bytes(self, now: float) -> float:
+        """How much waits for its turn to leave, at the rate that holds now."""
+        rate = self.config.rate_bytes_per_second
+        return 0.0 if rate is None else max(0.0, self._busy_until - now) * rate
 
     def cut(self) -> None:
         """Let no further packet in until `heal`."""
@@ -108,7 +123,7 @@ class Link:
         if self._happens(self.config.duplication):
             self.counters.duplicated += 1
             copy_fate = self._enter(packet, now)
-            fate = copy_fate if fate is Fate.LOST else fate
+            fate = fate if fate is Fate.CARRIED else copy_fate
         return fate
 
     def deadline(self) -> float | None:
@@ -131,7 +146,10 @@ class Link:
         if self._happens(self.config.loss):
             self.counters.lost += 1
             return Fate.LOST
-        due = max(now + self._delay(now), self._last_due)
+        if not self._queue(packet.size, now):
+            self.counters.dropped += 1
+            return Fate.DROPPED
+        due = max(max(now, self._busy_until) + self._delay(now), self._last_due)
         if self._happens(self.config.reordering):
             self.counters.reordered += 1
             due += self.config.reordering_delay
@@ -140,6 +158,17 @@ class Link:
         heapq.heappush(self._flight, (due, self._entered, packet))
         self._entered += 1
         return Fate.CARRIED
+
+    def _queue(self, size: int, now: float) -> bool:
+        """Put a packet behind those that wait at the entrance, if there is room; an empty queue takes any."""
+        rate = self.config.rate_bytes_per_second
+        if rate is None:
+            return True
+        waiting = self.queued_bytes(now)
+        if waiting and waiting + size > self.config.max_queue_bytes:
+            return False
+        self._busy_until = max(now, self._busy_until) + size / rate
+        return True
 
     def _happens(self, probability: float) -> bool:
         return probability > 0 and self._random.random() < probability

@@ -28,6 +28,7 @@ from .events import (
     SignalingResumed,
 )
 from .mesh import Mesh
+from .printable import printable
 
 MAX_NAME_LENGTH = 32
 MAX_LINES_AHEAD = 64
@@ -92,7 +93,7 @@ class Screen:
         """Print what the others say."""
         async for message in chat:
             name = Text(self._name(message.sender), "bold")
-            self._console.print(name.append(f" {_printable(message.data.text)}", "not bold"), soft_wrap=True)
+            self._console.print(name.append(f" {printable(message.data.text)}", "not bold"), soft_wrap=True)
 
     async def show_events(self) -> None:
         """Print what happens."""
@@ -104,7 +105,7 @@ class Screen:
 
     def show_note(self, text: str) -> None:
         """Print something that nobody has said."""
-        self._console.print(Text(_printable(text), "dim"), soft_wrap=True)
+        self._console.print(Text(printable(text), "dim"), soft_wrap=True)
 
     def _describe(self, event: MeshEvent) -> str:
         match event:
@@ -136,11 +137,4 @@ class Screen:
 
     def _name(self, peer_id: PeerId) -> str:
         name = self._names.get(peer_id)
-        return f"{_printable(name)} ({short(peer_id)})" if name else short(peer_id)
-
-
-def _printable(text: str) -> str:
-    """Return the text without what would steer a terminal."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+        return f"{printable(name)} ({short(peer_id)})" if name else short(peer_id)

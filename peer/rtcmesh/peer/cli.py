@@ -6,23 +6,23 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from rtcmesh.relay import cli as relay_cli
 from rtcmesh.signaling import cli as signaling_cli
-from rtcmesh.signaling.aiohttp_socket import parse_url
 from rtcmesh.signaling.config import ClientConfig
-from rtcmesh.signaling.errors import SignalingError
 from rtcmesh.signaling.identity import Identity
 
+from . import bench_cli, file_commands
 from .chat import run_chat
+from .command_line import JoinTimeout, Room, Secret, Url, fail, run_in_mesh
 from .config import MeshConfig
-from .demo import DemoFailed, default_file, run_demo, show_result
+from .demo import DemoFailed, default_file, run_demo
+from .demo_screen import show_result
 from .mesh import Mesh
 
 app = typer.Typer(
@@ -31,37 +31,22 @@ app = typer.Typer(
     help="WebRTC data channel meshes: serve a room, join it, try it out.",
 )
 app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parse_url(url)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{url!r} is not the address of a server, such as http://127.0.0.1:8080"
-        ) from None
-    return url
+app.registered_commands += file_commands.app.registered_commands
+app.add_typer(bench_cli.app, name="bench")
 
 
 @app.command()
 def chat(
-    url: Annotated[
-        str,
-        typer.Argument(callback=_checked_url, help="The signaling server, such as http://127.0.0.1:8080."),
-    ],
-    room: Annotated[str, typer.Argument(help="The room's name.")],
+    url: Url,
+    room: Room,
     *,
     name: Annotated[str, typer.Option(help="How the others see you.")] = "",
     identity: Annotated[
         Path | None,
         typer.Option(help="File of your identity; made if it is missing. Default: a new one each time."),
     ] = None,
-    secret: Annotated[
-        str | None, typer.Option(envvar="RTCMESH_ROOM_SECRET", help="Room secret that all its members share.")
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for the server at the start.")
-    ] = 20.0,
+    secret: Secret = None,
+    timeout: JoinTimeout = 20.0,
 ) -> None:
     """Chat with everybody in a room: a line typed is a message to all."""
 
@@ -76,12 +61,7 @@ def chat(
         ) as mesh:
             await run_chat(mesh, Console(highlight=False))
 
-    try:
-        asyncio.run(run())
-    except (SignalingError, OSError) as error:
-        _fail(f"{error}: {error.__cause__}" if error.__cause__ else str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    run_in_mesh(run())
 
 
 @app.command()
@@ -104,7 +84,7 @@ def demo(
     try:
         result = asyncio.run(run_demo(console, peers=peers, messages=messages, file=path, timeout=timeout))
     except DemoFailed as error:
-        _fail(f"the demo failed: {error}")
+        fail(f"the demo failed: {error}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if json:
@@ -112,32 +92,6 @@ def demo(
     else:
         show_result(console, result)
     raise typer.Exit(0 if result.ok else 1)
-
-
-@app.command()
-def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
-    *,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")
-    ] = False,
-) -> None:
-    """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
-    # Late: it brings aiortc, which the other commands load when they join, if they do.
-    from .bench import run_bench, table_of
-
-    console = Console(quiet=json)
-    with console.status("measuring") as status:
-        results = asyncio.run(run_bench(rounds, status.update))
-    if json:
-        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
-    else:
-        console.print(table_of(results))
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(Text(message, "red"), soft_wrap=True)
-    raise typer.Exit(1)
 
 
 def main() -> None:

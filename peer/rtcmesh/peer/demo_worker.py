@@ -1,72 +1,39 @@
-"""One process of the demo: the signaling server, or a peer that sends, counts and checks.
-
-Talks to the process that started it in JSON lines: reports on standard output; the end of standard input is the order
-to leave, so that no worker outlives the demo, however that ends.
-"""
+"""One process of the demo: the server, or a peer that sends, counts and checks."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import msgspec
 
-from . import Mesh, PeerId
+from . import Identity, Mesh, PathChanged, PeerId
 from .channel import Channel
+from .demo_protocol import (
+    Cut,
+    Heal,
+    Link,
+    Listening,
+    Order,
+    PeerTask,
+    Progress,
+    Release,
+    Report,
+    ServerTask,
+    Task,
+)
 
-CHUNK_BYTES = 16 * 1024
-REPORT_INTERVAL = 0.2
-
-
-class ServerTask(msgspec.Struct, frozen=True, tag="server"):
-    """Run a signaling server on a free port of the loopback interface."""
-
-
-class PeerTask(msgspec.Struct, frozen=True, tag="peer"):
-    """Join the room and exchange `messages` numbered messages with each of `others` peers."""
-
-    url: str
-    room: str
-    others: int
-    messages: int
-    file: str
-
-
-class Listening(msgspec.Struct, frozen=True, tag="listening"):
-    """The server can be reached."""
-
-    url: str
-
-
-class Link(msgspec.Struct, frozen=True):
-    """What a peer sees of another one."""
-
-    path: str | None
-    rtt: float | None
-    received: int
-    in_order: bool
-
-
-class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """How far a peer has got."""
-
-    peer_id: str
-    sent: int
-    links: dict[str, Link]
-    file_sha256: str | None
-    file_sent_to: str | None
-    done: bool
-
-
-Task = ServerTask | PeerTask
-Report = Listening | Progress
+MAX_PART_BYTES = 64 * 1024
+REPORT_INTERVAL = 0.1
 
 
 class Numbered(msgspec.Struct, frozen=True):
@@ -81,15 +48,36 @@ class FilePart(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Pace:
+    """How much of everything may be sent by now."""
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._grew = asyncio.Event()
+
+    def release(self, share: float) -> None:
+        """Let this share go, from 0 to 1."""
+        self._share = share
+        self._grew.set()
+
+    async def reaches(self, share: float) -> None:
+        """Wait until so much may be sent."""
+        while self._share < share:
+            self._grew.clear()
+            await self._grew.wait()
+
+
 class DemoPeer:
     """Sends everything, receives everything, and knows what is missing."""
 
-    def __init__(self, mesh: Mesh, task: PeerTask) -> None:
+    def __init__(self, mesh: Mesh, task: PeerTask, pace: Pace) -> None:
         self._mesh = mesh
         self._task = task
+        self._pace = pace
         self._sent = 0
         self._next: dict[PeerId, int] = {}
         self._out_of_order: set[PeerId] = set()
+        self._history: defaultdict[PeerId, list[str]] = defaultdict(list)
         self._file_sha256: str | None = None
         self._file_target: PeerId | None = None
 
@@ -108,6 +96,15 @@ class DemoPeer:
             if self._mesh.peer_id == target:
                 tasks.create_task(self._receive_file(file))
 
+    async def watch_paths(self) -> None:
+        """Note how the others are reached, for ever."""
+        async for event in self._mesh.events():
+            if isinstance(event, PathChanged):
+                path = event.path.value if event.path else "none"
+                history = self._history[event.peer_id]
+                if history[-1:] != [path]:
+                    history.append(path)
+
     def progress(self, *, done: bool) -> Progress:
         """Return how far this peer has got."""
         return Progress(
@@ -117,6 +114,8 @@ class DemoPeer:
                 peer_id: Link(
                     path=remote.path.value if remote.path else None,
                     rtt=remote.rtt,
+                    changes=remote.stats().path_changes,
+                    history=tuple(self._history[peer_id]),
                     received=self._next.get(peer_id, 0),
                     in_order=peer_id not in self._out_of_order,
                 )
@@ -130,6 +129,7 @@ class DemoPeer:
     async def _send_numbers(self) -> None:
         numbers = self._mesh.channel("numbers", type=Numbered)
         for number in range(self._task.messages):
+            await self._pace.reaches((number + 1) / self._task.messages)
             await numbers.send(Numbered(number))
             self._sent += self._task.others
 
@@ -143,8 +143,11 @@ class DemoPeer:
 
     async def _send_file(self, channel: Channel[FilePart], target: PeerId) -> None:
         content = await asyncio.to_thread(Path(self._task.file).read_bytes)
-        for start in range(0, len(content), CHUNK_BYTES):
-            await channel.send(FilePart(content[start : start + CHUNK_BYTES]), to=target)
+        # In as many parts as there are messages, so that some of it is on its way whatever happens.
+        size = max(1, min(MAX_PART_BYTES, math.ceil(len(content) / self._task.messages)))
+        for start in range(0, len(content), size):
+            await self._pace.reaches((start + 1) / len(content))
+            await channel.send(FilePart(content[start : start + size]), to=target)
         await channel.send(FilePart(b""), to=target)
 
     async def _receive_file(self, channel: Channel[FilePart]) -> None:
@@ -154,60 +157,103 @@ class DemoPeer:
         self._file_sha256 = digest.hexdigest()
 
 
-async def _run_peer(task: PeerTask, leave: asyncio.Event, report: Callable[[Report], None]) -> None:
-    async with Mesh.join(task.url, room=task.room) as mesh:
-        peer = DemoPeer(mesh, task)
+class Boss:
+    """The process that started this one: it gives orders, and is reported to."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._orders: asyncio.Queue[Order | None] = asyncio.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    async def carry_out(self, obey: Callable[[Order], None]) -> None:
+        """Obey every order; return when the last one, to leave, has come."""
+        while (order := await self._orders.get()) is not None:
+            obey(order)
+
+    def report(self, line: Report) -> None:
+        """Tell something."""
+        with suppress(BrokenPipeError):  # the end of standard input says so too
+            os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
+
+    def _read(self) -> None:
+        # Not sys.stdin: the interpreter needs its lock to exit, and this thread may still wait then.
+        rest = b""
+        while data := os.read(sys.stdin.fileno(), 65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._put(msgspec.json.decode(line, type=Order))
+        self._put(None)
+
+    def _put(self, order: Order | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: this process leaves already
+            self._loop.call_soon_threadsafe(self._orders.put_nowait, order)
+
+
+async def _run_peer(task: PeerTask, boss: Boss) -> None:
+    from .demo_faults import CuttableTransports  # late: the server needs no aiortc
+
+    identity = Identity.create()
+    transports = CuttableTransports(identity.peer_id)
+    pace = Pace()
+
+    def obey(order: Order) -> None:
+        match order:
+            case Release():
+                pace.release(order.share)
+            case Cut():
+                transports.cut.add(order.peer_id)
+            case Heal():
+                transports.cut.clear()
+            case _:
+                assert_never(order)
+
+    async with Mesh.join(task.url, room=task.room, identity=identity, transports=transports) as mesh:
+        peer = DemoPeer(mesh, task, pace)
+        work = asyncio.create_task(peer.run())
 
         async def report_now_and_then() -> None:
             while True:
-                report(peer.progress(done=False))
+                boss.report(peer.progress(done=work.done()))
                 await asyncio.sleep(REPORT_INTERVAL)
 
-        reports = asyncio.create_task(report_now_and_then())
-        work = asyncio.create_task(peer.run())
-        left = asyncio.create_task(leave.wait())
+        errands = [work, *map(asyncio.create_task, (peer.watch_paths(), report_now_and_then()))]
+        left = asyncio.create_task(boss.carry_out(obey))
         try:
             await asyncio.wait([work, left], return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
-                reports.cancel()
-                report(peer.progress(done=True))
-                await left
+            await left
         finally:
-            for job in (reports, work, left):
-                job.cancel()
-            await asyncio.gather(reports, work, left, return_exceptions=True)
+            for errand in errands:
+                errand.cancel()
+            await asyncio.gather(*errands, return_exceptions=True)
 
 
-async def _run_server(leave: asyncio.Event, report: Callable[[Report], None]) -> None:
-    from rtcmesh.signaling.config import ServerConfig
+async def _run_server(task: ServerTask, boss: Boss) -> None:
+    from rtcmesh.relay.aiohttp_socket import RELAY_PATH
+    from rtcmesh.relay.server import RelayEndpoint
+    from rtcmesh.relay.service import RelayService
+    from rtcmesh.signaling.config import ServerConfig, ServiceConfig
     from rtcmesh.signaling.server import serve
+    from rtcmesh.signaling.ticket import TicketKey
 
-    async with serve(ServerConfig(host="127.0.0.1", port=0)) as server:
-        report(Listening(server.url))
-        await leave.wait()
+    key = TicketKey.create()
+    service = ServiceConfig(relays=(RELAY_PATH,), ticket_key=key)
+    config = ServerConfig(host="127.0.0.1", port=task.port, service=service)
+    async with serve(config, guests=[RelayEndpoint(RelayService(key))]) as server:
+        boss.report(Listening(server.url))
+        await boss.carry_out(lambda _: None)
 
 
 async def _run(task: Task) -> None:
-    leave = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def watch() -> None:
-        # Not sys.stdin: the interpreter needs its lock to exit, and this thread may still wait then.
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        loop.call_soon_threadsafe(leave.set)
-
-    def report(line: Report) -> None:
-        with suppress(BrokenPipeError):  # the end of standard input says so too
-            os.write(sys.stdout.fileno(), msgspec.json.encode(line) + b"\n")
-
-    threading.Thread(target=watch, daemon=True).start()
+    boss = Boss()
     match task:
         case ServerTask():
-            await _run_server(leave, report)
+            await _run_server(task, boss)
         case PeerTask():
-            await _run_peer(task, leave, report)
+            await _run_peer(task, boss)
+        case _:
+            assert_never(task)
 
 
 def main() -> None:

@@ -90,6 +90,8 @@ class Flight:
         self._rtt_variation = 0.0
         self._best_rtts = [float("inf"), float("inf")]
         self._best_since = now
+        self._shortest_rtts: dict[Urgency, float] = {}
+        """The shortest round trip of each urgency since the window was looked at last."""
         self._sent: dict[Urgency, dict[Fragment, None]] = {urgency: {} for urgency in Urgency}
         self._acknowledged_sent_at: dict[Urgency, float] = dict.fromkeys(Urgency, float("-inf"))
         self._last_sent_at = now
@@ -144,8 +146,11 @@ class Flight:
         fragment.flight = None
         self.bytes -= fragment.size
 
-    def acknowledged(self, fragments: list[Fragment], now: float) -> list[Fragment]:
-        """Take fragments of this flight that have arrived. Returns those that are now known to be lost."""
+    def acknowledged(self, fragments: list[Fragment], now: float, delay: float) -> list[Fragment]:
+        """Take fragments of this flight that have arrived, and how long the word of it was held back.
+
+        Returns those that are now known to be lost.
+        """
         newest = max(fragments, key=_sent_at)
         size = 0
         for fragment in fragments:
@@ -156,8 +161,9 @@ class Flight:
         self._backoff = 0
         self._refusal_pause = _REFUSAL_PAUSE
         if not newest.resent:
-            self._measure(now - newest.sent_at, now)
-            self._adjust(now - newest.sent_at, size, now)
+            sample = max(0.0, now - newest.sent_at - delay)
+            self._measure(sample, now)
+            self._adjust(sample, newest.urgency, size, now)
         lost = self._find_lost()
         if lost and now - self._adjusted_at > (self.rtt or 0):
             self._adjusted_at, self._starting = now, False
@@ -216,18 +222,27 @@ class Flight:
             self._best_since = now
         self._best_rtts[0] = min(self._best_rtts[0], sample)
 
-    def _adjust(self, sample: float, size: int, now: float) -> None:
-        """Let the window follow the queueing delay."""
-        best = min(self._best_rtts)
-        if sample > best + TARGET_QUEUE_DELAY:
-            if now - self._adjusted_at > sample:
-                self._adjusted_at, self._starting = now, False
-                fitting = int(self.window * (best + TARGET_QUEUE_DELAY / 2) / sample)
+    def _adjust(self, sample: float, urgency: Urgency, size: int, now: float) -> None:
+        """Let the window follow the queueing delay.
+
+        Of each round trip the shortest sample counts (RFC 6817 section 2.4.2), so that a burst is not taken for a
+        queue; for each urgency by itself, since only bulk shows the queue of a relay that lets others overtake it.
+        """
+        best, shortest = min(self._best_rtts), self._shortest_rtts
+        shortest[urgency] = min(sample, shortest.get(urgency, sample))
+        if now - self._adjusted_at > sample:
+            delayed = max(shortest.values())
+            shortest.clear()
+            self._adjusted_at = now
+            if delayed > best + TARGET_QUEUE_DELAY:
+                self._starting = False
+                fitting = int(self.window * (best + TARGET_QUEUE_DELAY / 2) / delayed)
                 self.window = max(MIN_WINDOW_BYTES, fitting)
-        elif self._was_limited:
+                return
+        if self._was_limited and sample <= best + TARGET_QUEUE_DELAY:
             grown = size / 2 if self._starting else PACKET_BYTES * size / self.window
             self.window = min(MAX_WINDOW_BYTES, self.window + int(grown))
-        self._was_limited = False
+            self._was_limited = False
 
     def _find_lost(self) -> list[Fragment]:
         lost: list[Fragment] = []

@@ -16,7 +16,8 @@ Every frame begins with its type (8). What follows:
     OPEN          channel (16), delivery (8), length (8), label in UTF-8
     DATA          channel (16), flags (8), number (64), length (16), payload
                   with FIRST in the flags, the message's whole length (32) precedes the payload
-    ACK           channel (16), received through (64), limit (64), count (8), that many ranges of first (64), last (64)
+    ACK           channel (16), received through (64), limit (64), delay (16) in tenths of a millisecond, count (8),
+                  that many ranges of first (64), last (64)
     BLOCKED       channel (16)                                  I have more to send than your credit allows
     DATAGRAM      channel (16), number (64), length (16), payload
     END, END_ACK  -                                             nothing more is sent; that was heard
@@ -66,7 +67,7 @@ _HEADER = struct.Struct("!BQQ")
 _OPEN = struct.Struct("!BHBB")
 _DATA = struct.Struct("!BHBQH")
 _TOTAL = struct.Struct("!I")
-_ACK = struct.Struct("!BHQQB")
+_ACK = struct.Struct("!BHQQHB")
 _RANGE = struct.Struct("!QQ")
 _BLOCKED = struct.Struct("!BH")
 _DATAGRAM = struct.Struct("!BHQH")
@@ -89,6 +90,7 @@ FIRST = 1
 LAST = 2
 """The flag of a message's last fragment."""
 
+_DELAY_UNITS_PER_SECOND = 10_000
 _STORED = 0x80
 _DELIVERIES = (Delivery.RELIABLE, Delivery.UNORDERED, Delivery.LATEST, Delivery.BEST_EFFORT)
 
@@ -174,6 +176,8 @@ class Ack(NamedTuple):
     """The sum of costs that may be sent."""
     ranges: tuple[tuple[int, int], ...]
     """What has come beyond, ascending: first and last number of each range."""
+    delay: float = 0.0
+    """For how many seconds the newest of it has waited for this frame; as much is no fault of the path."""
 
 
 class Blocked(NamedTuple):
@@ -249,7 +253,8 @@ def encode_data(channel: int, flags: int, number: int, total: int, payload: byte
 
 def encode_ack(ack: Ack) -> bytes:
     """Return the frame's bytes."""
-    head = _ACK.pack(FrameType.ACK, ack.channel, ack.received, ack.limit, len(ack.ranges))
+    delay = min(round(ack.delay * _DELAY_UNITS_PER_SECOND), 0xFFFF)
+    head = _ACK.pack(FrameType.ACK, ack.channel, ack.received, ack.limit, delay, len(ack.ranges))
     return head + b"".join(_RANGE.pack(*span) for span in ack.ranges) if ack.ranges else head
 
 
@@ -330,7 +335,7 @@ def _decode_data(packet: bytes, offset: int) -> tuple[Data, int]:
 
 
 def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:
-    _, channel, received, limit, count = _ACK.unpack_from(packet, offset)
+    _, channel, received, limit, delay, count = _ACK.unpack_from(packet, offset)
     offset += _ACK.size
     if count > MAX_RANGES:
         raise ValueError(f"{count} ranges")
@@ -343,7 +348,7 @@ def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:
             raise ValueError("ranges that do not ascend")
         ranges.append((first, last))
         beyond = last + 1
-    return Ack(channel, received, limit, tuple(ranges)), offset
+    return Ack(channel, received, limit, tuple(ranges), delay / _DELAY_UNITS_PER_SECOND), offset
 
 
 def _decode_blocked(packet: bytes, offset: int) -> tuple[Blocked, int]:

@@ -230,6 +230,7 @@ class Members:
             self._apply(self._roster.snapshot(event.welcome.members, now))
             for member in event.welcome.members:
                 self._refresh(member)
+        self.relays.hurry()  # where signaling is back, a relay often is
         for remote in list(self.remotes.values()):
             remote.hurry()
 

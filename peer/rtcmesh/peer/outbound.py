@@ -14,19 +14,18 @@ from .flight import Fragment
 from .frames import (
     FIRST,
     FRAGMENT_BYTES,
-    FRAGMENT_OVERHEAD,
     LAST,
-    MAX_DATAGRAM_BYTES,
     MIN_WINDOW_BYTES,
     Ack,
     encode_data,
-    encode_datagram,
     fragment_count,
     message_cost,
 )
+from .outbound_channel import OutboundChannel
+from .outbound_datagrams import OutboundDatagrams
 
-MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
-"""What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
+_REMEMBERED_VALUES = 64
+"""How many values of a LATEST channel are confirmed one by one; earlier ones are with the oldest of these."""
 
 
 def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -> list[Fragment]:
@@ -45,83 +44,6 @@ def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -
     return fragments
 
 
-class OutboundChannel:
-    """What all kinds share. A frame is handed out only while `has_frames`."""
-
-    def __init__(
-        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool
-    ) -> None:
-        self.number = number
-        self.label = label
-        self.delivery = delivery
-        self.priority = priority
-        self.stored = stored
-        self.known = False
-        """Whether the remote session knows the channel, so that its OPEN need not go along."""
-
-    @property
-    def has_frames(self) -> bool:
-        """Whether there is something to send now."""
-        raise NotImplementedError
-
-    @property
-    def urgency(self) -> Urgency:
-        """How urgent the next frame is."""
-        raise NotImplementedError
-
-    @property
-    def unacknowledged(self) -> int:
-        """How many reliable messages the remote session does not have yet, as far as is known."""
-        return 0
-
-    @property
-    def acknowledged_messages(self) -> int:
-        """All messages up to this number have arrived; what is not acknowledged one by one does not count."""
-        return 0
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether nothing is left to be sent or acknowledged."""
-        raise NotImplementedError
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether only credit is missing, and nothing is on its way whose acknowledgement might bring it."""
-        return False
-
-    def fits(self, payload: bytes) -> bool:
-        """Whether `accept` takes this message now."""
-        del payload
-        return True
-
-    def accept(self, payload: bytes) -> int:
-        """Take a message that fits; its place in the order of the channel is fixed by this call."""
-        raise NotImplementedError
-
-    def next_frame(self) -> tuple[bytes, Fragment | None]:
-        """Return the next frame, and the fragment in it that is to be acknowledged."""
-        raise NotImplementedError
-
-    def lost(self, fragment: Fragment) -> None:
-        """Take back a fragment that did not arrive."""
-
-    def acknowledge(self, ack: Ack) -> list[Fragment]:
-        """Take what the remote session has. Returns the fragments that are newly acknowledged.
-
-        Raises `ProtocolViolation`, and changes nothing, for what was never handed out.
-        """
-        self.known = True
-        return []
-
-    def is_acknowledged(self, message: int) -> bool:
-        """Whether the remote session has this message and all before it."""
-        raise NotImplementedError
-
-    def undelivered(self) -> Iterable[bytes]:
-        """Return the messages that are not acknowledged, in order."""
-        return ()
-
-
 class OutboundStream(OutboundChannel):
     """RELIABLE and UNORDERED: numbers fragments, and keeps them until they are acknowledged.
 
@@ -136,7 +58,7 @@ class OutboundStream(OutboundChannel):
         self._window = window
         self._limit = MIN_WINDOW_BYTES
         self._kept: dict[int, Fragment] = {}
-        self._kept_cost = 0
+        self._kept_bytes = 0
         self._fresh: deque[Fragment] = deque()
         self._again: deque[Fragment] = deque()
         self._last_number = 0
@@ -168,6 +90,11 @@ class OutboundStream(OutboundChannel):
         return len(self._messages)
 
     @property
+    def kept_bytes(self) -> int:
+        """See `OutboundChannel`."""
+        return self._kept_bytes
+
+    @property
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
         return not self._messages
@@ -179,7 +106,7 @@ class OutboundStream(OutboundChannel):
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._kept or self._kept_cost + message_cost(len(payload)) <= self._window
+        return not self._kept or self._kept_bytes + message_cost(len(payload)) <= self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -187,7 +114,7 @@ class OutboundStream(OutboundChannel):
         fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
         for fragment in fragments:
             self._kept[fragment.number] = fragment
-            self._kept_cost += fragment.size
+            self._kept_bytes += fragment.size
         self._fresh += fragments
         self._last_number += len(fragments)
         self._messages.append((self._last_number, payload))
@@ -249,7 +176,7 @@ class OutboundStream(OutboundChannel):
         fragment = self._kept.pop(number, None)
         if fragment is None:
             return
-        self._kept_cost -= fragment.size
+        self._kept_bytes -= fragment.size
         fragment.done = True
         if fragment.flight is not None:
             self.in_flight -= 1
@@ -271,6 +198,7 @@ class OutboundLatest(OutboundChannel):
     def __init__(self, number: int, label: str, priority: Priority) -> None:
         super().__init__(number, label, Delivery.LATEST, priority, stored=False)
         self._fresh: deque[Fragment] = deque()
+        self._fresh_message = 0
         self._waiting: bytes | None = None
         self._again: deque[Fragment] = deque()
         self._outstanding: dict[int, Fragment] = {}
@@ -279,7 +207,9 @@ class OutboundLatest(OutboundChannel):
         self._handed_out = 0
         self._received = 0
         self._accepted = 0
-        self._newest_number = 0
+        self._acknowledged_messages = 0
+        self._complete: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_VALUES)
+        """The last fragment of each message that was handed out as a whole, and the message's number."""
 
     @property
     def has_frames(self) -> bool:
@@ -297,6 +227,11 @@ class OutboundLatest(OutboundChannel):
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
         return self._waiting is None and self._received >= self._last_number
+
+    @property
+    def acknowledged_messages(self) -> int:
+        """All messages up to this number have arrived, or a newer one in their place."""
+        return self._acknowledged_messages
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -316,6 +251,8 @@ class OutboundLatest(OutboundChannel):
             fragment = self._fresh.popleft()
             self._handed_out = fragment.number
             self._outstanding[fragment.number] = fragment
+            if not self._fresh:
+                self._complete.append((fragment.number, self._fresh_message))
         frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
         if not self._fresh and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
@@ -340,11 +277,13 @@ class OutboundLatest(OutboundChannel):
         for fragment in arrived:
             fragment.done = True
             del self._outstanding[fragment.number]
+        while self._complete and self._complete[0][0] <= self._received:
+            _, self._acknowledged_messages = self._complete.popleft()
         return [fragment for fragment in arrived if fragment.flight is not None]
 
     def is_acknowledged(self, message: int) -> bool:
         """See `OutboundChannel`."""
-        return message <= self._accepted and self.is_drained
+        return message <= self._acknowledged_messages
 
     def _replace(self, payload: bytes) -> None:
         """Let a newer message take the place of the one before, of which all or nothing was handed out."""
@@ -355,65 +294,10 @@ class OutboundLatest(OutboundChannel):
         self._again.clear()
         if self._fresh:
             self._last_number -= len(self._fresh)  # none of them was handed out
+        self._fresh_message = self._accepted
         self._newest_first = self._last_number + 1
         self._fresh = deque(fragments_of(self.number, self._newest_first, payload, self.priority))
         self._last_number += len(self._fresh)
-
-
-class OutboundDatagrams(OutboundChannel):
-    """BEST_EFFORT: a queue that drops the oldest when it is full."""
-
-    def __init__(self, number: int, label: str, priority: Priority) -> None:
-        super().__init__(number, label, Delivery.BEST_EFFORT, priority, stored=False)
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._handed_out = 0
-        self._accepted = 0
-        self.dropped = 0
-
-    @property
-    def has_frames(self) -> bool:
-        """See `OutboundChannel`."""
-        return bool(self._waiting)
-
-    @property
-    def urgency(self) -> Urgency:
-        """See `OutboundChannel`."""
-        return Urgency.BULK if self.priority is Priority.BULK else Urgency.INTERACTIVE
-
-    @property
-    def is_drained(self) -> bool:
-        """See `OutboundChannel`."""
-        return not self._waiting
-
-    def accept(self, payload: bytes) -> int:
-        """See `OutboundChannel`."""
-        assert len(payload) <= MAX_DATAGRAM_BYTES, "accept() of a message that is too long"
-        self._waiting.append(payload)
-        self._waiting_bytes += len(payload) + FRAGMENT_OVERHEAD
-        while self._waiting_bytes > MAX_WAITING_DATAGRAM_BYTES:
-            self._waiting_bytes -= len(self._waiting.popleft()) + FRAGMENT_OVERHEAD
-            self.dropped += 1
-        self._accepted += 1
-        return self._accepted
-
-    def next_frame(self) -> tuple[bytes, Fragment | None]:
-        """See `OutboundChannel`."""
-        payload = self._waiting.popleft()
-        self._waiting_bytes -= len(payload) + FRAGMENT_OVERHEAD
-        self._handed_out += 1
-        return encode_datagram(self.number, self._handed_out, payload), None
-
-    def acknowledge(self, ack: Ack) -> list[Fragment]:
-        """See `OutboundChannel`."""
-        if ack.received or ack.ranges:
-            raise ProtocolViolation("bad_ack", f"channel {self.number} acknowledges nothing")
-        return super().acknowledge(ack)
-
-    def is_acknowledged(self, message: int) -> bool:
-        """See `OutboundChannel`: nothing is waited for."""
-        del message
-        return True
 
 
 def open_outbound(

@@ -6,7 +6,7 @@ from rtcmesh.relay.frames import Urgency
 
 from .delivery import Delivery
 from .frames import PACKET_BYTES, Open, Packet, encode_open
-from .outbound import OutboundChannel
+from .outbound_channel import OutboundChannel
 
 
 class PacketWriter:

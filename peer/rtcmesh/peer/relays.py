@@ -12,6 +12,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from rtcmesh.relay.binary_socket import Dial
+from rtcmesh.relay.codes import GoneReason, NackReason
 from rtcmesh.relay.config import RelayClientConfig
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import Identity, PeerId, short
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RELAY = "/v1/relay"
 """Where a server has its own relay. It is dialled before the server has said so: the first message must not wait."""
+
+
+_AWAY = {reason.name.lower() for reason in (NackReason.RECEIVER_AWAY, *GoneReason)}
 
 
 class RelayUser(Protocol):
@@ -48,8 +52,8 @@ class RelayUser(Protocol):
         """It is not connected to its home relay."""
         ...
 
-    def relay_refused(self, link: RelayLink) -> None:
-        """Frames to it were not forwarded."""
+    def relay_refused(self, link: RelayLink, *, away: bool) -> None:
+        """Frames to it were not forwarded: because it was away, or else because too much is waiting there."""
         ...
 
     def relay_writable(self) -> None:
@@ -190,7 +194,7 @@ class Relays:
         """Tell the peer's side, if this is where it is at home."""
         logger.debug("%s did not forward %d frames to %s: %s", link.url, count, short(peer_id), reason)
         if user := self._user_at(link, peer_id):
-            user.relay_refused(link)
+            user.relay_refused(link, away=reason in _AWAY)
 
     def relay_writable(self, link: RelayLink) -> None:
         """Let the peers that are at home there send on, each time another one first."""

@@ -219,10 +219,11 @@ class RemotePeer:
             self._chooser.unreachable(path.number, self._loop.time())
             self.drain()
 
-    def relay_refused(self, link: RelayLink) -> None:
-        """Send what the relay did not forward again, a little later."""
+    def relay_refused(self, link: RelayLink, *, away: bool) -> None:
+        """Send what the relay did not forward again: a little later if it has too much already."""
         if (path := self._relay_path(link)) is not None:
-            self.conversation.session.path_refused(path.number, self._loop.time())
+            session = self.conversation.session
+            (session.path_doubted if away else session.path_refused)(path.number, self._loop.time())
             self.drain()
 
     def relay_writable(self) -> None:

@@ -20,7 +20,8 @@ from .errors import MeshError, ProtocolViolation
 from .flight import ACK_DELAY, Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
-from .outbound import OutboundChannel, open_outbound
+from .outbound import open_outbound
+from .outbound_channel import OutboundChannel
 from .packet_writer import PacketWriter
 from .retry import Retry
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
@@ -58,6 +59,8 @@ class Session:
         self._inbound: dict[int, InboundChannel] = {}
         self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
         self._owing: dict[int, InboundChannel] = {}
+        self._arrived_at: dict[int, float] = {}
+        """When the newest fragment of each channel came."""
         self._allowed: InboundStream | None = None
         self._greet = False
         self._answer = False
@@ -242,7 +245,8 @@ class Session:
         company = any(self._turns.values())
         if self._owing and (company or self._ack_now or any(c.owes_now for c in self._owing.values())):
             for channel in self._owing.values():
-                yield frames.encode_ack(channel.acknowledgement())
+                delay = now - self._arrived_at.get(channel.number, now)
+                yield frames.encode_ack(channel.acknowledgement()._replace(delay=delay))
             self._owing.clear()
             self._ack_at, self._ack_now = None, False
         if self._blocked_due:
@@ -354,6 +358,7 @@ class Session:
 
     def _receive_data(self, data: Data, now: float) -> None:
         channel = self._known(data.channel)
+        self._arrived_at[data.channel] = now
         for payload in channel.receive(data):
             self._deliver(channel, payload)
         self._owe(channel, now)
@@ -369,16 +374,16 @@ class Session:
         if ack.channel >= len(self._outbound):
             raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
         channel = self._outbound[ack.channel]
-        confirmed = channel.acknowledged_messages
+        confirmed, kept = channel.acknowledged_messages, channel.kept_bytes
         by_flight: dict[Flight, list[Fragment]] = {}
         for fragment in channel.acknowledge(ack):
             if fragment.flight is not None:
                 by_flight.setdefault(fragment.flight, []).append(fragment)
         for flight, arrived in by_flight.items():
-            self._take_back(flight.acknowledged(arrived, now))
+            self._take_back(flight.acknowledged(arrived, now, ack.delay))
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
-        if by_flight:
+        if channel.kept_bytes < kept:
             self._events.append(CreditGrew(channel.label))
         self._give_turn(channel)
         self._end_if_drained()

@@ -26,7 +26,7 @@ class MemoryNetwork:
         self.transports: dict[int, MemoryTransport] = {}
         """The transports that are not closed, by their number."""
         self._made = 0
-        self._cuts: set[frozenset[str]] = set()
+        self._cuts: set[tuple[str, str]] = set()
 
     def factory(self, name: str) -> TransportFactory:
         """Return what makes the transports of the peer with this name."""
@@ -39,13 +39,13 @@ class MemoryNetwork:
 
         return make
 
-    def cut(self, name: str, other: str) -> None:
-        """Let nothing pass between two peers; neither end is told."""
-        self._cuts.add(frozenset((name, other)))
+    def cut(self, name: str, other: str, *, one_way: bool = False) -> None:
+        """Let nothing pass between two peers, or from the first to the other; neither end is told."""
+        self._cuts |= {(name, other)} if one_way else {(name, other), (other, name)}
 
-    def heal(self, name: str, other: str) -> None:
+    def heal(self, name: str, other: str, *, one_way: bool = False) -> None:
         """Let everything pass again, first what was on its way."""
-        self._cuts.discard(frozenset((name, other)))
+        self._cuts -= {(name, other)} if one_way else {(name, other), (other, name)}
         for transport in self.transports.values():
             transport.resume()
 
@@ -58,8 +58,8 @@ class MemoryNetwork:
                     remote.stranded = True
 
     def is_cut(self, name: str, other: str) -> bool:
-        """Whether nothing passes between two peers."""
-        return frozenset((name, other)) in self._cuts
+        """Whether nothing passes from one peer to another."""
+        return (name, other) in self._cuts
 
 
 class MemoryTransport:
@@ -83,7 +83,7 @@ class MemoryTransport:
 
     @property
     def buffered_amount(self) -> int:
-        """Bytes that the rate holds back, and those that wait for a cut to heal."""
+        """Bytes that the rate holds back; without a rate, those on their way."""
         return self._buffered
 
     async def create_offer(self) -> str:
@@ -110,18 +110,18 @@ class MemoryTransport:
         """Send in order."""
         if not self._open or self._closed:
             return
-        rate = self._network.bytes_per_second
-        self._busy_until = max(self._busy_until, self._loop.time()) + (len(packet) / rate if rate else 0)
-        due = self._busy_until + self._network.delay
+        due = self._due(packet)
         self._buffered += len(packet)
         self._on_the_way.append((due, packet))
+        if self._network.bytes_per_second:
+            self._loop.call_at(self._busy_until, self._sent, len(packet))
         self._loop.call_at(due, self._deliver)
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send now or never."""
         remote = self.remote
         if self._open and not self._closed and remote and self._carries(remote):
-            self._loop.call_later(self._network.delay, remote.arrive_datagram, datagram)
+            self._loop.call_at(self._due(datagram), remote.arrive_datagram, datagram)
 
     async def close(self) -> None:
         """Close; the other end learns of it unless the pair is cut."""
@@ -178,6 +178,12 @@ class MemoryTransport:
     def _carries(self, remote: MemoryTransport) -> bool:
         return not self.stranded and not self._network.is_cut(self.name, remote.name)
 
+    def _due(self, packet: bytes) -> float:
+        """Return when a packet that is sent now arrives, after what was sent before it."""
+        rate = self._network.bytes_per_second
+        self._busy_until = max(self._busy_until, self._loop.time()) + (len(packet) / rate if rate else 0)
+        return self._busy_until + self._network.delay
+
     def _describe(self) -> str:
         self._loop.call_soon(self._gather)
         return str(self.number)
@@ -196,7 +202,7 @@ class MemoryTransport:
     def _open_both(self) -> None:
         remote = self.remote
         if remote and self.matches(remote.number) and remote.matches(self.number):
-            if not self._carries(remote):
+            if self._network.is_cut(remote.name, self.name) or not self._carries(remote):
                 return
             for end in (self, remote):
                 self._loop.call_later(self._network.delay, end.open)
@@ -207,7 +213,8 @@ class MemoryTransport:
             if remote is not None and not self._carries(remote):
                 return
             _, packet = self._on_the_way.popleft()
-            self._sent(len(packet))
+            if not self._network.bytes_per_second:
+                self._sent(len(packet))
             if remote is not None:
                 remote.arrive(packet)
 

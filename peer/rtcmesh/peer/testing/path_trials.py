@@ -14,10 +14,11 @@ from rtcmesh.netem import LinkConfig, run_virtual
 from rtcmesh.peer.channel import Channel
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.delivery import Delivery
-from rtcmesh.peer.events import PathKind
+from rtcmesh.peer.events import MessageRejected, PeerLeft, SessionExpired
 from rtcmesh.peer.mesh import Mesh
 
-from .virtual_room import VirtualRoom, virtual_room
+from .disturbances import DIRECT_DEATH, Disturber, name_overlaps
+from .virtual_room import virtual_room
 
 SEND_INTERVAL = 0.06
 """How often each peer sends on each channel, in seconds."""
@@ -28,7 +29,18 @@ DISTURBED = 10.0
 CALM = 3.0
 """For how long the peers go on sending after that, in seconds."""
 
+TIME_LIMIT = 600.0
+"""Seconds of virtual time after which a trial has failed."""
+
 _ANN, _BOB = "ann", "bob"
+
+_LARGEST = {
+    Delivery.RELIABLE: 600_000,
+    Delivery.UNORDERED: 600_000,
+    Delivery.LATEST: 60_000,
+    Delivery.BEST_EFFORT: 12_000,
+}
+"""Beyond the channel's window where a message may be; many fragments where it may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +60,33 @@ class TrialResult:
     lost: int = 0
     repeated: int = 0
     reordered: int = 0
+    corrupted: int = 0
+    surprises: list[str] = field(default_factory=list[str])
+    """What the meshes told that no disturbance excuses: both peers were there all the time."""
     path_changes: int = 0
     gaps: list[Gap] = field(default_factory=list[Gap])
 
     @property
     def ok(self) -> bool:
         """Whether the promise was kept."""
-        return not (self.lost or self.repeated or self.reordered)
+        return not (self.lost or self.repeated or self.reordered or self.corrupted or self.surprises)
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in words."""
+        counts = {
+            "lost": self.lost,
+            "repeated": self.repeated,
+            "reordered": self.reordered,
+            "corrupted": self.corrupted,
+        }
+        wrong = [f"{count} {name}" for name, count in counts.items() if count]
+        return ", ".join([*wrong, *self.surprises]) or "nothing"
 
 
 def run_trial(seed: int, *, config: MeshConfig | None = None) -> TrialResult:
     """Run one trial on virtual time."""
-    return run_virtual(_trial(seed, config or MeshConfig()), seed=seed, limit=600)
+    return run_virtual(_trial(seed, config or MeshConfig()), seed=seed, limit=TIME_LIMIT)
 
 
 class _Direction:
@@ -68,27 +95,37 @@ class _Direction:
     def __init__(self, sender: Mesh, receiver: Mesh, delivery: Delivery) -> None:
         label = delivery.value
         self.delivery = delivery
-        self.outgoing: Channel[tuple[int, bytes]] = sender.channel(label, delivery=delivery)
-        self.incoming: Channel[tuple[int, bytes]] = receiver.channel(label, delivery=delivery)
+        self.outgoing: Channel[tuple[int, int, bytes]] = sender.channel(label, delivery=delivery)
+        self.incoming: Channel[tuple[int, int, bytes]] = receiver.channel(label, delivery=delivery)
         self.sent = 0
         self.received: list[int] = []
         self.received_at: list[float] = []
+        self.corrupted = 0
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether every message must arrive."""
+        return self.delivery in {Delivery.RELIABLE, Delivery.UNORDERED}
 
     async def send(self, random: Random, *, until: float) -> None:
         """Send a message at every interval; one in fifty is large."""
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             self.sent += 1
-            size = random.choice([0, 30, 200]) if random.random() < 0.98 else random.randrange(60_000)
-            await self.outgoing.send((self.sent, bytes(size)))
+            size = random.choice([0, 30, 200])
+            if random.random() < 0.02:
+                size = random.randrange(random.choice([_LARGEST[self.delivery], 12_000]))
+            await self.outgoing.send((self.sent, size, _content(self.sent, size)))
             await asyncio.sleep(SEND_INTERVAL)
 
     async def receive(self) -> None:
         """Note what comes, for ever."""
         loop = asyncio.get_running_loop()
         async for message in self.incoming:
-            self.received.append(message.data[0])
+            number, size, content = message.data
+            self.received.append(number)
             self.received_at.append(loop.time())
+            self.corrupted += content != _content(number, size)
 
     def longest_gap(self, since: float, until: float) -> float:
         """Return the longest time without a message between two points in time."""
@@ -97,95 +134,44 @@ class _Direction:
 
     def judge(self, result: TrialResult) -> None:
         """Compare what came with what went."""
+        distinct = set(self.received)
         result.sent += self.sent
-        result.lost += self.sent - len(set(self.received))
-        result.repeated += len(self.received) - len(set(self.received))
-        if self.delivery is Delivery.RELIABLE:
-            result.reordered += sum(a > b for a, b in pairwise(self.received))
+        result.corrupted += self.corrupted
+        result.repeated += len(self.received) - len(distinct)
+        if self.is_reliable:
+            result.lost += self.sent - len(distinct)
+        if self.delivery is Delivery.LATEST:
+            result.lost += self.sent not in distinct
+        if self.delivery in {Delivery.RELIABLE, Delivery.LATEST}:
+            result.reordered += sum(before > after for before, after in pairwise(self.received))
 
 
-class _Disturber:
-    """Breaks paths and mends them, one disturbance at a time, as its seed says."""
+def _content(number: int, size: int) -> bytes:
+    """Return bytes that fit to no other message."""
+    return (number.to_bytes(4, "big") * (size // 4 + 1))[:size]
 
-    def __init__(self, room: VirtualRoom, meshes: tuple[Mesh, Mesh], random: Random) -> None:
-        self._room = room
-        self._meshes = meshes
-        self._random = random
-        self.windows: list[tuple[str, float, float]] = []
-        """What was done, when, and until when its effect is looked at."""
 
-    async def run(self, *, until: float) -> None:
-        """Disturb until then, and leave everything mended."""
-        loop = asyncio.get_running_loop()
-        deeds = {
-            "direct": self._break_direct,
-            "relay": self._break_relay,
-            "server": self._break_server,
-            "both": self._break_both,
-            "everything": self._break_everything,
-            "address": self._change_address,
-        }
-        while loop.time() < until:
-            await asyncio.sleep(self._random.uniform(0.2, 3.0))
-            cause = self._random.choice(["direct", *deeds])
-            named = self._name(cause)
-            began = loop.time()
-            if self.windows:
-                before, since, looked_at_until = self.windows[-1]
-                self.windows[-1] = (before, since, min(looked_at_until, began))
-            await deeds[cause](self._random.choice([0.3, 1.0, 3.0, 6.0]))
-            self.windows.append((named, began, min(loop.time(), until) + CALM))
-
-    def _name(self, cause: str) -> str:
-        """Say what a disturbance hits: the loss of a direct path is another thing when no relay stands by."""
-        if cause != "direct":
-            return cause
-        kinds = [
-            {path.kind for path in next(iter(mesh.peers.values())).stats().paths} for mesh in self._meshes
-        ]
-        if any(PathKind.DIRECT not in known for known in kinds):
-            return "direct, not in use"
-        return "direct" if all(PathKind.RELAYED in known for known in kinds) else "direct, no relay"
-
-    async def _break_direct(self, seconds: float) -> None:
-        memory = self._room.memory
-        assert memory is not None
-        memory.cut(_ANN, _BOB)
-        await asyncio.sleep(seconds)
-        memory.heal(_ANN, _BOB)
-
-    async def _break_relay(self, seconds: float) -> None:
-        await self._room.kill_relay()
-        await asyncio.sleep(seconds)
-        await self._room.start_relay()
-
-    async def _break_server(self, seconds: float) -> None:
-        await self._room.kill_server()
-        await asyncio.sleep(seconds)
-        await self._room.start_server()
-
-    async def _break_both(self, seconds: float) -> None:
-        """Cut the direct path, and restart the relay meanwhile."""
-        memory = self._room.memory
-        assert memory is not None
-        memory.cut(_ANN, _BOB)
-        await self._break_relay(seconds)
-        memory.heal(_ANN, _BOB)
-
-    async def _break_everything(self, seconds: float) -> None:
-        self._room.isolate(_ANN)
-        await asyncio.sleep(seconds)
-        self._room.reconnect(_ANN)
-
-    async def _change_address(self, seconds: float) -> None:
-        """Let what is open die, as when a machine changes its network; it is told a moment later."""
-        del seconds
-        await self._room.change_address(_ANN)
+async def _watch(mesh: Mesh, surprises: list[str]) -> None:
+    async for event in mesh.events():
+        match event:
+            case PeerLeft():
+                surprises.append(f"a peer left: {event.reason.value}")
+            case SessionExpired():
+                surprises.append("a session expired")
+            case MessageRejected():
+                surprises.append(f"a message was rejected: {event.error}")
+            case _:
+                pass
 
 
 async def _trial(seed: int, config: MeshConfig) -> TrialResult:
     random = Random(seed)
-    link = LinkConfig(delay=random.choice([0.002, 0.02, 0.06]), jitter=random.choice([0, 0.005]))
+    link = LinkConfig(
+        delay=random.choice([0.002, 0.02, 0.06]),
+        jitter=random.choice([0, 0.005]),
+        loss=random.choice([0, 0, 0, 0.01, 0.05]),
+        reordering=random.choice([0, 0, 0.01]),
+    )
     result = TrialResult(seed)
     async with virtual_room(link=link, config=config) as room:
         ann, bob = await asyncio.gather(
@@ -193,25 +179,32 @@ async def _trial(seed: int, config: MeshConfig) -> TrialResult:
         )
         await asyncio.gather(ann.wait_for_peers(1), bob.wait_for_peers(1))
         directions = [
-            _Direction(*pair, delivery)
-            for pair in ((ann, bob), (bob, ann))
-            for delivery in (Delivery.RELIABLE, Delivery.UNORDERED)
+            _Direction(*pair, delivery) for pair in ((ann, bob), (bob, ann)) for delivery in Delivery
         ]
-        disturber = _Disturber(room, (ann, bob), random)
+        disturbers = [
+            Disturber(room, {_ANN: ann, _BOB: bob}, random, paths_only=number > 0)
+            for number in range(random.choice([1, 1, 2]))
+        ]
         until = asyncio.get_running_loop().time() + DISTURBED
         async with asyncio.TaskGroup() as tasks:
-            receivers = [tasks.create_task(direction.receive()) for direction in directions]
+            listening = [tasks.create_task(direction.receive()) for direction in directions]
+            listening += [tasks.create_task(_watch(mesh, result.surprises)) for mesh in (ann, bob)]
             async with asyncio.TaskGroup() as senders:
-                senders.create_task(disturber.run(until=until))
+                for disturber in disturbers:
+                    senders.create_task(disturber.run(until=until))
                 for direction in directions:
                     senders.create_task(direction.send(random, until=until + CALM))
             await asyncio.gather(*(direction.outgoing.flush() for direction in directions))
             await asyncio.sleep(0.1)
-            for receiver in receivers:
-                receiver.cancel()
+            for listener in listening:
+                listener.cancel()
         result.path_changes = next(iter(ann.peers.values())).stats().path_changes
     for direction in directions:
         direction.judge(result)
-    for cause, began, ended in disturber.windows:
-        result.gaps.append(Gap(cause, max(d.longest_gap(began, ended) for d in directions)))
+    disturbances = [disturbance for disturber in disturbers for disturbance in disturber.done]
+    name_overlaps(disturbances)
+    for one in disturbances:
+        gap = max(d.longest_gap(one.began, one.looked_at_until) for d in directions if d.is_reliable)
+        cause = "direct, lossy relay" if link.loss and one.cause == DIRECT_DEATH else one.cause
+        result.gaps.append(Gap(cause, gap))
     return result

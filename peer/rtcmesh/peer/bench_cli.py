@@ -1,0 +1,91 @@
+"""The commands `rtcmesh bench ...`: what anyone can measure on a machine of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, a relay."
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")]
+
+
+@app.command()
+def mesh(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure a mesh beside its bare transport: connecting, small messages, bulk, ping-pong."""
+    # Late, here and below: other commands load none of it.
+    from .bench import run_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        results = asyncio.run(run_bench(rounds, status.update))
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
+
+
+@app.command()
+def paths(
+    runs: Annotated[int, typer.Option(min=1, help="How many trials.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the first trial; each has the next one.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Break and mend the paths between two peers, on virtual time, and count what is lost, repeated or reordered.
+
+    Exit code 0 only if every promise was kept.
+    """
+    from .path_bench import run_path_bench, tables_of
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        results = run_path_bench(runs, first_seed=seed, jobs=jobs, progress=status.update)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+    if broken := results.broken_promises():
+        for line in broken:
+            Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def relay(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 3.0,
+    pairs: Annotated[int, typer.Option(min=1, help="How many senders, each with a receiver of its own.")] = 4,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure a relay in a process of its own: frames and bytes a second, and the delay of small frames beside bulk."""
+    from rtcmesh.relay.bench import run_relay_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = asyncio.run(run_relay_bench(seconds, pairs))
+    if json:
+        _write_json(results)
+    else:
+        for table in table_of(results):
+            console.print(table)
+
+
+def _write_json(results: object) -> None:
+    sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
