@@ -1,0 +1,340 @@
+"""How much a signaling server carries: joins, idle members, signals, churn, large rooms and peers that do not read.
+
+Each server is a process of its own and all peers share this one, over the loopback interface of this machine. With few
+cores the peers take as much of the processor as the server does: what compares from run to run is the processor time
+of the server, and everything compares within one run.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from random import Random
+
+import msgspec
+from rich.table import Table
+
+from .load import LoadPeer, Tally, running
+
+PRESENCE_PER_SECOND = 50
+"""How often one member of each room changes its presence."""
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What the peers do."""
+
+    rooms: int = 20
+    members: int = 10
+    """In each room."""
+    joins_per_second: float = 200.0
+    signals_per_second: float = 0.0
+    """Of all members together; 0: as many as the server takes."""
+    churn_per_second: float = 0.0
+    """Members that leave and come back while the others signal."""
+    slow_readers: int = 0
+    """Members that read nothing while they are sent signals."""
+    seconds: float = 5.0
+    """For how long signals are sent."""
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """How long something took, in milliseconds."""
+
+    p50: float
+    p99: float
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one kind of server did with the work."""
+
+    server: str
+    servers: int
+    joins: Percentiles
+    delivery: Percentiles
+    delivered_per_second: float
+    delivered_per_cpu_second: float
+    """Signals that arrived for each second of processor time of all servers."""
+    cpu_ms_per_thousand: float
+    events_per_cpu_second: float
+    """Presence changes that arrived, when one member of each room changes it as fast as it may."""
+    kb_per_connection: float
+    """Resident memory for each idle member."""
+    cut_off: int
+    """Connections that the servers ended: those of the slow readers."""
+
+
+class LoadResults(msgspec.Struct, frozen=True):
+    """All figures of one run."""
+
+    cores: int
+    work: Work
+    figures: tuple[Figures, ...]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A kind of server: its name, how many of it run, and what one is started with."""
+
+    name: str
+    servers: int
+    serve: Callable[[Pipe], None]
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Usage:
+    cpu_seconds: float
+    resident_bytes: int
+
+
+class _Server:
+    """A server process, and what it uses."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self.url: str = pipe.recv()
+
+    def usage(self) -> _Usage:
+        self._pipe.send("usage")
+        cpu_seconds, resident_bytes = self._pipe.recv()
+        return _Usage(cpu_seconds, resident_bytes)
+
+
+def run_load(work: Work, contenders: tuple[Contender, ...], progress: Callable[[str], None]) -> LoadResults:
+    """Let each contender do the work in turn."""
+    figures: list[Figures] = []
+    for contender in contenders:
+        progress(contender.name)
+        with _processes(contender) as servers:
+            figures.append(asyncio.run(_measure(work, contender, servers)))
+    return LoadResults(os.cpu_count() or 1, work, tuple(figures))
+
+
+def memory_server() -> Contender:
+    """Return our server with its rooms in its own memory."""
+    return Contender("rtcmesh, memory", 1, _serve_memory)
+
+
+def table_of(results: LoadResults) -> Table:
+    """Return the figures for people."""
+    work = results.work
+    table = Table(
+        title=f"signaling: {work.rooms} rooms of {work.members}, {work.joins_per_second:g} joins/s, "
+        f"{results.cores} cores"
+    )
+    for name in (
+        "server", "join p50", "p99", "delivery p50", "p99", "signals/s", "CPU/1000", "signals/CPU s", "events/CPU s",
+        "KB/idle", "cut off",
+    ):  # fmt: skip
+        table.add_column(name, justify="left" if name == "server" else "right")
+    for row in results.figures:
+        table.add_row(
+            f"{row.server} x{row.servers}" if row.servers > 1 else row.server,
+            f"{row.joins.p50:.1f} ms",
+            f"{row.joins.p99:.1f} ms",
+            f"{row.delivery.p50:.1f} ms",
+            f"{row.delivery.p99:.1f} ms",
+            f"{row.delivered_per_second:,.0f}",
+            f"{row.cpu_ms_per_thousand:.1f} ms",
+            f"{row.delivered_per_cpu_second:,.0f}",
+            f"{row.events_per_cpu_second:,.0f}",
+            f"{row.kb_per_connection:.1f}",
+            str(row.cut_off),
+        )
+    return table
+
+
+async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> Figures:
+    tally, random = Tally(), Random(0)
+    rooms = [
+        [LoadPeer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
+        for room in range(work.rooms)
+    ]
+    peers = [peer for room in rooms for peer in room]
+    idle = _total(servers)
+    async with AsyncExitStack() as stack:
+        await _join_all(peers, work, stack)
+        joins, tally.joins = tally.joins, []
+        resident = _total(servers).resident_bytes - idle.resident_bytes
+        signals = await _send_signals(work, rooms, tally, servers, random)
+        events = await _change_presence(work, rooms, tally, servers)
+        cut_off = tally.lost
+    return Figures(
+        server=contender.name,
+        servers=len(servers),
+        joins=_percentiles(joins),
+        delivery=_percentiles(tally.deliveries),
+        delivered_per_second=signals.count / signals.seconds,
+        delivered_per_cpu_second=signals.count / signals.cpu_seconds,
+        cpu_ms_per_thousand=1e6 * signals.cpu_seconds / max(signals.count, 1),
+        events_per_cpu_second=events.count / events.cpu_seconds,
+        kb_per_connection=resident / 1024 / len(peers),
+        cut_off=cut_off,
+    )
+
+
+async def _join_all(peers: list[LoadPeer], work: Work, stack: AsyncExitStack) -> None:
+    """Let everybody in at the rate of the work, whatever the server makes of it."""
+    started_at = time.perf_counter()
+    joining: list[asyncio.Task[None]] = []
+
+    async def join(peer: LoadPeer, *, reads: bool) -> None:
+        context = peer.joined(reads=reads)
+        await context.__aenter__()
+        stack.push_async_exit(context.__aexit__)
+
+    for n, peer in enumerate(peers):
+        delay = started_at + n / work.joins_per_second - time.perf_counter()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        joining.append(asyncio.create_task(join(peer, reads=n >= work.slow_readers)))
+    await asyncio.gather(*joining)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """How much happened while something was measured."""
+
+    count: int
+    seconds: float
+    cpu_seconds: float
+
+
+async def _send_signals(
+    work: Work, rooms: list[list[LoadPeer]], tally: Tally, servers: list[_Server], random: Random
+) -> _Stretch:
+    interval = work.rooms * work.members / work.signals_per_second if work.signals_per_second else 0.0
+
+    async def send(peer: LoadPeer, others: list[LoadPeer]) -> None:
+        next_at = time.perf_counter() + random.uniform(0, interval)
+        while True:
+            if interval:
+                await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
+                next_at += interval
+            await peer.signal(random.choice(others).peer_id)
+
+    async with AsyncExitStack() as stack:
+        for room in rooms:
+            for peer in room[1:]:
+                others = [other for other in room if other is not peer]
+                await stack.enter_async_context(running(send(peer, others)))
+        if work.churn_per_second:
+            await stack.enter_async_context(running(_churn(work, rooms, random)))
+        return await _stretch(work.seconds, servers, lambda: len(tally.deliveries))
+
+
+async def _churn(work: Work, rooms: list[list[LoadPeer]], random: Random) -> None:
+    """Let new members come and go beside those who stay."""
+    async with asyncio.TaskGroup() as group:
+        while True:
+            await asyncio.sleep(random.expovariate(work.churn_per_second))
+            group.create_task(_visit(random.choice(random.choice(rooms)).companion()))
+
+
+async def _visit(peer: LoadPeer) -> None:
+    async with peer.joined():
+        await asyncio.sleep(1.0)
+
+
+async def _change_presence(
+    work: Work, rooms: list[list[LoadPeer]], tally: Tally, servers: list[_Server]
+) -> _Stretch:
+    async def change(peer: LoadPeer) -> None:
+        number = 0
+        while True:
+            number += 1
+            await peer.set_presence(number)
+            await asyncio.sleep(1 / PRESENCE_PER_SECOND)
+
+    async with AsyncExitStack() as stack:
+        for room in rooms:
+            await stack.enter_async_context(running(change(room[-1])))
+        return await _stretch(work.seconds, servers, lambda: tally.events)
+
+
+async def _stretch(seconds: float, servers: list[_Server], count: Callable[[], int]) -> _Stretch:
+    """Measure after a quarter of the time, so that everything is under way."""
+    await asyncio.sleep(seconds / 4)
+    started_at, before, used = time.perf_counter(), count(), _total(servers)
+    await asyncio.sleep(seconds)
+    after, elapsed = count() - before, time.perf_counter() - started_at
+    return _Stretch(after, elapsed, max(_total(servers).cpu_seconds - used.cpu_seconds, 1e-9))
+
+
+def _total(servers: list[_Server]) -> _Usage:
+    usages = [server.usage() for server in servers]
+    return _Usage(sum(u.cpu_seconds for u in usages), sum(u.resident_bytes for u in usages))
+
+
+def _percentiles(seconds: list[float]) -> Percentiles:
+    if len(seconds) < 2:
+        return Percentiles(float("nan"), float("nan"))
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return Percentiles(1000 * cuts[49], 1000 * cuts[98])
+
+
+@contextmanager
+def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Pipe] = []
+    processes: list[multiprocessing.process.BaseProcess] = []
+    try:
+        for _ in range(contender.servers):
+            here, there = context.Pipe()
+            process = context.Process(target=contender.serve, args=(there, *contender.arguments), daemon=True)
+            process.start()
+            there.close()
+            pipes.append(here)
+            processes.append(process)
+        yield [_Server(pipe) for pipe in pipes]
+    finally:
+        for pipe, process in zip(pipes, processes, strict=True):
+            pipe.close()
+            process.join(10)
+            process.kill()
+
+
+def _serve_memory(pipe: Pipe) -> None:
+    from .config import DoorLimits, ServerConfig, ServiceConfig
+    from .server import serve
+    from .traffic import TrafficLimits
+
+    # All peers of a bench come from one address.
+    traffic = TrafficLimits(
+        max_connections_per_address=10**6, connections_per_address=None, messages_per_address=None
+    )
+    door = DoorLimits(max_sockets_per_address=10**6, sockets_per_address=None)
+
+    async def main() -> None:
+        config = ServerConfig(port=0, door=door, service=ServiceConfig(traffic=traffic))
+        async with serve(config) as server:
+            pipe.send(server.url)
+            await report_usage(pipe)
+
+    asyncio.run(main())
+
+
+async def report_usage(pipe: Pipe) -> None:
+    """Answer whoever asks what this process uses, until the pipe is closed."""
+    while True:
+        try:
+            await asyncio.to_thread(pipe.recv)
+        except EOFError:
+            return
+        pipe.send((time.process_time(), _resident_bytes()))
+
+
+def _resident_bytes() -> int:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    # Without /proc there is only the highest value so far: bytes on macOS, KiB elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
