@@ -147,9 +147,10 @@ class Unread:
             pass
         return line.removeprefix(b"data: ").strip()
 
-    async def send(self, frame: bytes) -> None:
-        self.sequence += 1
-        assert await self.post(self.sequence, frame) == 204
+    async def send(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.sequence += 1
+            assert await self.post(self.sequence, frame) == 204
 
     async def post(self, sequence: int, frame: bytes, connection: str | None = None) -> int:
         head = PostHead(connection=connection or self.connection, sequence=sequence)

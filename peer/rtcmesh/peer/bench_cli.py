@@ -91,6 +91,7 @@ def relay(
 def signaling(
     rooms: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 20,
     members: Annotated[int, typer.Option(min=2, help="Members of each room.")] = 10,
+    *,
     joins: Annotated[float, typer.Option(min=1, help="Joins a second at the start.")] = 200.0,
     signals: Annotated[
         float, typer.Option(min=0, help="Signals a second in all; 0: as many as the server takes.")
@@ -98,7 +99,6 @@ def signaling(
     churn: Annotated[float, typer.Option(min=0, help="Members a second that come and go meanwhile.")] = 0.0,
     slow_readers: Annotated[int, typer.Option(min=0, help="Members that read nothing.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
-    *,
     json: AsJson = False,
 ) -> None:
     """Measure a signaling server in a process of its own: joins, signals, large rooms, memory, processor time."""

@@ -4,6 +4,7 @@ Compression is off: it costs 100 KiB a connection and gains little on sealed byt
 for as long as that peer likes, both in `send_str` and in `close`; `abort` is what ends such a wait.
 """
 
+import asyncio
 import socket as sockets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,11 +15,14 @@ from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
 from yarl import URL
 
 from .codes import CloseCode
+from .door import drained
 from .errors import ProtocolError
 from .messages import MAX_SERVER_MESSAGE_BYTES, SUBPROTOCOL
 from .text_socket import DialFailed, SocketClosed, TextSocket, Unreachable
 
 SIGNALING_PATH = "/v1/signaling"
+
+_FINAL_TEXT = 0x81
 
 _ServerWebSocket: TypeAlias = web.WebSocketResponse[Literal[False]]
 _WebSocket: TypeAlias = ClientWebSocketResponse[Literal[False]] | _ServerWebSocket
@@ -50,10 +54,11 @@ class AiohttpSocket:
             case _:
                 raise SocketClosed(CloseCode.ABNORMAL)
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
         try:
-            await self._websocket.send_frame(frame, WSMsgType.TEXT)
+            for frame in frames:
+                await self._websocket.send_frame(frame, WSMsgType.TEXT)
         except (aiohttp.ClientError, OSError) as error:
             raise SocketClosed(CloseCode.ABNORMAL) from error
 
@@ -71,6 +76,33 @@ class AiohttpSocket:
         self._abort()
 
 
+class ServerSocket(AiohttpSocket):
+    """The server's side, behind a `Door`: frames that are sent together are written together, in one system call."""
+
+    def __init__(self, websocket: _ServerWebSocket, transport: asyncio.Transport) -> None:
+        super().__init__(websocket, transport.abort)
+        self._transport = transport
+
+    async def send(self, *frames: bytes) -> None:
+        """See `TextSocket.send`."""
+        if self._transport.is_closing():
+            raise SocketClosed(CloseCode.ABNORMAL)
+        self._transport.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
+        try:
+            await drained(self._transport)
+        except OSError as error:
+            raise SocketClosed(CloseCode.ABNORMAL) from error
+
+
+def _header(size_bytes: int) -> bytes:
+    """Return the header of an unmasked text frame (RFC 6455 section 5.2)."""
+    if size_bytes < 126:
+        return bytes((_FINAL_TEXT, size_bytes))
+    if size_bytes < 2**16:
+        return bytes((_FINAL_TEXT, 126)) + size_bytes.to_bytes(2)
+    return bytes((_FINAL_TEXT, 127)) + size_bytes.to_bytes(8)
+
+
 def offers_subprotocol(request: web.Request) -> bool:
     """Whether a handshake names the protocol that is spoken here."""
     offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
@@ -80,17 +112,15 @@ def offers_subprotocol(request: web.Request) -> bool:
 async def accept_websocket(
     request: web.Request, *, max_frame_bytes: int
 ) -> tuple[_ServerWebSocket, AiohttpSocket]:
-    """Answer a WebSocket handshake and return the response with its socket."""
+    """Answer a WebSocket handshake and return the response with its socket; `SocketClosed` if the peer has gone."""
     websocket: _ServerWebSocket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, decode_text=False
     )
     await websocket.prepare(request)
-
-    def abort() -> None:
-        if request.transport is not None:
-            request.transport.abort()
-
-    return websocket, AiohttpSocket(websocket, abort)
+    transport = request.transport
+    if transport is None:
+        raise SocketClosed(CloseCode.ABNORMAL)
+    return websocket, ServerSocket(websocket, transport)
 
 
 def parse_url(url: str) -> URL:

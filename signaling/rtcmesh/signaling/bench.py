@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -285,7 +286,7 @@ def _percentiles(seconds: list[float]) -> Percentiles:
 def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
     context = multiprocessing.get_context("spawn")
     pipes: list[Pipe] = []
-    processes: list[multiprocessing.process.BaseProcess] = []
+    processes: list[BaseProcess] = []
     try:
         for _ in range(contender.servers):
             here, there = context.Pipe()
@@ -296,10 +297,11 @@ def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
             processes.append(process)
         yield [_Server(pipe) for pipe in pipes]
     finally:
-        for pipe, process in zip(pipes, processes, strict=True):
+        for pipe in pipes:
             pipe.close()
-            process.join(10)
-            process.kill()
+        for ended in processes:
+            ended.join(10)
+            ended.kill()
 
 
 def _serve_memory(pipe: Pipe) -> None:

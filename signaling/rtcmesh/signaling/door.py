@@ -99,10 +99,30 @@ def call_when_lost(transport: asyncio.BaseTransport, callback: Callable[[], None
         protocol.call_when_lost(callback)
 
 
+async def drained(transport: asyncio.BaseTransport) -> None:
+    """Return when a connection that came through a door has room for more; `ConnectionResetError` once it is lost.
+
+    For one task at a time.
+    """
+    protocol = transport.get_protocol()
+    if isinstance(protocol, _Doorstep):
+        await protocol.drained()
+
+
 class _Doorstep(asyncio.Protocol):
     """One connection: waits for the head, then passes everything on."""
 
-    __slots__ = ("_address", "_door", "_head", "_inside", "_lost", "_timer", "_transport")
+    __slots__ = (
+        "_address",
+        "_door",
+        "_head",
+        "_inside",
+        "_lost",
+        "_paused",
+        "_resumed",
+        "_timer",
+        "_transport",
+    )
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -112,6 +132,8 @@ class _Doorstep(asyncio.Protocol):
         self._address: Address | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lost: Callable[[], None] | None = None
+        self._paused = False
+        self._resumed: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
@@ -138,6 +160,8 @@ class _Doorstep(asyncio.Protocol):
             self._door.leave(self, self._address)
         if self._inside is not None:
             self._inside.connection_lost(exc)
+        self._paused = True
+        self._wake(ConnectionResetError("the connection is lost"))
         if self._lost is not None:
             self._lost()
 
@@ -146,12 +170,29 @@ class _Doorstep(asyncio.Protocol):
         self._lost = callback
 
     def pause_writing(self) -> None:
+        self._paused = True
         if self._inside is not None:
             self._inside.pause_writing()
 
     def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
         if self._inside is not None:
             self._inside.resume_writing()
+
+    async def drained(self) -> None:
+        """See the function of this name."""
+        if self._paused:
+            self._resumed = asyncio.get_running_loop().create_future()
+            await self._resumed
+
+    def _wake(self, error: Exception | None = None) -> None:
+        if self._resumed is not None and not self._resumed.done():
+            if error is None:
+                self._resumed.set_result(None)
+            else:
+                self._resumed.set_exception(error)
+        self._resumed = None
 
     def drop(self) -> None:
         """End the connection without a word."""

@@ -108,9 +108,9 @@ class _Begun:
             return first
         return await self._socket.receive()
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
-        await self._socket.send(frame)
+        await self._socket.send(*frames)
 
     async def close(self, code: int, reason: str) -> None:
         """See `TextSocket.close`."""

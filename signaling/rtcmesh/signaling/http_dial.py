@@ -68,12 +68,12 @@ class HttpDialSocket:
         self._changed.set()
         return frame
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
-        if b"\n" in frame:
+        if any(b"\n" in frame for frame in frames):
             raise ProtocolError("a frame of more than one line")
-        self._outbox.append(frame)
-        self._outbox_bytes += len(frame)
+        self._outbox.extend(frames)
+        self._outbox_bytes += sum(map(len, frames))
         self._changed.set()
         while self._outbox_bytes > HIGH_WATER_BYTES and self._end is None:
             await self._wait()

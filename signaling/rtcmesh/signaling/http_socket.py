@@ -57,9 +57,9 @@ class HttpSocket:
         self._change()
         return frame
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
-        await self._write(encode_event(frame))
+        await self._write(b"".join(map(encode_event, frames)))
 
     async def close(self, code: int, reason: str) -> None:
         """See `TextSocket.close`."""

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from .aiohttp_socket import dial_websocket
+from .errors import ProtocolError
 from .identity import Identity, PeerId
 from .messages import (
     Ack,
@@ -78,13 +79,7 @@ class LoadPeer:
         started_at = time.perf_counter()
         async with AsyncExitStack() as stack:
             socket = await stack.enter_async_context(dial_websocket(self._url))
-            challenge = decode_server(await socket.receive())
-            if not isinstance(challenge, Challenge):
-                raise RuntimeError(f"the server said {challenge}")
-            await socket.send(encode(self._join(challenge)))
-            welcome = decode_server(await socket.receive())
-            if not isinstance(welcome, Welcome):
-                raise RuntimeError(f"the server said {welcome}")
+            welcome = await self._introduce(socket)
             self._tally.joins.append(time.perf_counter() - started_at)
             self._socket = socket
             self._next_id, self._under_way = 1, 0
@@ -118,6 +113,16 @@ class LoadPeer:
     def _join(self, challenge: Challenge) -> Join:
         proof = sign_join(self.identity, nonce=challenge.nonce, room=self._room, prekey=self._prekey)
         return Join(room=self._room, peer_id=self.peer_id, prekey=self._prekey, proof=proof)
+
+    async def _introduce(self, socket: TextSocket) -> Welcome:
+        challenge = decode_server(await socket.receive())
+        if not isinstance(challenge, Challenge):
+            raise ProtocolError(f"the server said {challenge}")
+        await socket.send(encode(self._join(challenge)))
+        welcome = decode_server(await socket.receive())
+        if not isinstance(welcome, Welcome):
+            raise ProtocolError(f"the server said {welcome}")
+        return welcome
 
     async def _read(self, socket: TextSocket, heartbeat: float) -> None:
         async with AsyncExitStack() as stack:

@@ -397,9 +397,12 @@ class Room:
         limits = self._limits
         while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
             self._history_bytes -= len(self._history.popleft().frame)
-        self._effects.extend(
-            Deliver(attachment, entry) for attachment, id_ in self._attached.items() if entry.concerns(id_)
-        )
+        if receiver is None:
+            self._effects.extend(
+                Deliver(attachment, entry) for attachment, id_ in self._attached.items() if id_ != about
+            )
+        elif (attachment := self._members[receiver].attachment) is not None:
+            self._effects.append(Deliver(attachment, entry))
 
     def _peer(self, attachment: int) -> PeerId:
         try:

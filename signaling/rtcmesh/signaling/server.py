@@ -19,7 +19,7 @@ from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .post import ConnectionNames
 from .service import SignalingService
-from .text_socket import TextSocket
+from .text_socket import SocketClosed, TextSocket
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -102,7 +102,10 @@ class SignalingServer:
             rejections["subprotocol"] += 1
             return web.Response(status=400, text=f"the subprotocol is {SUBPROTOCOL}")
         max_frame_bytes = FRAME_HEADROOM * self._config.service.max_message_bytes
-        websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
+        try:
+            websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
+        except SocketClosed:
+            return web.Response()
         await self.service.serve(socket, self._address(request))
         return websocket
 

@@ -45,8 +45,9 @@ class SignalingService:
         self._config = ServiceConfig() if config is None else config
         self._random = SystemRandom() if random is None else random
         self._clock = clock
-        self._connections: dict[Connection, asyncio.Event] = {}
-        """Each with what is set when it has ended; in the order of their coming, so that a run can be repeated."""
+        # In the order of their coming, so that a run can be repeated.
+        self._connections: dict[Connection, None] = {}
+        self._ended = asyncio.Event()
         self._draining = False
         self._closed = False
         self._traffic = Traffic(
@@ -105,8 +106,13 @@ class SignalingService:
         if not self._draining:
             self._draining = True
             await self._send_away()
-        for ended in list(self._connections.values()):
-            await ended.wait()
+        leaving = list(self._connections)
+        while leaving:
+            if leaving[-1] not in self._connections:
+                leaving.pop()
+                continue
+            self._ended.clear()
+            await self._ended.wait()
 
     async def _send_away(self) -> None:
         await asyncio.sleep(self._config.drain_notice)
@@ -151,11 +157,12 @@ class SignalingService:
 
     def _remember(self, connection: Connection) -> None:
         self.stats.connections_accepted += 1
-        self._connections[connection] = asyncio.Event()
+        self._connections[connection] = None
         self.stats.connections = len(self._connections)
 
     def _forget(self, connection: Connection) -> None:
-        self._connections.pop(connection).set()
+        del self._connections[connection]
+        self._ended.set()
         self.stats.connections = len(self._connections)
 
     def _note_ending(self, connection: Connection, name: str) -> None:

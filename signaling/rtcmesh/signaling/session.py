@@ -86,6 +86,15 @@ _SPOKEN_BY: dict[Role, tuple[type[Message], ...]] = {
     Role.SERVER: get_args(ServerMessage),
     Role.PEER: get_args(PeerMessage),
 }
+_OTHER = {Role.SERVER: Role.PEER, Role.PEER: Role.SERVER}
+_ALLOWED: dict[tuple[Role, State], dict[type[Message], State]] = {
+    (role, state): {
+        kind: after for (at, kind), after in TRANSITIONS.items() if at is state and kind in spoken
+    }
+    for role, spoken in _SPOKEN_BY.items()
+    for state in State
+}
+"""The same by speaker and state, as each message is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,8 @@ class Session:
     def __init__(self, role: Role, *, now: float, join_timeout: float, max_message_bytes: int) -> None:
         self._role = role
         self._state = State.CONNECTED
+        self._we_may = _ALLOWED[role, State.CONNECTED]
+        self._they_may = _ALLOWED[_OTHER[role], State.CONNECTED]
         self._max_message_bytes = max_message_bytes
         self._join_deadline = now + join_timeout
         self._heartbeat: float | None = None
@@ -136,7 +147,7 @@ class Session:
         """
         if self._ending is not None:
             return
-        self._state = self._next_state(message, by_us=True)
+        self._enter(self._next_state(message, by_us=True))
         self._frames.append(encode(message) if frame is None else frame)
         self._last_sent_at = now
         if isinstance(message, Welcome):
@@ -156,7 +167,7 @@ class Session:
             return
         try:
             message = decode_peer(frame) if self._role is Role.SERVER else decode_server(frame)
-            self._state = self._next_state(message, by_us=False)
+            self._enter(self._next_state(message, by_us=False))
         except ProtocolError as error:
             self.fail(RefusalCode.PROTOCOL_VIOLATION, now, str(error))
         else:
@@ -226,11 +237,16 @@ class Session:
         return messages
 
     def _next_state(self, message: ServerMessage | PeerMessage, *, by_us: bool) -> State:
-        speaker = self._role if by_us else (Role.PEER if self._role is Role.SERVER else Role.SERVER)
-        state = TRANSITIONS.get((self._state, type(message)))
-        if state is None or not isinstance(message, _SPOKEN_BY[speaker]):
+        state = (self._we_may if by_us else self._they_may).get(type(message))
+        if state is None:
             raise ProtocolError(f"{type(message).__name__} is not allowed when {self._state.name.lower()}")
         return state
+
+    def _enter(self, state: State) -> None:
+        if state is not self._state:
+            self._state = state
+            self._we_may = _ALLOWED[self._role, state]
+            self._they_may = _ALLOWED[_OTHER[self._role], state]
 
     def _accept(self, message: ServerMessage | PeerMessage, now: float) -> None:
         match message:
@@ -247,7 +263,7 @@ class Session:
 
     def _end(self, code: int, reason: str, *, by_us: bool, refused: Refused | None = None) -> None:
         if self._ending is None:
-            self._state = State.CLOSED
+            self._enter(State.CLOSED)
             self._ending = Ending(code, reason, by_us, refused)
 
     def _handshake_deadline(self) -> float | None:

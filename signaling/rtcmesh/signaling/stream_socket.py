@@ -48,9 +48,10 @@ class StreamSocket:
             raise ProtocolError(f"a frame of unknown kind {header[0]}")
         return payload
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
-        await self._write(_TEXT, frame)
+        for frame in frames:
+            await self._write(_TEXT, frame)
 
     async def close(self, code: int, reason: str) -> None:
         """See `TextSocket.close`."""

@@ -37,8 +37,8 @@ class TextSocket(Protocol):
         """
         ...
 
-    async def send(self, frame: bytes) -> None:
-        """Hand one frame over and return when the transport has room again; `SocketClosed` at the end.
+    async def send(self, *frames: bytes) -> None:
+        """Hand frames over, at once, and return when the transport has room again; `SocketClosed` at the end.
 
         Never called by two tasks at once, and never cancelled except with the connection itself.
         """

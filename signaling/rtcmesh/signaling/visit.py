@@ -132,10 +132,10 @@ class Visit:
                 self._attached().signal(message)
             case SetPresence():
                 self._attached().set_presence(message.presence)
-                self._connection.slow_down(self._flow.tell_room(self._now()))
+                self._note_event()
             case SetRelay():
                 self._attached().set_relay(self._checked_relay(message.relay))
-                self._connection.slow_down(self._flow.tell_room(self._now()))
+                self._note_event()
             case Leave():
                 self._attached().leave()
                 self._connection.close()
@@ -165,6 +165,11 @@ class Visit:
         if code in (RefusalCode.SERVER_FULL, RefusalCode.UNAVAILABLE, RefusalCode.EPOCH_CHANGED):
             retry_after = self._random.uniform(0, self._config.retry_after)
         self._connection.fail(code, message, retry_after)
+
+    def _note_event(self) -> None:
+        """Let the peer pay for what the whole room was told."""
+        self._connection.slow_down(self._flow.tell_room(self._now()))
+        self._connection.give_way()
 
     def _checked_relay(self, relay: str | None) -> str | None:
         """Return a home relay, or None for one that this server does not announce."""
