@@ -51,7 +51,7 @@ class Connection:
         self._handled = 0
         self._scheduled_in: State | None = None
         self._loop = asyncio.get_running_loop()
-        # Lists and futures where deques and events would do, because an idle connection pays 760 bytes for each of them.
+        # Lists and futures where deques and events would do, because each of those costs an idle connection 760 bytes.
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._has_news = False
