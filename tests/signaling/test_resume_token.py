@@ -25,18 +25,15 @@ def test_a_token_is_of_one_peer_in_one_epoch_of_one_room_under_one_key() -> None
     assert ResumeKey.create().verify(TOKEN, room="r", epoch="e", peer_id=ALICE) is None
 
 
-def changed(change: tuple[int, str]) -> str:
-    at, junk = change
-    return TOKEN[:at] + junk + TOKEN[at + 1 :]
-
-
-@given(st.text() | st.tuples(st.integers(0, 200), st.text()).map(changed))
+@given(st.text())
 def test_any_other_text_is_no_token(text: str) -> None:
-    if text != TOKEN:
-        assert KEY.verify(text, room="r", epoch="e", peer_id=ALICE) in (None, 7)
-        head, _, _ = text.rpartition(".")
-        if head != TOKEN.rpartition(".")[0]:
-            assert KEY.verify(text, room="r", epoch="e", peer_id=ALICE) is None
+    assert KEY.verify(text, room="r", epoch="e", peer_id=ALICE) is None
+
+
+@given(st.integers(0, TOKEN.rindex(".") - 1), st.characters())
+def test_a_token_in_which_one_character_is_changed_is_none(at: int, character: str) -> None:
+    changed = TOKEN[:at] + character + TOKEN[at + 1 :]
+    assert changed == TOKEN or KEY.verify(changed, room="r", epoch="e", peer_id=ALICE) is None
 
 
 @pytest.mark.parametrize("attachment", [None, "7", 7.0, True, [7]])

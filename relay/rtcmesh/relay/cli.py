@@ -8,9 +8,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from rtcmesh.signaling.config import ServerConfig, ServiceConfig
-from rtcmesh.signaling.errors import MissingExtra
+from rtcmesh.signaling.config import RedisConfig, ServerConfig, ServiceConfig
+from rtcmesh.signaling.errors import MissingExtra, StoreFailed, StoreUnreachable
 from rtcmesh.signaling.messages import IceServer
+from rtcmesh.signaling.store_url import StoreUrl
 from rtcmesh.signaling.ticket import TicketKey
 
 from .aiohttp_socket import RELAY_PATH, parse_url
@@ -19,6 +20,9 @@ from .config import RelayServerConfig
 app = typer.Typer(help="The servers of rtcmesh.", no_args_is_help=True)
 
 _SECRET_VARIABLE = "RTCMESH_TICKET_SECRET"  # noqa: S105
+
+DRAIN_WINDOW = 10.0
+"""Seconds over which a server that shares its rooms sends its peers away."""
 
 
 def _checked_urls(urls: list[str] | None) -> list[str] | None:
@@ -74,9 +78,27 @@ DrainNotice = Annotated[
     typer.Option(min=0, help="Seconds to be unready before the first peer is sent away, when stopping."),
 ]
 DrainWindow = Annotated[
-    float,
+    float | None,
     typer.Option(
-        min=0, help="Seconds over which peers are sent away when stopping; for servers that share rooms."
+        min=0,
+        help="Seconds over which peers are sent away when stopping. Default: 10 with --redis; else all at once.",
+    ),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis",
+        envvar="RTCMESH_REDIS_URL",
+        help="Keep the rooms in a Redis or Valkey that several servers share: redis://, redis+sentinel:// or "
+        "redis+cluster:// with hosts. Default: in this process.",
+    ),
+]
+ResumeSecret = Annotated[
+    str | None,
+    typer.Option(
+        "--resume-secret",
+        envvar="RTCMESH_RESUME_SECRET",
+        help="What signs resume tokens, the same for all servers: 32 bytes or more. Default: one kept in the store.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log how each connection ends.")]
@@ -94,10 +116,12 @@ def serve(
     relay: RelayUrls = None,
     ticket_secret: Secret = None,
     no_relay: NoRelay = False,
+    redis: RedisUrl = None,
+    resume_secret: ResumeSecret = None,
     alternative: Alternatives = None,
     advertise: AdvertisedUrl = None,
     drain_notice: DrainNotice = 0.0,
-    drain_window: DrainWindow = 0.0,
+    drain_window: DrainWindow = None,
     verbose: Verbose = False,
 ) -> None:
     """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
@@ -110,6 +134,8 @@ def serve(
     key = TicketKey.create() if ticket_secret is None else _key_of(ticket_secret)
     relays = (*(() if no_relay else (RELAY_PATH,)), *(relay or ()))
     ice_servers = (IceServer(urls=tuple(ice_server)),) if ice_server else ()
+    if drain_window is None:
+        drain_window = 0.0 if redis is None else DRAIN_WINDOW
     service = ServiceConfig(
         ice_servers=ice_servers,
         relays=relays,
@@ -123,6 +149,7 @@ def serve(
         port=port,
         allowed_origins=tuple(allow_origin or ()),
         service=service,
+        redis=_redis_config(redis, resume_secret),
         advertised_url=advertise,
         fleet_secret=None if ticket_secret is None else ticket_secret.encode(),
     )
@@ -168,6 +195,16 @@ def serve_relay(
     _run(run, verbose=verbose)
 
 
+def _redis_config(url: str | None, resume_secret: str | None) -> RedisConfig | None:
+    if url is None:
+        return None
+    try:
+        secret = None if resume_secret is None else resume_secret.encode()
+        return RedisConfig(url=StoreUrl.parse(url), resume_secret=secret)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _key_of(secret: str) -> TicketKey:
     try:
         return TicketKey.from_secret(secret.encode())
@@ -198,6 +235,6 @@ def _run(serving: _Serving, *, verbose: bool) -> None:
         asyncio.run(until_stopped())
     except asyncio.CancelledError:
         raise typer.Exit(1) from None
-    except (OSError, MissingExtra) as error:
+    except (OSError, MissingExtra, StoreUnreachable, StoreFailed) as error:
         typer.echo(f"cannot serve: {error}", err=True)
         raise typer.Exit(1) from error

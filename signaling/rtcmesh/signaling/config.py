@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from .address import Network
 from .bucket import Rate
 from .messages import FRAME_OVERHEAD_BYTES, MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
+from .resume_token import MIN_SECRET_BYTES
 from .room import RoomLimits
+from .store_url import StoreUrl
 from .ticket import TicketKey
 from .traffic import TrafficLimits
 
@@ -109,6 +111,52 @@ class DoorLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RedisConfig:
+    """Rooms in a Redis or Valkey that several servers share."""
+
+    url: StoreUrl
+    """Where it is."""
+    resume_secret: bytes | None = None
+    """What resume tokens are signed with; None: the first server puts a random one into the store."""
+    node_lease: float = 15.0
+    """Seconds after which a server that does not answer counts as dead, and its members as suspended."""
+    tick_interval: float = 1.0
+    """Seconds between two renewals of the lease, and between two sweeps."""
+    deaf_after: float = 4.0
+    """Seconds without a nudge after which the subscription is made anew and every room is read again."""
+    response_timeout: float = 3.0
+    """Seconds for the answers to one batch, and for a new connection; then the store counts as unreachable."""
+    join_patience: float = 8.0
+    """Seconds that a join waits for the store before it is refused with `unavailable`."""
+    signal_patience: float = 15.0
+    """Seconds that a signal waits for the store before it is refused with `unavailable`."""
+    max_pending_bytes: int = 67_108_864
+    """What may wait for the store in all; beyond it signals are refused at once."""
+    start_timeout: float = 10.0
+    """Seconds for the store's first answer."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges and how they fit together."""
+        for name in (
+            "tick_interval",
+            "response_timeout",
+            "join_patience",
+            "signal_patience",
+            "start_timeout",
+        ):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+        if self.deaf_after < 2 * self.tick_interval:
+            raise ValueError("deaf_after must be at least two tick_intervals, since ticks are what is heard")
+        if self.node_lease < 3 * self.tick_interval:
+            raise ValueError("node_lease must be at least three tick_intervals")
+        if self.max_pending_bytes < 1:
+            raise ValueError("max_pending_bytes must be at least 1")
+        if self.resume_secret is not None and len(self.resume_secret) < MIN_SECRET_BYTES:
+            raise ValueError(f"resume_secret must have at least {MIN_SECRET_BYTES} bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServerConfig:
     """The service on an aiohttp server."""
 
@@ -129,6 +177,8 @@ class ServerConfig:
     """The limits of TCP connections."""
     service: ServiceConfig = field(default_factory=ServiceConfig)
     """The signaling service that is served."""
+    redis: RedisConfig | None = None
+    """Where rooms live that several servers share; None: in this process."""
 
     def __post_init__(self) -> None:
         """Check the range of the port."""

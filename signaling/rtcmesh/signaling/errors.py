@@ -86,3 +86,15 @@ class Closed(SignalingError):
 
     def __str__(self) -> str:
         return "the signaling link is closed"
+
+
+class StoreUnreachable(SignalingError):
+    """The shared store did not answer, or is not the server that may be written to; trying again may help."""
+
+
+class StoreFull(SignalingError):
+    """The shared store has no memory left; nothing was changed."""
+
+
+class StoreFailed(SignalingError):
+    """The shared store refused a command for a reason that trying again does not change."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .errors import MissingExtra
 from .registry import Registry
-from .stats import ServiceStats
+from .stats import ServiceStats, Trouble
 
 try:
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -46,12 +46,21 @@ class Metrics(Collector):
             "Connections that were let in.",
             value=stats.connections_accepted,
         )
+        troubles = GaugeMetricFamily(
+            f"{prefix}_store_trouble", "What is wrong with the shared store.", labels=["kind"]
+        )
+        for trouble in Trouble:
+            troubles.add_metric([trouble.value], float(trouble in rooms.troubles))
+        yield troubles
         families = (
             ("joins", "Successful joins.", "welcome", stats.joins),
             ("signals", "Signals by what became of them.", "result", stats.signals),
             ("limited", "Connections refused or slowed down for their rate.", "limit", stats.limits),
             ("connections_ended", "Connections that have ended.", "reason", stats.endings),
             ("handshakes_rejected", "Requests that were no connection.", "reason", stats.rejections),
+            ("store_commands", "Commands to the shared store.", "result", rooms.commands),
+            ("store_resyncs", "Reads of all rooms, as nudges may be missing.", "reason", rooms.resyncs),
+            ("store_evictions", "Members given up by this server.", "reason", rooms.evictions),
         )
         for name, text, label, counter in families:
             family = CounterMetricFamily(f"{prefix}_{name}", text, labels=[label])

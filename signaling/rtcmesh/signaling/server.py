@@ -18,6 +18,7 @@ from .memory_registry import MemoryRegistry
 from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .post import ConnectionNames
+from .registry import Registry
 from .service import SignalingService
 from .text_socket import SocketClosed, TextSocket
 
@@ -147,9 +148,13 @@ class SignalingServer:
     async def _livez(self, _: web.Request) -> web.Response:
         return web.Response(text="alive")
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        if self.service.is_draining:
-            return web.Response(status=503, text="draining")
+    async def _readyz(self, request: web.Request) -> web.Response:
+        """Say whether new peers are welcome; `?deep=1` asks whether they could join, too."""
+        troubles = ["draining"] if self.service.is_draining else []
+        if request.query.get("deep") == "1":
+            troubles += sorted(self.service.registry_stats.troubles)
+        if troubles:
+            return web.Response(status=503, text=" ".join(troubles))
         return web.Response(text="ready")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
@@ -160,13 +165,13 @@ class SignalingServer:
 async def serve(
     config: ServerConfig | None = None, *, guests: Sequence[Guest] = ()
 ) -> AsyncGenerator[SignalingServer, None]:
-    """Run a server with its rooms in memory, and its guests; at the end of the block it tells its peers and stops.
+    """Run a server and its guests; at the end of the block it tells its peers and stops.
 
     That takes `close_timeout` for the peers, and at most as much again for requests. A cancellation meanwhile drops
-    them. Raises `OSError` if the address cannot be had.
+    them. Raises `OSError` if the address cannot be had, `StoreUnreachable` or `StoreFailed` if the store cannot.
     """
     config = ServerConfig() if config is None else config
-    registry = MemoryRegistry(config.service.room)
+    registry = await _open_registry(config)
     service = SignalingService(registry, config.service)
     metrics = Metrics(service.stats, registry, *(guest.metrics for guest in guests))
     server = SignalingServer(config, service, metrics)
@@ -226,6 +231,14 @@ async def listening(
     finally:
         entrance.close()
         await runner.cleanup()
+
+
+async def _open_registry(config: ServerConfig) -> Registry:
+    if config.redis is None:
+        return MemoryRegistry(config.service.room)
+    from .redis_registry import RedisRegistry
+
+    return await RedisRegistry.open(config.redis, config.service.room)
 
 
 def is_origin_allowed(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:

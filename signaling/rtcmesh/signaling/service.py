@@ -15,7 +15,7 @@ from .errors import JoinRefused
 from .messages import Draining
 from .registry import Registry
 from .session import Role, Session
-from .stats import ServiceStats
+from .stats import RegistryStats, ServiceStats
 from .text_socket import TextSocket
 from .traffic import Flow, Overload, Traffic
 from .visit import Visit, refused_for_a_while
@@ -53,6 +53,11 @@ class SignalingService:
         self._traffic = Traffic(
             self._config.traffic, self.stats.limits, now=asyncio.get_running_loop().time()
         )
+
+    @property
+    def registry_stats(self) -> RegistryStats:
+        """How the place where rooms live fares."""
+        return self._registry.stats
 
     @property
     def is_draining(self) -> bool:

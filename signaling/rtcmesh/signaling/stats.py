@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from .codes import CloseCode, NackCode, RefusalCode
 from .session import Ending
@@ -76,6 +77,17 @@ class ServiceStats:
         return name
 
 
+class Trouble(StrEnum):
+    """What can be wrong with a store that many servers share."""
+
+    UNREACHABLE = "unreachable"
+    """It does not answer: joins are refused, signals wait and are then refused."""
+    DEAF = "deaf"
+    """Its nudges do not arrive, so that events of other servers come late."""
+    FULL = "full"
+    """It has no memory left: joins and signals are refused."""
+
+
 @dataclass
 class RegistryStats:
     """How the place where rooms live fares, as one server sees it."""
@@ -84,7 +96,7 @@ class RegistryStats:
     """Rooms that have members at this server."""
     members: int = 0
     """Members at this server, and with rooms in memory the suspended ones too."""
-    troubles: set[str] = field(default_factory=set[str])
+    troubles: set["Trouble"] = field(default_factory=set["Trouble"])
     """What is wrong now; a server with any is not ready for more peers."""
     commands: Counter[str] = field(default_factory=Counter[str])
     """What was asked of a shared store, by what came of it."""
