@@ -1,10 +1,9 @@
 """The command line of the servers: signaling with a relay beside it, or a relay alone."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -101,7 +100,14 @@ ResumeSecret = Annotated[
         help="What signs resume tokens, the same for all servers: 32 bytes or more. Default: one kept in the store.",
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log how each connection ends.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="The same as --log-level info.")]
+LogForm = Annotated[
+    Literal["json", "console"], typer.Option("--log-format", help="JSON, an object a line, or columns.")
+]
+LogDepth = Annotated[
+    Literal["warning", "info", "debug"],
+    typer.Option("--log-level", help="Log trouble, each connection as well, or each signal as well."),
+]
 
 _Serving: TypeAlias = Callable[[asyncio.Event], Coroutine[None, None, None]]
 
@@ -122,6 +128,8 @@ def serve(
     advertise: AdvertisedUrl = None,
     drain_notice: DrainNotice = 0.0,
     drain_window: DrainWindow = None,
+    log_format: LogForm = "console",
+    log_level: LogDepth = "warning",
     verbose: Verbose = False,
 ) -> None:
     """Run a signaling server and a relay until interrupted or terminated; they tell their peers before they stop."""
@@ -165,7 +173,7 @@ def serve(
             typer.echo(f"rtcmesh signaling on {server.url}")
             await stopped.wait()
 
-    _run(run, verbose=verbose)
+    _run(run, log_format, "info" if verbose and log_level == "warning" else log_level)
 
 
 @app.command("relay")
@@ -175,6 +183,8 @@ def serve_relay(
     allow_origin: AllowedOrigins = None,
     ticket_secret: Secret = None,
     *,
+    log_format: LogForm = "console",
+    log_level: LogDepth = "warning",
     verbose: Verbose = False,
 ) -> None:
     """Run a relay alone, for signaling servers that share its secret, until it is interrupted or terminated."""
@@ -192,7 +202,7 @@ def serve_relay(
             typer.echo(f"rtcmesh relay on {server.url}")
             await stopped.wait()
 
-    _run(run, verbose=verbose)
+    _run(run, log_format, "info" if verbose and log_level == "warning" else log_level)
 
 
 def _redis_config(url: str | None, resume_secret: str | None) -> RedisConfig | None:
@@ -212,9 +222,8 @@ def _key_of(secret: str) -> TicketKey:
         raise typer.BadParameter(str(error)) from None
 
 
-def _run(serving: _Serving, *, verbose: bool) -> None:
+def _run(serving: _Serving, log_format: str, log_level: str) -> None:
     """Serve until a signal comes."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
 
     async def until_stopped() -> None:
         stopped = asyncio.Event()
@@ -232,6 +241,9 @@ def _run(serving: _Serving, *, verbose: bool) -> None:
         await serving(stopped)
 
     try:
+        from rtcmesh.signaling.logs import LogFormat, LogLevel, configure_logs
+
+        configure_logs(LogFormat(log_format), LogLevel(log_level))
         asyncio.run(until_stopped())
     except asyncio.CancelledError:
         raise typer.Exit(1) from None

@@ -1,6 +1,7 @@
 """The client link: one membership in a room, kept through lost connections and restarted servers."""
 
 import asyncio
+import logging
 import os
 from asyncio import Future
 from collections import deque
@@ -48,6 +49,8 @@ from .messages import (
 from .prekey import Prekey
 from .session import Ending, Role, Session
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
+
+_logger = logging.getLogger(__name__)
 
 
 class SignalingLink:
@@ -319,6 +322,7 @@ class SignalingLink:
     async def _handle(self, connection: Connection, message: ServerMessage | PeerMessage) -> None:
         match message:
             case Challenge():
+                _logger.debug("joining", extra={"connection": message.connection})
                 connection.send(self._membership.join(message))
             case Welcome():
                 await self._begin(connection, message)

@@ -96,6 +96,8 @@ class Challenge(Message, frozen=True, kw_only=True, tag="challenge"):
     limits: Limits
     relays: tuple[Text, ...] = ()
     """Where a peer may be at home, in the server's order: URLs, or paths of the server's own."""
+    connection: Text = ""
+    """What the server's log calls this connection."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

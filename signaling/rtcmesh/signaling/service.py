@@ -91,7 +91,7 @@ class SignalingService:
         finally:
             entry.close(asyncio.get_running_loop().time())
             self._forget(connection)
-            self._note_ending(connection, visit.name)
+            self._note_ending(connection, visit.trace)
 
     async def _turn_away(self, socket: TextSocket, refusal: JoinRefused) -> None:
         connection = self._connect(socket)
@@ -99,7 +99,7 @@ class SignalingService:
             async with connection:
                 connection.fail(refusal.code, refusal.message, refusal.retry_after)
         finally:
-            self._note_ending(connection, "nobody")
+            self._note_ending(connection, {})
 
     async def drain(self) -> None:
         """Send every peer away with a moment to come back at and the alternatives, and return when all have gone.
@@ -170,9 +170,9 @@ class SignalingService:
         self._ended.set()
         self.stats.connections = len(self._connections)
 
-    def _note_ending(self, connection: Connection, name: str) -> None:
+    def _note_ending(self, connection: Connection, trace: dict[str, object]) -> None:
         if connection.ending is not None:
             reason = self.stats.count_ending(connection.ending)
             refused = connection.ending.refused
             detail = "" if refused is None else refused.message
-            _logger.info("the connection of %s ended: %s %r", name, reason, detail)
+            _logger.info("connection ended", extra={**trace, "reason": reason, "detail": detail})

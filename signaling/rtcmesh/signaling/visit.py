@@ -26,6 +26,7 @@ from .messages import (
     ServerMessage,
     SetPresence,
     SetRelay,
+    Signal,
     Welcome,
     is_room_name,
 )
@@ -37,6 +38,7 @@ from .ticket import Ticket, issue
 from .traffic import Flow, Overload
 
 NONCE_BYTES = 32
+CONNECTION_ID_BYTES = 8
 
 _logger = logging.getLogger(__name__)
 
@@ -68,8 +70,8 @@ class Visit:
         self._member: tuple[str, PeerId] | None = None
         self._newest_answered = 0
         self._renewal: asyncio.TimerHandle | None = None
-        self.name = "nobody"
-        """Who is visiting, for the log."""
+        self.trace: dict[str, object] = {"connection": random.randbytes(CONNECTION_ID_BYTES).hex()}
+        """What every line of the log about this visit carries: the same id from the challenge to the last signal."""
 
     async def run(self) -> None:
         """Serve the visitor until the connection ends; a member that did not leave is suspended then."""
@@ -80,7 +82,7 @@ class Visit:
         except JoinRefused as refusal:
             self._refuse(refusal.code, refusal.message, refusal.retry_after)
         except Exception:
-            _logger.exception("failed to serve %s", self.name)
+            _logger.exception("failed to serve a connection", extra=self.trace)
             self._connection.fail(RefusalCode.INTERNAL)
         finally:
             if self._renewal is not None:
@@ -102,18 +104,28 @@ class Visit:
             relays=self._config.relays,
             relay_ticket=self._new_ticket(),
         )
+        _logger.info("joined", extra={**self.trace, "resumed": admission.resumed, "offset": admission.offset})
         self._connection.send(welcome)
         for entry in admission.replay:
             self.deliver(entry)
 
     def deliver(self, entry: StreamEntry) -> None:
         """See `Sink.deliver`."""
+        if isinstance(entry.event, Signal) and _logger.isEnabledFor(logging.DEBUG):
+            signal = {
+                "from": short(entry.event.sender),
+                "signal": entry.event.id,
+                "offset": entry.event.offset,
+            }
+            _logger.debug("signal delivered", extra={**self.trace, **signal})
         self._connection.send(entry.event, entry.frame)
 
     def answer(self, answer: Ack | Nack) -> None:
         """See `Sink.answer`."""
         outcome = "accepted" if isinstance(answer, Ack) else answer.code.value
         self._stats.signals["repeated" if answer.id <= self._newest_answered else outcome] += 1
+        if _logger.isEnabledFor(logging.DEBUG):
+            _logger.debug("signal answered", extra={**self.trace, "signal": answer.id, "result": outcome})
         self._newest_answered = max(self._newest_answered, answer.id)
         self._connection.send(answer)
 
@@ -151,7 +163,7 @@ class Visit:
             verify_join(join.peer_id, join.proof, nonce=self._nonce, room=join.room, prekey=join.prekey)
         except IdentityError as error:
             raise JoinRefused(RefusalCode.BAD_PROOF, str(error)) from error
-        self.name = f"{short(join.peer_id)} in {join.room}"
+        self.trace |= {"peer": short(join.peer_id), "room": join.room}
         self._member = (join.room, join.peer_id)
         wait = self._flow.join(join.room, self._now())
         if isinstance(wait, Overload):
@@ -192,7 +204,11 @@ class Visit:
             message_burst=0.0 if messages is None else messages.burst,
         )
         return Challenge(
-            nonce=self._nonce, server_time=self._server_time, limits=limits, relays=self._config.relays
+            nonce=self._nonce,
+            server_time=self._server_time,
+            limits=limits,
+            relays=self._config.relays,
+            connection=str(self.trace["connection"]),
         )
 
     def _new_ticket(self) -> str | None:
