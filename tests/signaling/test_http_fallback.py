@@ -284,6 +284,8 @@ class Proxy:
                 websocket = web.WebSocketResponse(protocols=("rtcmesh.v1",))
                 await websocket.prepare(request)
                 await asyncio.Event().wait()
+            case _:
+                pass
         return await self._pass(request)
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:

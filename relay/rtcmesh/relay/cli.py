@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from rtcmesh.signaling.config import RedisConfig, ServerConfig, ServiceConfig
+from rtcmesh.signaling.address import parse_network
+from rtcmesh.signaling.config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
 from rtcmesh.signaling.errors import MissingExtra, StoreFailed, StoreUnreachable
 from rtcmesh.signaling.messages import IceServer
 from rtcmesh.signaling.store_url import StoreUrl
@@ -20,6 +22,7 @@ app = typer.Typer(help="The servers of rtcmesh.", no_args_is_help=True)
 
 _SECRET_VARIABLE = "RTCMESH_TICKET_SECRET"  # noqa: S105
 
+AUTO = "auto"
 DRAIN_WINDOW = 10.0
 """Seconds over which a server that shares its rooms sends its peers away."""
 
@@ -34,8 +37,18 @@ def _checked_urls(urls: list[str] | None) -> list[str] | None:
 
 
 def _checked_url(url: str | None) -> str | None:
-    _checked_urls(None if url is None else [url])
+    if url not in (None, AUTO):
+        _checked_urls([url])
     return url
+
+
+def _checked_networks(texts: list[str] | None) -> list[str] | None:
+    for text in texts or ():
+        try:
+            parse_network(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is no address and no network") from None
+    return texts
 
 
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
@@ -65,9 +78,18 @@ AdvertisedUrl = Annotated[
         "--advertise",
         callback=_checked_url,
         help="Where the other servers behind a load balancer reach this one, for peers that use plain HTTP; needs "
-        "the secret.",
+        "the secret. `auto`: this host's own address.",
     ),
 ]
+TrustedProxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        callback=_checked_networks,
+        help="An address or network of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8.",
+    ),
+]
+MaxConnections = Annotated[int, typer.Option(min=1, help="Connections at once; more are told to come back.")]
 Alternatives = Annotated[
     list[str] | None,
     typer.Option("--alternative", help="The URL of another server, told to the peers when this one stops."),
@@ -126,6 +148,8 @@ def serve(
     resume_secret: ResumeSecret = None,
     alternative: Alternatives = None,
     advertise: AdvertisedUrl = None,
+    trusted_proxy: TrustedProxies = None,
+    max_connections: MaxConnections = 10_000,
     drain_notice: DrainNotice = 0.0,
     drain_window: DrainWindow = None,
     log_format: LogForm = "console",
@@ -151,14 +175,19 @@ def serve(
         alternatives=tuple(alternative or ()),
         drain_notice=drain_notice,
         drain_window=drain_window,
+        max_connections=max_connections,
     )
+    proxies = tuple(parse_network(text) for text in trusted_proxy or ())
+    # A third more sockets than connections: probes, metrics, POSTs, and those who are told to come back.
+    door = DoorLimits(trusted_proxies=proxies, max_sockets=max_connections + max_connections // 3 + 64)
     config = ServerConfig(
         host=host,
         port=port,
         allowed_origins=tuple(allow_origin or ()),
         service=service,
         redis=_redis_config(redis, resume_secret),
-        advertised_url=advertise,
+        door=door,
+        advertised_url=f"http://{_own_address()}:{port}" if advertise == AUTO else advertise,
         fleet_secret=None if ticket_secret is None else ticket_secret.encode(),
     )
 
@@ -213,6 +242,13 @@ def _redis_config(url: str | None, resume_secret: str | None) -> RedisConfig | N
         return RedisConfig(url=StoreUrl.parse(url), resume_secret=secret)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _own_address() -> str:
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError as error:
+        raise typer.BadParameter(f"this host does not know its own address: {error}") from None
 
 
 def _key_of(secret: str) -> TicketKey:
