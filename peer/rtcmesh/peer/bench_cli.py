@@ -99,10 +99,16 @@ def signaling(
     churn: Annotated[float, typer.Option(min=0, help="Members a second that come and go meanwhile.")] = 0.0,
     slow_readers: Annotated[int, typer.Option(min=0, help="Members that read nothing.")] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--redis", help="A store for servers that share rooms; python-socketio is measured beside them."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure a signaling server in a process of its own: joins, signals, large rooms, memory, processor time."""
-    from rtcmesh.signaling.bench import Work, memory_server, run_load, table_of
+    from rtcmesh.signaling.bench import Work, contenders_on, memory_server, run_load, table_of
 
     work = Work(
         rooms=rooms,
@@ -115,7 +121,8 @@ def signaling(
     )
     console = Console(quiet=json)
     with console.status("measuring") as status:
-        results = run_load(work, (memory_server(),), status.update)
+        contenders = (memory_server(), *(() if store is None else contenders_on(store)))
+        results = run_load(work, contenders, status.update)
     if json:
         _write_json(results)
     else:

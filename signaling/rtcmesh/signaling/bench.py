@@ -8,22 +8,21 @@ of the server, and everything compares within one run.
 import asyncio
 import multiprocessing
 import os
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from random import Random
 
 import msgspec
 from rich.table import Table
 
-from .load import LoadPeer, Tally, running
+from .load import LoadPeer, Peer, Tally, running
+from .rival import SocketIoPeer, serve_socketio
+from .usage import report_usage
 
 PRESENCE_PER_SECOND = 50
 """How often one member of each room changes its presence."""
@@ -86,8 +85,10 @@ class Contender:
 
     name: str
     servers: int
-    serve: Callable[[Pipe], None]
+    serve: Callable[..., None]
+    """Called in a process of its own with a pipe and the arguments."""
     arguments: tuple[str, ...] = ()
+    peer: Callable[[str, str, Tally], Peer] = LoadPeer
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,15 @@ def run_load(work: Work, contenders: tuple[Contender, ...], progress: Callable[[
 
 def memory_server() -> Contender:
     """Return our server with its rooms in its own memory."""
-    return Contender("rtcmesh, memory", 1, _serve_memory)
+    return Contender("rtcmesh, memory", 1, _serve)
+
+
+def contenders_on(store: str) -> tuple[Contender, ...]:
+    """Return our server with its rooms in a store, alone and twice, and python-socketio with its Redis manager."""
+    return (
+        *(Contender("rtcmesh, store", count, _serve, (store,)) for count in (1, 2)),
+        *(Contender("python-socketio", count, serve_socketio, (store,), SocketIoPeer) for count in (1, 2)),
+    )
 
 
 def table_of(results: LoadResults) -> Table:
@@ -156,7 +165,7 @@ def table_of(results: LoadResults) -> Table:
 async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> Figures:
     tally, random = Tally(), Random(0)
     rooms = [
-        [LoadPeer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
+        [contender.peer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
         for room in range(work.rooms)
     ]
     peers = [peer for room in rooms for peer in room]
@@ -182,12 +191,12 @@ async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> 
     )
 
 
-async def _join_all(peers: list[LoadPeer], work: Work, stack: AsyncExitStack) -> None:
+async def _join_all(peers: list[Peer], work: Work, stack: AsyncExitStack) -> None:
     """Let everybody in at the rate of the work, whatever the server makes of it."""
     started_at = time.perf_counter()
     joining: list[asyncio.Task[None]] = []
 
-    async def join(peer: LoadPeer, *, reads: bool) -> None:
+    async def join(peer: Peer, *, reads: bool) -> None:
         context = peer.joined(reads=reads)
         await context.__aenter__()
         stack.push_async_exit(context.__aexit__)
@@ -210,11 +219,11 @@ class _Stretch:
 
 
 async def _send_signals(
-    work: Work, rooms: list[list[LoadPeer]], tally: Tally, servers: list[_Server], random: Random
+    work: Work, rooms: list[list[Peer]], tally: Tally, servers: list[_Server], random: Random
 ) -> _Stretch:
     interval = work.rooms * work.members / work.signals_per_second if work.signals_per_second else 0.0
 
-    async def send(peer: LoadPeer, others: list[LoadPeer]) -> None:
+    async def send(peer: Peer, others: list[Peer]) -> None:
         next_at = time.perf_counter() + random.uniform(0, interval)
         while True:
             if interval:
@@ -232,7 +241,7 @@ async def _send_signals(
         return await _stretch(work.seconds, servers, lambda: len(tally.deliveries))
 
 
-async def _churn(work: Work, rooms: list[list[LoadPeer]], random: Random) -> None:
+async def _churn(work: Work, rooms: list[list[Peer]], random: Random) -> None:
     """Let new members come and go beside those who stay."""
     async with asyncio.TaskGroup() as group:
         while True:
@@ -240,15 +249,15 @@ async def _churn(work: Work, rooms: list[list[LoadPeer]], random: Random) -> Non
             group.create_task(_visit(random.choice(random.choice(rooms)).companion()))
 
 
-async def _visit(peer: LoadPeer) -> None:
+async def _visit(peer: Peer) -> None:
     async with peer.joined():
         await asyncio.sleep(1.0)
 
 
 async def _change_presence(
-    work: Work, rooms: list[list[LoadPeer]], tally: Tally, servers: list[_Server]
+    work: Work, rooms: list[list[Peer]], tally: Tally, servers: list[_Server]
 ) -> _Stretch:
-    async def change(peer: LoadPeer) -> None:
+    async def change(peer: Peer) -> None:
         number = 0
         while True:
             number += 1
@@ -304,9 +313,10 @@ def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
             ended.kill()
 
 
-def _serve_memory(pipe: Pipe) -> None:
-    from .config import DoorLimits, ServerConfig, ServiceConfig
+def _serve(pipe: Pipe, store: str | None = None) -> None:
+    from .config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
     from .server import serve
+    from .store_url import StoreUrl
     from .traffic import TrafficLimits
 
     # All peers of a bench come from one address.
@@ -315,28 +325,12 @@ def _serve_memory(pipe: Pipe) -> None:
     )
     door = DoorLimits(max_sockets_per_address=10**6, sockets_per_address=None)
 
+    redis = None if store is None else RedisConfig(url=StoreUrl.parse(store))
+
     async def main() -> None:
-        config = ServerConfig(port=0, door=door, service=ServiceConfig(traffic=traffic))
+        config = ServerConfig(port=0, door=door, service=ServiceConfig(traffic=traffic), redis=redis)
         async with serve(config) as server:
             pipe.send(server.url)
             await report_usage(pipe)
 
     asyncio.run(main())
-
-
-async def report_usage(pipe: Pipe) -> None:
-    """Answer whoever asks what this process uses, until the pipe is closed."""
-    while True:
-        try:
-            await asyncio.to_thread(pipe.recv)
-        except EOFError:
-            return
-        pipe.send((time.process_time(), _resident_bytes()))
-
-
-def _resident_bytes() -> int:
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    # Without /proc there is only the highest value so far: bytes on macOS, KiB elsewhere.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

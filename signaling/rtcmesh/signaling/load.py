@@ -4,8 +4,9 @@ import asyncio
 import struct
 import time
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .aiohttp_socket import dial_websocket
 from .errors import ProtocolError
@@ -32,7 +33,9 @@ SIGNAL_WINDOW = 16
 SEALED_BYTES = 400
 """The size of a signal: that of a small session description, compressed and sealed."""
 
-_STAMP = struct.Struct("!d")
+STAMP = struct.Struct("!d")
+"""When a signal was sent, at its beginning."""
+
 _EVENTS = (b'{"type":"presence_changed"', b'{"type":"peer_joined"', b'{"type":"peer_left"')
 
 
@@ -48,6 +51,31 @@ class Tally:
     """Events of rooms that arrived."""
     lost: int = 0
     """Connections that ended without being asked to."""
+
+
+class Peer(Protocol):
+    """A member of a room, whatever the server."""
+
+    @property
+    def peer_id(self) -> str:
+        """Its id, as the server names it; known once it has joined."""
+        ...
+
+    def companion(self) -> "Peer":
+        """Return another peer for the same room."""
+        ...
+
+    def joined(self, *, reads: bool = True) -> AbstractAsyncContextManager[None]:
+        """Be a member; one that does not read takes nothing from its socket after the welcome."""
+        ...
+
+    async def signal(self, to: str) -> None:
+        """Send a signal that says when it was sent; waits while too many are on the way."""
+        ...
+
+    async def set_presence(self, number: int) -> None:
+        """Change the presence, which everybody in the room gets."""
+        ...
 
 
 class LoadPeer:
@@ -93,13 +121,13 @@ class LoadPeer:
             finally:
                 self._socket = None
 
-    async def signal(self, to: PeerId) -> None:
+    async def signal(self, to: str) -> None:
         """Send a signal that says when it was sent; waits while too many are on the way."""
         while self._under_way >= SIGNAL_WINDOW:
             self._acknowledged.clear()
             await self._acknowledged.wait()
-        sealed = _STAMP.pack(time.perf_counter()).ljust(SEALED_BYTES, b"\0")
-        signal = SendSignal(to=to, id=self._next_id, sealed=sealed)
+        sealed = STAMP.pack(time.perf_counter()).ljust(SEALED_BYTES, b"\0")
+        signal = SendSignal(to=PeerId(to), id=self._next_id, sealed=sealed)
         self._next_id += 1
         self._under_way += 1
         if self._socket is not None:
@@ -140,7 +168,7 @@ class LoadPeer:
             return
         match decode_server(frame):
             case Signal() as signal:
-                self._tally.deliveries.append(time.perf_counter() - _STAMP.unpack_from(signal.sealed)[0])
+                self._tally.deliveries.append(time.perf_counter() - STAMP.unpack_from(signal.sealed)[0])
             case Ack():
                 self._under_way -= 1
                 self._acknowledged.set()
