@@ -33,7 +33,7 @@ class LogLevel(StrEnum):
 
 def configure_logs(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
     """Send the logs of this process to the stream, or to the standard error."""
-    stream = sys.stderr if stream is None else stream
+    target: TextIO = sys.stderr if stream is None else stream
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -46,8 +46,8 @@ def configure_logs(log_format: LogFormat, level: LogLevel, stream: TextIO | None
             structlog.processors.JSONRenderer(),
         ]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-    handler = logging.StreamHandler(stream)
+        render = [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
