@@ -28,8 +28,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.base
 	$(BIN)/rtcmesh bench mesh
 
-soak: $(VENV)/.base
+soak: $(VENV)/.dev
 	$(BIN)/rtcmesh bench paths --runs 10000
+	$(BIN)/pytest -m soak
 
 clean:
 	rm -rf $(VENV)

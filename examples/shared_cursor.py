@@ -14,7 +14,7 @@ import sys
 
 import msgspec
 
-from rtcmesh.peer import Channel, Mesh, PeerId, PeerLeft, short
+from rtcmesh.peer import Channel, Delivery, Mesh, PeerId, PeerLeft, short
 
 WIDTH, HEIGHT = 640, 480
 MOVE_INTERVAL = 0.05
@@ -35,7 +35,7 @@ async def main(url: str = "http://127.0.0.1:8080", moves: str = "200") -> None:
     """Move a cursor in front of everybody, and show where the cursors of the others are."""
     cursors: Cursors = {}
     async with Mesh.join(url, room="cursors") as mesh, asyncio.TaskGroup() as tasks:
-        channel = mesh.channel("cursor", type=Cursor)
+        channel = mesh.channel("cursor", type=Cursor, delivery=Delivery.LATEST)
         await mesh.wait_for_peers(1)
         background = (
             tasks.create_task(follow(channel, cursors)),
@@ -55,7 +55,7 @@ def position(step: int) -> Cursor:
 
 
 async def follow(channel: Channel[Cursor], cursors: Cursors) -> None:
-    """Keep the newest position of each peer; messages of one peer come in the order in which it sent them."""
+    """Keep the newest position of each peer; an older one never follows it."""
     async for message in channel:
         cursors[message.sender] = message.data
 

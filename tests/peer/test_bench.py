@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from rtcmesh.peer import bench
+from rtcmesh.peer import bench, outbox_bench
 
 
 async def test_the_bench_measures_every_contender_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +20,16 @@ async def test_the_bench_measures_every_contender_in_every_round(monkeypatch: py
     console = Console(record=True, width=100)
     console.print(bench.table_of(results))
     assert "mesh / bare transport" in console.export_text()
+
+
+def test_the_bench_of_outboxes_measures_every_contender_and_the_transactions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, count in (("MESSAGES", 100), ("BULK_MESSAGES", 5), ("TRANSACTIONS", 50)):
+        monkeypatch.setattr(outbox_bench, name, count)
+    results = outbox_bench.run_outbox_bench(1, lambda _: None)
+    assert list(results.processor_time) == ["no outbox", "sender", "sender and receiver"]
+    for (figures,) in results.processor_time.values():
+        assert min(figures.one_by_one, figures.at_once, figures.bulk) > 0
+    assert len(results.transaction_ms) == 50
+    assert [table.row_count for table in outbox_bench.tables_of(results)] == [3, 1]

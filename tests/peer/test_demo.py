@@ -15,7 +15,6 @@ from rtcmesh.peer.demo import Demo, DemoFailed, default_file
 from rtcmesh.peer.demo_protocol import Link, Progress
 from rtcmesh.peer.demo_screen import show_result, table_of
 from rtcmesh.peer.demo_verdict import Result, Step, pairs_to_cut, problems_in
-from support.processes import TIMEOUT
 
 MESSAGES = 10
 NAMES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
@@ -107,7 +106,8 @@ def test_the_table_shows_paths_round_trips_and_counts() -> None:
     lines = iter(output.getvalue().splitlines())
     row = next(line for line in lines if "aaaaaaaa" in line)
     assert row.split() == ["1", "aaaaaaaa", "dials", "direct", "20", "10", "sends"]
-    assert next(lines).split() == ["1", "ms,", "6x"]
+    assert next(lines).split() == ["1", "ms"]
+    assert next(lines).split() == ["6x"]
 
 
 @pytest.mark.parametrize("problems", [(), ("[x] one thing", "another thing")])
@@ -158,13 +158,14 @@ class DemoWhosePortIsTaken(Demo):
             return await super().start_server(port)
 
 
+@pytest.mark.timeout(180)
 async def test_a_relay_that_does_not_come_back_is_noticed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"content")
     with pytest.raises(DemoFailed, match="the server ended early"):
-        await DemoWhosePortIsTaken(peers=2, messages=10, file=file).run(TIMEOUT)
+        await DemoWhosePortIsTaken(peers=2, messages=10, file=file).run(160)
     assert "address already in use" in capfd.readouterr().err
 
 

@@ -19,6 +19,7 @@ from rtcmesh.signaling.server import serve
 from support.processes import rtcmesh, run_rtcmesh
 
 CONTENT = bytes(range(256)) * 2000
+pytestmark = pytest.mark.timeout(180)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 

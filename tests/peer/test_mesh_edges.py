@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_aiortc
+from rtcmesh.netem import VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer import (
     Closed,
     Identity,
@@ -18,12 +18,12 @@ from rtcmesh.peer import (
     PeerGone,
     PeerLeft,
 )
-from rtcmesh.peer.aiortc_transport import AiortcTransport
 from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.negotiation import MAX_CANDIDATES
 from rtcmesh.peer.session import Session
 from rtcmesh.peer.testing import LinkConfig, MemoryNetwork, MemoryTransport, virtual_meshes, virtual_room
+from rtcmesh.peer.webrtc import WebRtcTransport
 from rtcmesh.signaling.testing import dial_stream
 from support.meshes import news, next_event, pair, until_direct
 
@@ -217,23 +217,6 @@ def test_a_peer_met_more_often_than_a_seal_remembers_is_connected_again(
     assert "of instance 65 of the remote seal" in caplog.text
 
 
-def test_what_arrives_before_aiortc_says_that_it_is_open_waits_for_that() -> None:
-    async def main() -> None:
-        VirtualNetwork()
-        sink = Silent()
-        transport = AiortcTransport(sink, ())
-        transport._packet_received(b"early")
-        transport._lane_opened()
-        transport._packet_received("still early")
-        assert sink.heard == []
-        transport._lane_opened()
-        transport._packet_received(b"in time")
-        assert sink.heard == ["opened", "early", "still early", "in time"]
-        await transport.close()
-
-    run_virtual(main())
-
-
 @pytest.mark.parametrize(
     ("altered", "replacement"),
     [
@@ -250,8 +233,8 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
 ) -> None:
     async def main() -> None:
         network = VirtualNetwork(link=LinkConfig(delay=0.01))
-        transports = [AiortcTransport(Silent(), ()) for _ in range(2)]
-        with virtual_aiortc(), network.add_host("ann"):
+        transports = [WebRtcTransport(Silent(), ()) for _ in range(2)]
+        with virtual_webrtc(), network.add_host("ann"):
             offer = await transports[0].create_offer()
             assert altered in offer
             with pytest.raises(TransportFailed):
@@ -262,10 +245,38 @@ def test_a_description_that_asks_for_too_much_or_gives_too_little_is_refused(
     run_virtual(main())
 
 
+def test_no_peer_makes_this_machine_look_up_a_name_on_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    async def ask(subscriber: object) -> None:
+        asked.append(subscriber)
+        raise OSError("multicast")
+
+    async def main() -> None:
+        network = VirtualNetwork(link=LinkConfig(delay=0.01))
+        named = "candidate:1 1 udp 1 a-name.local 9 typ host"
+        sinks = [Silent(), Silent()]
+        transports = [WebRtcTransport(sink, ()) for sink in sinks]
+        with virtual_webrtc(), network.add_host("ann"):
+            offer = await transports[0].create_offer()
+            lines = f"a={named}\r\na={named} generation 0\r\na=candidate:"
+            answer = await transports[1].create_answer(offer.replace("a=candidate:", lines, 1))
+            await transports[0].accept_answer(answer.replace("a=candidate:", lines, 1))
+            for transport in transports:
+                await transport.add_candidate(named)
+            await asyncio.sleep(2)
+            assert [sink.heard for sink in sinks] == [["opened"], ["opened"]]
+            await asyncio.gather(*(transport.close() for transport in transports))
+
+    monkeypatch.setattr("aioice.ice.get_or_create_mdns_protocol", ask)
+    run_virtual(main())
+    assert asked == []
+
+
 @pytest.mark.parametrize("moment", [0.001, 0.005, 0.01, 0.02, 0.03, 0.05])
 def test_a_program_cancelled_while_it_connects_leaves_no_task_behind(moment: float) -> None:
     async def main() -> None:
-        async with virtual_room(aiortc=True) as room:
+        async with virtual_room(webrtc=True) as room:
             await room.join("bob")
             before = asyncio.all_tasks()
 

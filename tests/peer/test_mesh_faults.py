@@ -19,6 +19,7 @@ from rtcmesh.peer import (
     PathKind,
     PeerJoined,
     PeerLeft,
+    SessionExpired,
     SignalingLost,
     SignalingResumed,
     SignalingUnreachable,
@@ -30,7 +31,7 @@ from rtcmesh.peer.transport import HIGH_WATER_BYTES
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ClientConfig, ServiceConfig
 from rtcmesh.signaling.room import RoomLimits
-from support.meshes import DIRECT_ONLY, RELAY_ONLY, news, next_event, pair
+from support.meshes import DIRECT_ONLY, RELAY_ONLY, news, next_event, pair, until_direct
 
 
 def memory(room: VirtualRoom) -> MemoryNetwork:
@@ -365,3 +366,27 @@ def test_where_signaling_is_back_the_relay_is_dialled_at_once(seed: int) -> None
                     await mesh.wait_for_peers(1)
 
     run_virtual(main(), seed=seed)
+
+
+@pytest.mark.parametrize("seconds", [20, 60, 110])
+def test_a_peer_that_is_cut_off_for_less_than_the_session_timeout_continues_where_it_stood(
+    seconds: float,
+) -> None:
+    """As a closed laptop does. The server gives it up meanwhile; those who talk to it do not."""
+
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann, bob = await pair(room)
+            streams = news(ann), news(bob)
+            room.isolate("bob")
+            await ann.channel("chat").send("to bob")
+            await bob.channel("chat").send("to ann")
+            await asyncio.sleep(seconds)
+            room.reconnect("bob")
+            assert (await bob.channel("chat").receive()).data == "to bob"
+            assert (await ann.channel("chat").receive()).data == "to ann"
+            await until_direct(ann, bob)
+            for stream in streams:
+                assert not [event for event in stream._events if isinstance(event, PeerLeft | SessionExpired)]
+
+    run_virtual(main())

@@ -32,12 +32,12 @@ def test_the_first_message_takes_one_round_trip_to_the_server_and_its_answer_ano
 
 
 @pytest.mark.parametrize(
-    ("kind", "aiortc"), [(PathKind.RELAYED, False), (PathKind.DIRECT, False), (PathKind.DIRECT, True)]
+    ("kind", "webrtc"), [(PathKind.RELAYED, False), (PathKind.DIRECT, False), (PathKind.DIRECT, True)]
 )
 def test_a_bulk_transfer_that_saturates_the_path_delays_small_messages_little(
-    kind: PathKind, aiortc: bool
+    kind: PathKind, webrtc: bool
 ) -> None:
-    measured = measure_head_of_line(kind, aiortc=aiortc, seconds=2)
+    measured = measure_head_of_line(kind, webrtc=webrtc, seconds=2)
     assert measured.p99 < 0.1
-    saturated = 0.3 if aiortc else 0.8  # aiortc's own congestion window has not grown yet
+    saturated = 0.3 if webrtc else 0.8  # the congestion window below has not grown yet
     assert measured.bulk_bytes_per_second > saturated * RATE_BYTES_PER_SECOND

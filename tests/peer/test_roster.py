@@ -48,13 +48,23 @@ def test_whom_the_server_gives_up_stays_as_long_as_its_path() -> None:
     machine = roster(reachable=True)
     assert machine.left(ANN, orderly=False) == []
     assert machine.deadline() is None
+    assert machine.timed_out(ANN) == []
     machine.path_changed(ANN, reachable=False, now=100)
-    assert machine.deadline() == 100 + GRACE
-    assert machine.handle_timeout(100 + GRACE) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+    assert machine.timed_out(ANN) == [Dismiss(ANN, LeaveReason.EXPIRED)]
 
 
-def test_whom_the_server_gives_up_is_dismissed_at_once_without_a_path() -> None:
-    assert roster(reachable=False).left(ANN, orderly=False) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+def test_whom_the_server_gives_up_has_the_session_timeout_to_return() -> None:
+    machine = roster(reachable=False)
+    assert machine.left(ANN, orderly=False) == []
+    assert machine.deadline() is None
+    assert machine.joined(member(ANN)) == []
+    assert machine.timed_out(ANN) == []
+    machine.left(ANN, orderly=False)
+    assert machine.timed_out(ANN) == [Dismiss(ANN, LeaveReason.EXPIRED)]
+
+
+def test_whom_the_server_knows_is_not_dismissed_however_long_it_is_out_of_reach() -> None:
+    assert roster(reachable=False).timed_out(ANN) == []
 
 
 def test_a_restarted_server_that_knows_nobody_disturbs_nobody() -> None:
@@ -85,13 +95,17 @@ def test_news_of_strangers_changes_nothing() -> None:
     machine.replaced(BOB, 0)
     machine.path_changed(BOB, reachable=True, now=0)
     machine.gone(BOB)
+    assert machine.timed_out(BOB) == []
     assert machine.deadline() is None
 
 
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["joined", "rejoined", "left", "expired", "replaced", "up", "down", "snapshot", "empty", "wait"]
+            [
+                *("joined", "rejoined", "left", "expired", "replaced", "up", "down"),
+                *("snapshot", "empty", "timed out", "wait"),
+            ]
         ),
         st.sampled_from([ANN, BOB]),
     ),
@@ -131,6 +145,8 @@ def test_decisions_always_fit_what_was_decided_before(steps: list[tuple[str, Pee
             case "up" | "down" if peer_id in admitted:
                 (reachable.add if step == "up" else reachable.discard)(peer_id)
                 carry_out(machine.path_changed(peer_id, reachable=step == "up", now=now))
+            case "timed out" if peer_id not in reachable:
+                carry_out(machine.timed_out(peer_id))
             case "snapshot":
                 carry_out(machine.snapshot([member(peer_id)], now))
             case "empty":

@@ -295,6 +295,20 @@ def test_a_refusal_is_followed_by_a_pause_and_then_by_everything_again() -> None
     assert lab.bob.received["x"] == [b"x"]
 
 
+def test_a_greeting_is_said_again_until_the_remote_session_is_heard() -> None:
+    lab = Lab()
+    lab.open(Faults(drop=1))
+    lab.ann.session.hello()
+    lab.run(10)
+    lab.faults[1].drop = 0
+    lab.run(10)
+    assert lab.ann.session.remote_number == lab.bob.session.number
+    assert lab.bob.session.remote_number == lab.ann.session.number
+    before = lab.packets
+    lab.run(1000)
+    assert lab.packets == before
+
+
 def test_the_end_is_said_again_until_it_was_heard() -> None:
     lab = Lab()
     lab.open(Faults(drop=1))

@@ -1,4 +1,4 @@
-"""What every transport guarantees: one suite for memory transports and for aiortc on the virtual network."""
+"""What every transport guarantees: one suite for memory transports and for WebRTC, on virtual and real sockets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_aiortc
-from rtcmesh.peer.aiortc_transport import AiortcTransport
+from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.testing import MemoryNetwork
 from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory
+from rtcmesh.peer.webrtc import WebRtcTransport
 
 
 class Sink:
@@ -94,9 +94,9 @@ async def two_ends(kind: str) -> AsyncGenerator[tuple[End, End]]:
     network = VirtualNetwork(link=LinkConfig(delay=0.02))
     hosts = network.add_host("ann"), network.add_host("bob")
     memory = MemoryNetwork(delay=0.02)
-    with virtual_aiortc():
-        if kind == "aiortc":
-            factories: list[TransportFactory] = [AiortcTransport, AiortcTransport]
+    with virtual_webrtc():
+        if kind == "webrtc":
+            factories: list[TransportFactory] = [WebRtcTransport, WebRtcTransport]
         else:
             factories = [memory.factory("ann"), memory.factory("bob")]
         ann, bob = (End(factory, host) for factory, host in zip(factories, hosts, strict=True))
@@ -109,7 +109,7 @@ async def two_ends(kind: str) -> AsyncGenerator[tuple[End, End]]:
 Scenario = Callable[[End, End], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "aiortc"])
+@pytest.fixture(params=["memory", "webrtc"])
 def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
     """Run a scenario with two fresh ends of this kind."""
 
@@ -210,7 +210,7 @@ def test_a_transport_can_be_closed_at_any_time(run: Callable[[Scenario], None]) 
 
 def test_what_is_buffered_is_told_and_drains() -> None:
     async def main() -> None:
-        async with two_ends("aiortc") as (ann, bob):
+        async with two_ends("webrtc") as (ann, bob):
             await connect(ann, bob)
             sent = 0
             while ann.transport.buffered_amount < HIGH_WATER_BYTES:
@@ -227,7 +227,7 @@ def test_an_offer_of_a_foreign_application_without_data_channels_is_a_typed_erro
     sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\n"
 
     async def main() -> None:
-        async with two_ends("aiortc") as (_, bob):
+        async with two_ends("webrtc") as (_, bob):
             with bob.host, pytest.raises(TransportFailed):
                 await bob.transport.create_answer(sdp)
 

@@ -17,6 +17,7 @@ from rtcmesh.relay.frames import (
     encode_challenge,
     encode_closed,
     encode_draining,
+    encode_limit,
     encode_ping,
     encode_recv,
     encode_welcome,
@@ -357,7 +358,46 @@ async def test_a_relay_cannot_keep_a_link_away_or_busy_for_ever() -> None:
     alice = lab.new_link(1, Recorder())
     alice.authorize(ticket_for(1))
     async with running(alice):
-        await asyncio.sleep(1300)
+        await asyncio.sleep(130)
         assert liar.connections == 3
+    server.close()
+    await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize("frames", [(), (encode_ping(1),), (CHALLENGE,), (CHALLENGE, encode_ping(1))])
+@on_virtual_time
+async def test_a_relay_that_does_not_go_on_with_the_handshake_is_left(frames: tuple[bytes, ...]) -> None:
+    lab = RelayLab()
+    liar = Liar(*frames)
+    with lab.relay_host:
+        server = await asyncio.start_server(liar.serve, lab.relay_host.address, PORT)
+    alice = lab.new_link(1, Recorder(), config=SOON)
+    alice.authorize(ticket_for(1))
+    async with running(alice):
+        await asyncio.sleep(30)
+        assert liar.connections >= 2
+        assert not alice.is_up or frames[:1] == (CHALLENGE,)
+    server.close()
+    await asyncio.sleep(10)
+
+
+@on_virtual_time
+async def test_a_relay_that_limits_to_next_to_nothing_is_obeyed_as_far_as_a_relay_may_ask() -> None:
+    lab = RelayLab()
+    liar = Liar(CHALLENGE, WELCOME, encode_limit(1, 4_000_000.0))
+    with lab.relay_host:
+        server = await asyncio.start_server(liar.serve, lab.relay_host.address, PORT)
+    sink = Recorder()
+    alice = lab.new_link(1, sink)
+    alice.authorize(ticket_for(1))
+    async with running(alice):
+        await sink.saw("up")
+        await asyncio.sleep(1)
+        for _ in range(3):
+            assert alice.send(BOB, bytes(10_000), Urgency.BULK)
+        await asyncio.sleep(10)
+        assert alice.buffered_amount > 30_000
+        await asyncio.sleep(30)
+        assert alice.buffered_amount == 0
     server.close()
     await asyncio.sleep(10)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from support.repository import FOLDERS, ROOT, read_pyproject, source_of, sources
+from support.repository import FOLDERS, ROOT, read_pyproject, sources, sources_of
 
 MAX_LINES = 450
 
@@ -34,7 +34,9 @@ def machines() -> list[str]:
 @pytest.mark.parametrize("module", machines())
 def test_a_machine_is_given_its_chance_and_its_time(module: str) -> None:
     """Of `random` a machine may know the type alone, and of the clock nothing."""
-    for node in ast.walk(ast.parse(source_of(module).read_text())):
+    nodes = [node for path in sources_of(module) for node in ast.walk(ast.parse(path.read_text()))]
+    assert nodes
+    for node in nodes:
         if isinstance(node, ast.Import):
             assert {"random", "time", "datetime"}.isdisjoint(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "random":

@@ -54,3 +54,9 @@ def source_of(module: str) -> Path:
     """Return the file of a module of the product."""
     _, component, *rest = module.split(".")
     return ROOT.joinpath(component, "rtcmesh", component, *rest).with_suffix(".py")
+
+
+def sources_of(module: str) -> list[Path]:
+    """Return the file of a module of the product, or all of a package."""
+    path = source_of(module)
+    return [path] if path.exists() else sorted(path.with_suffix("").rglob("*.py"))

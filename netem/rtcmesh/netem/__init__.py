@@ -2,7 +2,7 @@
 
 from .errors import Deadlock, NetemError, NoCurrentHost, NotVirtualTime, NoVirtualNetwork, VirtualTimeExceeded
 from .host import Host, current_host
-from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc
+from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
 from .link import Link, LinkConfig, LinkCounters
 from .loop import VirtualEventLoop
 from .network import Network, Trace, TraceEntry
@@ -32,4 +32,5 @@ __all__ = [
     "run_virtual",
     "seed_randomness",
     "virtual_aiortc",
+    "virtual_webrtc",
 ]

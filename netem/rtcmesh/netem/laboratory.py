@@ -30,12 +30,22 @@ def run_virtual(main: Coroutine[Any, Any, T], *, seed: int = 0, limit: float = D
         return runner.run(main)
 
 
+def virtual_webrtc() -> AbstractContextManager[None]:
+    """Let WebRTC on aioice and OpenSSL see the virtual network of the running loop: addresses, names and clock.
+
+    Every connection on a virtual network must be created, used and closed inside.
+    """
+    from .webrtc import virtual_webrtc as patch_webrtc
+
+    return patch_webrtc()
+
+
 def virtual_aiortc() -> AbstractContextManager[None]:
-    """Let unmodified aiortc and aioice see the virtual network of the running loop: addresses, names and clock.
+    """Let unmodified aiortc see the virtual network of the running loop as well; aiortc must be installed.
 
     Every `RTCPeerConnection` on a virtual network must be created, used and closed inside.
     """
-    from .aiortc import virtual_aiortc as patch_aiortc
+    from .webrtc import virtual_aiortc as patch_aiortc
 
     return patch_aiortc()
 

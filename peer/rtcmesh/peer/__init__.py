@@ -20,6 +20,11 @@ from .errors import (
     MeshError,
     MessageTooLarge,
     NotEncodable,
+    OutboxError,
+    OutboxFailed,
+    OutboxFull,
+    OutboxInUse,
+    OutboxMismatch,
     PeerGone,
     PeerUnreachable,
     WouldBlock,
@@ -30,6 +35,7 @@ from .events import (
     LeaveReason,
     MeshEvent,
     MessageRejected,
+    OutboxExpired,
     PathChanged,
     PathChangeReason,
     PathKind,
@@ -43,12 +49,13 @@ from .events import (
 )
 from .mesh import Mesh
 from .peer import Peer
-from .stats import PathStats, PeerStats
+from .stats import DataChannelStats, PathStats, PeerStats, TransportStats
 
 __all__ = [
     "Channel",
     "ClientConfig",
     "Closed",
+    "DataChannelStats",
     "Delivery",
     "EventStream",
     "EventsMissed",
@@ -63,6 +70,12 @@ __all__ = [
     "MessageRejected",
     "MessageTooLarge",
     "NotEncodable",
+    "OutboxError",
+    "OutboxExpired",
+    "OutboxFailed",
+    "OutboxFull",
+    "OutboxInUse",
+    "OutboxMismatch",
     "PathChangeReason",
     "PathChanged",
     "PathKind",
@@ -82,6 +95,7 @@ __all__ = [
     "SignalingLost",
     "SignalingResumed",
     "SignalingUnreachable",
+    "TransportStats",
     "Undelivered",
     "WouldBlock",
     "short",

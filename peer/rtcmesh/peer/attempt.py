@@ -12,6 +12,7 @@ from rtcmesh.signaling.messages import IceServer
 
 from .errors import TransportFailed
 from .negotiation import AcceptAnswer, AddCandidate, MakeAnswer, MakeOffer
+from .stats import TransportStats
 from .transport import Transport, TransportFactory
 
 logger = logging.getLogger(__name__)
@@ -99,12 +100,21 @@ class Attempt:
         slot: asyncio.Semaphore,
         setup_timeout: float,
     ) -> None:
-        """Negotiate in a dial slot, then keep the transport until the attempt is over."""
+        """Negotiate in a dial slot, then keep the transport until the attempt is over.
+
+        An offer waits for its answer outside: those who never answer must not keep the others waiting.
+        """
         failure = ""
         try:
             async with _held_briefly(slot):
                 self._transport = transport = transports(self, ice_servers)
-                await self._negotiate(transport, begin, setup_timeout)
+                await self._describe(transport, begin, setup_timeout)
+                if isinstance(begin, MakeAnswer):
+                    await self._connect(transport, await self._steps.get())
+            if isinstance(begin, MakeOffer):
+                step = await self._steps.get()
+                async with _held_briefly(slot):
+                    await self._connect(transport, step)
             await asyncio.get_running_loop().create_future()  # until `discard` cancels this task
         except TransportFailed as error:
             failure = str(error)
@@ -120,7 +130,7 @@ class Attempt:
                 await self._transport.close()
         self.transport_closed(failure)
 
-    async def _negotiate(
+    async def _describe(
         self, transport: Transport, begin: MakeOffer | MakeAnswer, setup_timeout: float
     ) -> None:
         async with asyncio.timeout(setup_timeout):
@@ -131,12 +141,16 @@ class Attempt:
                     sdp = await transport.create_answer(begin.offer)
         if not self._over:
             self._owner.described(self, sdp)
-        while (step := await self._steps.get()) is not None:
+
+    async def _connect(self, transport: Transport, step: _Step | None) -> None:
+        """Take one step after the other until the transport is open."""
+        while step is not None:
             match step:
                 case AcceptAnswer():
                     await transport.accept_answer(step.answer)
                 case AddCandidate():
                     await transport.add_candidate(step.candidate)
+            step = await self._steps.get()
 
     def proceed(self, step: _Step) -> None:
         """Let the transport take a remote answer or candidate, in the order given."""
@@ -153,6 +167,10 @@ class Attempt:
     def buffered_amount(self) -> int:
         """Bytes that the transport has taken and not yet handed to the network."""
         return self._transport.buffered_amount if self._transport else 0
+
+    def stats(self) -> TransportStats | None:
+        """Return the figures of the transport."""
+        return self._transport.stats() if self._transport else None
 
     def send(self, packet: bytes) -> None:
         """Send a packet on the reliable lane."""

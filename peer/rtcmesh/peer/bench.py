@@ -19,10 +19,10 @@ from rich.table import Table
 from rtcmesh.signaling.config import ServerConfig
 from rtcmesh.signaling.server import serve
 
-from .aiortc_transport import AiortcTransport
 from .channel import Channel
 from .mesh import Mesh
 from .transport import HIGH_WATER_BYTES
+from .webrtc import WebRtcTransport
 
 SMALL_BYTES, SMALL_COUNT = 64, 5_000
 BULK_BYTES, BULK_COUNT = 16 * 1024, 400
@@ -88,7 +88,7 @@ class TransportEnd:
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
-        self.transport = AiortcTransport(self, ())
+        self.transport = WebRtcTransport(self, ())
         self._packets: asyncio.Queue[bytes] = asyncio.Queue()
         self._writable = asyncio.Event()
 
@@ -108,7 +108,7 @@ class TransportEnd:
         self.opened.set()
 
     def candidate_gathered(self, candidate: str) -> None:
-        """See `TransportSink`; aiortc has all candidates in its description."""
+        """See `TransportSink`; without servers all candidates are in the description."""
 
     def packet_received(self, packet: bytes) -> None:
         """See `TransportSink`."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 app = typer.Typer(
-    no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, a relay."
+    no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, outboxes, a relay."
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")]
@@ -65,6 +65,25 @@ def paths(
         for line in broken:
             Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def outbox(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure what an outbox costs the processor, and how long a transaction keeps the event loop."""
+    from .outbox_bench import run_outbox_bench, tables_of
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        results = run_outbox_bench(rounds, status.update)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
 
 
 @app.command()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rtcmesh.signaling.identity import PeerId
@@ -12,8 +13,10 @@ from . import codec
 from .conversation import Outgoing
 from .delivery import Delivery, Priority
 from .errors import Closed, MessageTooLarge, NotDecodable
-from .frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES
+from .frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES, MAX_MESSAGE_BYTES
 from .inbox import Inbox
+from .outboxes import Outboxes
+from .stamps import STAMP_BYTES
 
 T = TypeVar("T")
 
@@ -34,10 +37,11 @@ class ChannelKind:
     expected: Any
     delivery: Delivery
     priority: Priority
+    outbox: Path | None = None
 
 
-class ChannelHost(Protocol):
-    """What a channel needs of its mesh."""
+class ChannelSender(Protocol):
+    """Where a channel's messages go: into the sessions, or into its outbox first."""
 
     async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
         """Send to these peers, or to all."""
@@ -50,6 +54,10 @@ class ChannelHost(Protocol):
     async def flush(self, label: str, to: Iterable[PeerId] | None) -> None:
         """Wait until these peers, or all, have what was sent."""
         ...
+
+
+class ChannelHost(ChannelSender, Protocol):
+    """What a channel needs of its mesh."""
 
     def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
         """A message was dropped."""
@@ -65,14 +73,23 @@ class Channel(Generic[T]):
     """
 
     def __init__(
-        self, label: str, kind: ChannelKind, inbox: Inbox, host: ChannelHost, max_message_bytes: int
+        self,
+        label: str,
+        kind: ChannelKind,
+        inbox: Inbox,
+        host: ChannelHost,
+        *,
+        outboxes: Outboxes,
+        max_message_bytes: int,
     ) -> None:
         self.label = label
         self.kind = kind
         self._decode = codec.decoder(kind.expected)
         self.inbox = inbox
         self._host = host
-        self._max_message_bytes = min(max_message_bytes, _limit(kind.delivery))
+        self._outboxes = outboxes
+        self._sender: ChannelSender = outboxes if kind.outbox else host
+        self._max_message_bytes = min(max_message_bytes, _limit(kind))
 
     async def send(
         self, data: T, *, to: PeerId | Iterable[PeerId] | None = None, confirm: bool = False
@@ -85,35 +102,56 @@ class Channel(Generic[T]):
         received it. While a peer reads too slowly, or cannot be reached and its window is full, it waits; that peer's
         slowness does not delay the message to the others. LATEST and BEST_EFFORT never wait.
 
+        On a channel with an outbox it returns when the message is in the file, for everybody now in the mesh or for
+        the addressed peers, who need not be there; with `confirm`, when their applications have taken it, or
+        `PeerUnreachable` says that it expired or was discarded. While the outbox is full it waits for room, or raises
+        `OutboxFull` when nobody is there who could make some. `PeerGone` is for an id that no other peer can have.
+
         Cancelling it may leave the message sent to some of the peers and not to others, to each one whole or not at
-        all. Raises `PeerGone` for addressed peers that are not in the mesh (without `to`, those that leave meanwhile
-        are simply not part of "all"), `PeerUnreachable`, `MessageTooLarge`, `NotEncodable`, or `Closed`.
+        all; in an outbox, for all of them or for none. Raises `PeerGone` for addressed peers that are not in the mesh
+        (without `to`, those that leave meanwhile are simply not part of "all"), `PeerUnreachable`, `MessageTooLarge`,
+        `NotEncodable`, `OutboxFailed`, or `Closed`.
         """
         if confirm and self.kind.delivery not in (Delivery.RELIABLE, Delivery.UNORDERED):
             raise ValueError(f"a {self.kind.delivery.value} channel confirms nothing")
-        await self._host.send(self._outgoing(data), _peers(to), confirm=confirm)
+        await self._sender.send(self._outgoing(data), _peers(to), confirm=confirm)
 
     def send_nowait(self, data: T, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
         """Send as `send` does if every addressed peer's session takes the message at once, else to nobody.
 
-        Raises `WouldBlock` with the peers that have no room, and what `send` raises.
+        Raises `WouldBlock` with the peers that have no room, and what `send` raises. With an outbox it writes to the
+        file before it returns, and raises `OutboxFull` whenever there is no room.
         """
-        self._host.send_nowait(self._outgoing(data), _peers(to))
+        self._sender.send_nowait(self._outgoing(data), _peers(to))
 
     async def flush(self, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
         """Return when the peers' sessions have received all that was sent to them on this channel.
 
         What waits for room in another task's `send` is not part of it; nor is, with LATEST, any value but the newest,
-        or anything with BEST_EFFORT. Cancelling it changes nothing. Raises `PeerGone`, `PeerUnreachable` or `Closed`.
+        or anything with BEST_EFFORT. On a channel with an outbox it returns when the peers' applications have taken
+        it. Cancelling it changes nothing. Raises `PeerGone`, `PeerUnreachable` or `Closed`.
         """
-        await self._host.flush(self.label, _peers(to))
+        await self._sender.flush(self.label, _peers(to))
+
+    def waiting(self) -> Mapping[PeerId, int]:
+        """Return how many messages in the channel's outbox wait for whom, whether or not they are in the mesh."""
+        return self._outboxes.waiting(self.label)
+
+    def discard(self, *, to: PeerId) -> int:
+        """Forget what waits in the channel's outbox for a peer, and return how many messages that were.
+
+        Those that were handed to the peer's session already may arrive all the same.
+        """
+        return self._outboxes.discard(self.label, to)
 
     async def receive(self) -> Message[T]:
         """Return the next message. Cancelling it loses nothing. Raises `Closed` after the last one."""
         while True:
             sender, message = await self.inbox.take()
             try:
-                return Message(sender, cast("T", self._decode(message.payload)), self.label)
+                payload = self._outboxes.take(sender, message) if message.stored else message.payload
+                if payload is not None:
+                    return Message(sender, cast("T", self._decode(payload)), self.label)
             except NotDecodable as error:
                 self._host.message_rejected(sender, self.label, error)
 
@@ -130,7 +168,8 @@ class Channel(Generic[T]):
         payload = codec.encode(data)
         if len(payload) > self._max_message_bytes:
             raise MessageTooLarge(len(payload), self._max_message_bytes)
-        return Outgoing(self.label, payload, self.kind.delivery, self.kind.priority)
+        stored = self.kind.outbox is not None
+        return Outgoing(self.label, payload, self.kind.delivery, self.kind.priority, stored=stored)
 
 
 def _peers(to: PeerId | Iterable[PeerId] | None) -> Iterable[PeerId] | None:
@@ -138,11 +177,11 @@ def _peers(to: PeerId | Iterable[PeerId] | None) -> Iterable[PeerId] | None:
     return [PeerId(to)] if isinstance(to, str) else to
 
 
-def _limit(delivery: Delivery) -> int:
-    match delivery:
+def _limit(kind: ChannelKind) -> int:
+    match kind.delivery:
         case Delivery.BEST_EFFORT:
             return MAX_DATAGRAM_BYTES
         case Delivery.LATEST:
             return MAX_LATEST_BYTES
         case Delivery.RELIABLE | Delivery.UNORDERED:
-            return 2**63
+            return MAX_MESSAGE_BYTES - (STAMP_BYTES if kind.outbox else 0)

@@ -19,6 +19,7 @@ from .events import (
     EventsMissed,
     MeshEvent,
     MessageRejected,
+    OutboxExpired,
     PathChanged,
     PeerJoined,
     PeerLeft,
@@ -119,6 +120,8 @@ class Screen:
                 return f"path to {self._name(event.peer_id)}: {path} ({event.reason.value})"
             case SessionExpired():
                 return f"{len(event.undelivered)} messages did not reach {self._name(event.peer_id)}: no path"
+            case OutboxExpired():
+                return f"{event.count} messages to {self._name(event.peer_id)} were too old to send"
             case PresenceChanged():
                 return f"{short(event.peer_id)} is now {self._name(event.peer_id)}"
             case SignalingLost():

@@ -57,7 +57,14 @@ class MeshConfig:
     """A path on which nothing was heard for so long is given up and dialled again. Doubt comes long before."""
 
     session_timeout: float = 120.0
-    """How long messages wait for a peer that no path leads to, before `SessionExpired` gives them back."""
+    """How long messages wait for a peer that no path leads to. Then they are given back: by `SessionExpired`, or by
+    `PeerLeft` if the signaling server has lost the peer as well."""
+
+    outbox_max_bytes: int = 64 * 1024 * 1024
+    """What one outbox holds: payloads, and 512 bytes for each message and receiver. Full: `send` waits or raises."""
+
+    outbox_max_age: float = 7 * 86_400.0
+    """A message that waits in an outbox for longer is dropped, and `OutboxExpired` says so."""
 
     network_poll_interval: float = 2.0
     """How often the machine's addresses are looked at; when they change, every path is probed at once."""
@@ -104,6 +111,8 @@ _POSITIVE = (
     "ping_interval",
     "standby_ping_interval",
     "session_timeout",
+    "outbox_max_bytes",
+    "outbox_max_age",
     "network_poll_interval",
     "close_timeout",
 )

@@ -26,7 +26,7 @@ class Outgoing:
     delivery: Delivery = Delivery.RELIABLE
     priority: Priority = Priority.INTERACTIVE
     stored: bool = False
-    """Whether an outbox keeps it and waits for the remote application."""
+    """Whether an outbox keeps it until the remote application has taken it."""
 
 
 class Conversation:
@@ -44,17 +44,19 @@ class Conversation:
         self._unconfirmed: defaultdict[str, deque[tuple[int, asyncio.Future[None]]]] = defaultdict(deque)
         self._last: dict[str, int] = {}
         self._error: MeshError | None = None
+        self._given_back: list[tuple[str, bytes]] | None = None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anybody waits, or anything was taken and not acknowledged."""
-        return self.session.unacknowledged > 0 or any(self._waiting.values())
+        """Whether anybody waits, or anything was taken and not acknowledged, but for what an outbox keeps."""
+        return bool(self.session.undelivered()) or any(
+            not message.stored for waiting in self._waiting.values() for message, _ in waiting
+        )
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the reliable messages that were taken and not acknowledged, in their order on each channel."""
-        return tuple(
-            Undelivered(label, codec.decode_any(payload)) for label, payload in self.session.undelivered()
-        )
+        undelivered = self.session.undelivered() if self._given_back is None else self._given_back
+        return tuple(Undelivered(label, codec.decode_any(payload)) for label, payload in undelivered)
 
     def takes(self, message: Outgoing) -> bool:
         """Whether `send` would hand the message over at once."""
@@ -130,8 +132,13 @@ class Conversation:
             waiting.clear()
 
     def abandon(self, error: MeshError | None = None) -> None:
-        """End, and let go of those who wait for confirmations too: none will come."""
+        """End, and let go of those who wait for confirmations too: none will come.
+
+        A message that is still unread keeps its conversation, and must not keep more than that.
+        """
         self.end(error)
+        if self._given_back is None:
+            self._given_back = self.session.release()
         for unconfirmed in self._unconfirmed.values():
             for _, future in unconfirmed:
                 if not future.done():

@@ -9,7 +9,8 @@ class Delivery(Enum):
     """What is promised for the messages from one peer to one other on one channel, whatever the paths do.
 
     Every promise holds for one session: until a peer leaves, restarts, or is out of reach for
-    `MeshConfig.session_timeout`; what was not delivered is then given back.
+    `MeshConfig.session_timeout`; what was not delivered is then given back. A channel with an outbox keeps RELIABLE
+    messages beyond that.
     """
 
     RELIABLE = "reliable"

@@ -1,26 +1,26 @@
-"""Direct paths that the demo can cut: the datagrams of chosen peers are dropped as they come out of the socket.
+"""Direct paths that the demo can cut: what comes from chosen peers is dropped as it comes out of ICE.
 
-It takes no privilege and works on every system, and what is cut is the real thing: ICE, DTLS and SCTP all stop hearing
-from the other end, as if a cable had been pulled. Cut at both ends, nothing passes either way.
+It takes no privilege and works on every system. DTLS and SCTP stop hearing from the other end, as if a cable had been
+pulled; only the consent checks of ICE go on, which nobody here waits for. Cut at both ends, nothing passes either way,
+and no new connection comes about.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from rtcmesh.signaling.messages import IceServer
 
-from .aiortc_transport import AiortcTransport
 from .transport import TransportSink
+from .webrtc.agents import default_agent
+from .webrtc.config import WebRtcConfig
+from .webrtc.datagrams import Datagrams
+from .webrtc.ice import IceAgent, IceListener
+from .webrtc.ice_server import StunServer, TurnServer
+from .webrtc.transport import WebRtcTransport
 
 _NAME = "x-rtcmesh-demo-peer"
-
-_transport: ContextVar[CuttableTransport] = ContextVar("transport")
-"""The transport that gathers candidates in this task."""
 
 
 class CuttableTransports:
@@ -29,54 +29,56 @@ class CuttableTransports:
     def __init__(self, peer_id: str) -> None:
         self.peer_id = peer_id
         self.cut: set[str] = set()
-        self._filter_sockets(asyncio.get_running_loop())
 
     def __call__(self, sink: TransportSink, ice_servers: Sequence[IceServer]) -> CuttableTransport:
         """See `TransportFactory`."""
         return CuttableTransport(sink, ice_servers, self)
 
-    def _filter_sockets(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at every datagram that a socket of our transports receives: aioice has its sockets from the loop."""
-        create = loop.create_datagram_endpoint
 
-        def create_filtered(
-            factory: Callable[[], asyncio.DatagramProtocol],
-            *args: Any,  # noqa: ANN401
-            **options: Any,  # noqa: ANN401
-        ) -> Awaitable[tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]]:
-            return create(lambda: self._filtered(factory()), *args, **options)
+class Valve:
+    """Passes on what an ICE agent reports, but for datagrams while `is_cut`. See `IceListener`."""
 
-        setattr(loop, "create_datagram_endpoint", create_filtered)  # noqa: B010
+    def __init__(self, listener: IceListener, is_cut: Callable[[], bool]) -> None:
+        self.candidate_found = listener.candidate_found
+        self.pair_selected = listener.pair_selected
+        self.ice_ended = listener.ice_ended
+        self._pass_on = listener.datagrams_received
+        self._is_cut = is_cut
 
-    def _filtered(self, protocol: asyncio.DatagramProtocol) -> asyncio.DatagramProtocol:
-        transport, receive = _transport.get(None), protocol.datagram_received
-
-        def receive_unless_cut(data: bytes, address: tuple[str | Any, int]) -> None:
-            if transport is None or transport.remote not in self.cut:
-                receive(data, address)
-
-        setattr(protocol, "datagram_received", receive_unless_cut)  # noqa: B010
-        return protocol
+    def datagrams_received(self, datagrams: Datagrams) -> None:
+        """See `IceListener`."""
+        if not self._is_cut():
+            self._pass_on(datagrams)
 
 
-class CuttableTransport(AiortcTransport):
+class CuttableTransport(WebRtcTransport):
     """A transport that knows which peer it leads to: the descriptions carry the names."""
 
     def __init__(
         self, sink: TransportSink, ice_servers: Sequence[IceServer], transports: CuttableTransports
     ) -> None:
-        super().__init__(sink, ice_servers)
         self.remote: str | None = None
+        self._transports = transports
         self._name = f"a={_NAME}:{transports.peer_id}\r\n"
+        super().__init__(sink, ice_servers, agent=self._make_agent)
+
+    def _make_agent(
+        self,
+        listener: IceListener,
+        servers: Sequence[StunServer | TurnServer],
+        config: WebRtcConfig,
+        *,
+        is_controlling: bool,
+    ) -> IceAgent:
+        valve = Valve(listener, lambda: self.remote in self._transports.cut)
+        return default_agent()(valve, servers, config, is_controlling=is_controlling)
 
     async def create_offer(self) -> str:
         """See `Transport`."""
-        _transport.set(self)
         return await super().create_offer() + self._name
 
     async def create_answer(self, offer: str) -> str:
         """See `Transport`."""
-        _transport.set(self)
         self._learn(offer)
         return await super().create_answer(offer) + self._name
 

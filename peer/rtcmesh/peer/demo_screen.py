@@ -50,8 +50,8 @@ def _cell(link: Link | None) -> str:
     if link is None or not link.history:
         return "[dim]dials[/dim]"
     path = f"[{_COLOURS[link.path]}]{link.path or 'none'}[/]"
-    rtt = "" if link.rtt is None else f"{link.rtt * 1000:.0f} ms, "
-    return f"{path}\n{rtt}{link.changes}x"
+    rtt = "" if link.rtt is None else f"{link.rtt * 1000:.0f} ms"
+    return f"{path}\n{rtt}\n{link.changes}x"
 
 
 def show_result(console: Console, result: Result) -> None:

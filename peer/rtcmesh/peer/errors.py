@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from rtcmesh.signaling.identity import PeerId, short
 
@@ -63,6 +64,56 @@ class NotEncodable(MeshError):
 
 class NotDecodable(MeshError):
     """A received payload is not what its channel carries; its sender is at fault."""
+
+
+class OutboxError(MeshError):
+    """An outbox cannot be opened or used."""
+
+    problem = "cannot be used"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(path)
+
+    def __str__(self) -> str:
+        return f"the outbox {self.path} {self.problem}"
+
+
+class OutboxInUse(OutboxError):
+    """Another process, or another mesh of this one, has the file open."""
+
+    problem = "is open elsewhere"
+
+
+class OutboxMismatch(OutboxError):
+    """The file is something else: no outbox, one of another version of rtcmesh, or that of another identity."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.problem = problem
+        super().__init__(path)
+
+
+class OutboxFailed(OutboxError):
+    """The file could not be read or written: the disk is full or fails, or the file is damaged. See `__cause__`.
+
+    Raised by `send`, the message was not stored and is not sent. What was stored before is not touched.
+    """
+
+    problem = "cannot be read or written"
+
+
+class OutboxFull(OutboxError):
+    """The outbox has no room for the message, and nobody is in the mesh who could make some. Nothing was sent."""
+
+    def __init__(self, path: Path, limit_bytes: int, waiting: Mapping[PeerId, int]) -> None:
+        super().__init__(path)
+        self.limit_bytes = limit_bytes
+        """`MeshConfig.outbox_max_bytes`."""
+        self.waiting = dict(waiting)
+        """How many messages wait for whom."""
+
+    def __str__(self) -> str:
+        return f"the outbox {self.path} is full: {self.limit_bytes} bytes wait for {len(self.waiting)} peers"
 
 
 class ProtocolViolation(MeshError):

@@ -49,9 +49,10 @@ class LeaveReason(Enum):
     LEFT = "left"
     """It said so."""
     EXPIRED = "expired"
-    """The signaling server gave it up, and no path to it was open."""
+    """The signaling server gave it up, and no path led to it for `MeshConfig.session_timeout`; or it was missing from a
+    restarted server for `MeshConfig.rejoin_grace`."""
     RESTARTED = "restarted"
-    """A new process joined with its identity; `PeerJoined` for that one follows."""
+    """A new process joined with its identity, or its session began anew; `PeerJoined` for that one follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +79,35 @@ class PeerLeft:
     peer_id: PeerId
     reason: LeaveReason
     undelivered: tuple[Undelivered, ...]
-    """Our messages that it never acknowledged, in their order on each channel."""
+    """Our messages that it never acknowledged, in their order on each channel; not those that an outbox keeps."""
     unread: int = 0
     """How many of its messages were dropped, because too much of departed peers was left unread here: more than
-    `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened."""
+    `MeshConfig.channel_window_bytes` on one channel, or on all channels together that were never opened. Those that
+    its outbox keeps come again when it is back."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionExpired:
     """A peer that is still in the room could not be reached for `MeshConfig.session_timeout`, and messages waited.
 
-    They are given back here. What is sent from now on belongs to a new session, which begins when there is a path.
+    They are given back here, but for those that an outbox keeps, and that alone let no session expire. What is sent
+    from now on belongs to a new session, which begins when there is a path.
     """
 
     peer_id: PeerId
     undelivered: tuple[Undelivered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxExpired:
+    """Messages waited in an outbox for longer than `MeshConfig.outbox_max_age`, and were dropped.
+
+    The remote peer may have received them all the same, if it could not say so.
+    """
+
+    peer_id: PeerId
+    channel: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +170,7 @@ MeshEvent = (
     | PresenceChanged
     | PathChanged
     | SessionExpired
+    | OutboxExpired
     | SignalingLost
     | SignalingResumed
     | MessageRejected

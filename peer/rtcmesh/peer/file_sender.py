@@ -59,6 +59,8 @@ async def offered_files(paths: Sequence[Path]) -> list[OfferedFile]:
             raise CannotSend(f"two files are named {name}")
     offered: list[OfferedFile] = []
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise CannotSend(f"{path} is not a regular file")
         try:
             size, sha256 = await hash_file(path)
         except OSError as error:

@@ -23,9 +23,9 @@ Every frame begins with its type (8). What follows:
     END, END_ACK  -                                             nothing more is sent; that was heard
 
 Numbers count fragments: those of one channel from 1 on without a gap; the fragments of one message follow one another,
-FIRST to LAST. A *limit* is an absolute credit: the sum of the costs of all fragments that may ever be sent on the
-channel (the idea of RFC 9000 section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones
-are bounded too.
+FIRST to LAST, and all but the LAST are `FRAGMENT_BYTES` long: a message has one form and one cost. A *limit* is an
+absolute credit: the sum of the costs of all fragments that may ever be sent on the channel (the idea of RFC 9000
+section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones are bounded too.
 
 A probe is alone in its packet: type (8), number (64).
 """
@@ -59,6 +59,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 MIN_WINDOW_BYTES = 128 * 1024
 """No session has a smaller window, so that as much may be said before anything is heard."""
+
+MAX_FRAMES = 1536
+"""No packet has more frames: more than as many of the smallest useful ones as fit."""
 
 MAX_RANGES = 32
 """How many ranges one ACK reports at most: the lowest ones."""
@@ -304,11 +307,13 @@ def decode_frames(packet: bytes) -> list[Frame]:
     frames: list[Frame] = []
     offset, end = HEADER_BYTES, len(packet)
     try:
-        while offset < end:
+        while offset < end and len(frames) <= MAX_FRAMES:
             frame, offset = _DECODERS[packet[offset]](packet, offset)
             frames.append(frame)
     except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
         raise ProtocolViolation("bad_frame", f"{type(error).__name__} at {offset}: {error}") from error
+    if len(frames) > MAX_FRAMES:
+        raise ProtocolViolation("bad_packet", f"it has more than {MAX_FRAMES} frames")
     return frames
 
 
@@ -331,7 +336,18 @@ def _decode_data(packet: bytes, offset: int) -> tuple[Data, int]:
     if flags & FIRST:
         (total,) = _TOTAL.unpack_from(packet, offset)
         offset += _TOTAL.size
+    if not _is_well_cut(flags, length, total):
+        raise ValueError(f"a fragment of {length} bytes of a message of {total}")
     return Data(channel, flags, number, total, _slice(packet, offset, length)), offset + length
+
+
+def _is_well_cut(flags: int, length: int, total: int) -> bool:
+    """Whether a message may have such a fragment."""
+    if flags & FIRST and flags & LAST:
+        return length == total <= FRAGMENT_BYTES
+    if flags & FIRST:
+        return length == FRAGMENT_BYTES < total
+    return 0 < length <= FRAGMENT_BYTES if flags & LAST else length == FRAGMENT_BYTES
 
 
 def _decode_ack(packet: bytes, offset: int) -> tuple[Ack, int]:

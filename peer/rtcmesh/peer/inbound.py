@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right, insort
+from collections.abc import Iterable
 from typing import assert_never
 
 from rtcmesh.signaling.sealing import ReplayWindow
@@ -11,6 +12,7 @@ from .delivery import Delivery
 from .errors import ProtocolViolation
 from .frames import (
     FIRST,
+    FRAGMENT_BYTES,
     FRAGMENT_OVERHEAD,
     LAST,
     MAX_LATEST_BYTES,
@@ -21,6 +23,7 @@ from .frames import (
     Open,
     message_cost,
 )
+from .number_set import NumberSet
 
 URGENT_FRAGMENTS = 64
 URGENT_BYTES = 32 * 1024
@@ -31,7 +34,7 @@ class Assembly:
     """Puts fragments together to messages, in whatever order they come.
 
     Guarantees: `add` returns every message once, as soon as its last missing fragment is there; no fragment is looked
-    at more than twice.
+    at more than twice; fragments that make no message are not kept.
     """
 
     def __init__(self, max_message_bytes: int) -> None:
@@ -43,49 +46,55 @@ class Assembly:
     def add(self, data: Data) -> tuple[int, int, bytes] | None:
         """Take a new fragment. Returns the first and last fragment of the message that it completes, and its payload.
 
-        Raises `ProtocolViolation` for fragments that make no message.
+        Raises `ProtocolViolation`, and changes nothing, for a fragment that makes no message with the others.
         """
         number = data.number
+        first = self._growing.get(number)
         if data.flags & FIRST:
-            if number in self._growing:
+            if first is not None:
                 raise ProtocolViolation("bad_message", "one begins within another")
             if data.total > self._max_message_bytes:
                 raise ProtocolViolation("message_too_large", f"{data.total} bytes")
             if data.flags & LAST:
-                if data.total != len(data.payload):
-                    raise ProtocolViolation("bad_message", "its length is another one")
                 return number, number, data.payload
             first = number
-        elif number in self._growing:
-            first = self._growing.pop(number)
-        else:
+        elif first is None:
             self._fragments[number] = data
             return None
+        end = self._follow(data)
+        last = data if end == number else self._fragments.get(end)
+        if last is not None:
+            self._check(self._fragments.get(first, data), first, last)
+        self._growing.pop(number, None)
         self._fragments[number] = data
-        return self._grow(first, number)
+        if last is None:
+            self._growing[end] = first
+            return None
+        parts = [self._fragments.pop(n).payload for n in range(first, end + 1)]
+        return first, end, b"".join(parts)
 
-    def forget(self, through: int) -> int:
-        """Drop all fragments up to this number. Returns how many bytes that frees."""
-        dropped = [number for number in self._fragments if number <= through]
-        freed = sum(len(self._fragments.pop(number).payload) for number in dropped)
-        self._growing = {number: first for number, first in self._growing.items() if first > through}
-        return freed
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Drop these fragments, as far as they are here."""
+        for number in numbers:
+            self._fragments.pop(number, None)
+        self._growing = {number: first for number, first in self._growing.items() if first in self._fragments}
 
-    def _grow(self, first: int, number: int) -> tuple[int, int, bytes] | None:
-        """Follow a message from a fragment that is there as far as it goes."""
-        while not self._fragments[number].flags & LAST:
-            number += 1
-            following = self._fragments.get(number)
+    def _follow(self, data: Data) -> int:
+        """Return the number of the message's last fragment, or of the first one after this that is not there."""
+        while not data.flags & LAST:
+            following = self._fragments.get(data.number + 1)
             if following is None:
-                self._growing[number] = first
-                return None
+                return data.number + 1
             if following.flags & FIRST:
                 raise ProtocolViolation("bad_message", "one begins within another")
-        parts = [self._fragments.pop(n) for n in range(first, number + 1)]
-        payload = b"".join(part.payload for part in parts)
-        if len(payload) != parts[0].total:
+            data = following
+        return data.number
+
+    @staticmethod
+    def _check(beginning: Data, first: int, last: Data) -> None:
+        """Compare the length of a complete message with what it said: all but its last fragment have the same."""
+        if (last.number - first) * FRAGMENT_BYTES + len(last.payload) != beginning.total:
             raise ProtocolViolation("bad_message", "its length is another one")
-        return first, number, payload
 
 
 class InboundChannel:
@@ -132,9 +141,7 @@ class InboundStream(InboundChannel):
         super().__init__(number, label, delivery, stored=stored)
         self._window = window
         self._assembly = Assembly(MAX_MESSAGE_BYTES)
-        self._received = 0
-        self._beyond: list[list[int]] = []
-        """First and last of the ranges that have come beyond the first gap, ascending."""
+        self._received = NumberSet()
         self._received_cost = 0
         self._taken_cost = 0
         self._limit = window
@@ -171,14 +178,14 @@ class InboundStream(InboundChannel):
 
     def receive(self, data: Data) -> list[bytes]:
         """See `InboundChannel`."""
-        if self._has(data.number):
+        if data.number in self._received:
             self.owes_now = True
             return []
         size = len(data.payload)
         if self._received_cost + size + FRAGMENT_OVERHEAD > self._limit:
             raise ProtocolViolation("beyond_credit", f"channel {self.label!r}")
         message = self._assembly.add(data)
-        self._note(data.number)
+        self._received.add(data.number, data.number)
         self._received_cost += size + FRAGMENT_OVERHEAD
         self._unreported_fragments += 1
         self._unreported_bytes += size
@@ -187,7 +194,7 @@ class InboundStream(InboundChannel):
         elif data.flags & FIRST and message_cost(data.total) > self._window:
             self._large[data.number] = message_cost(data.total)
         if (
-            self._beyond
+            self._received.has_gaps
             or self._unreported_fragments >= URGENT_FRAGMENTS
             or self._unreported_bytes >= URGENT_BYTES
         ):
@@ -209,37 +216,10 @@ class InboundStream(InboundChannel):
         self.owes_now = False
         self._unreported_fragments = self._unreported_bytes = 0
         self._reported_limit = self._limit
-        ranges = tuple((first, last) for first, last in self._beyond[:MAX_RANGES])
-        return Ack(self.number, self._received, self._limit, ranges)
+        return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
 
     def _raise_limit(self) -> None:
         self._limit = max(self._limit, self._taken_cost + self._window + self._allowance)
-
-    def _has(self, number: int) -> bool:
-        if number <= self._received:
-            return True
-        index = bisect_left(self._beyond, number, key=_last)
-        return index < len(self._beyond) and self._beyond[index][0] <= number
-
-    def _note(self, number: int) -> None:
-        """Add a number that has not come before to the ranges."""
-        beyond = self._beyond
-        if number == self._received + 1:
-            self._received = number
-            if beyond and beyond[0][0] == number + 1:
-                self._received = beyond.pop(0)[1]
-            return
-        index = bisect_left(beyond, number, key=_last)
-        follows = index > 0 and beyond[index - 1][1] == number - 1
-        precedes = index < len(beyond) and beyond[index][0] == number + 1
-        if follows and precedes:
-            beyond[index - 1][1] = beyond.pop(index)[1]
-        elif follows:
-            beyond[index - 1][1] = number
-        elif precedes:
-            beyond[index][0] = number
-        else:
-            beyond.insert(index, [number, number])
 
     def _deliverable(self, first: int, last: int, payload: bytes) -> list[bytes]:
         if self.delivery is Delivery.UNORDERED:
@@ -259,28 +239,34 @@ class InboundStream(InboundChannel):
 class InboundLatest(InboundChannel):
     """LATEST: a message is delivered if it is newer than the last one delivered.
 
-    Guarantees: what is kept of messages that are not complete is at most twice `MAX_LATEST_BYTES`.
+    Guarantees: what is kept of messages that are not complete costs at most twice `MAX_LATEST_BYTES`.
     """
 
     def __init__(self, number: int, label: str) -> None:
         super().__init__(number, label, Delivery.LATEST, stored=False)
         self._assembly = Assembly(MAX_LATEST_BYTES)
-        self._seen: dict[int, int] = {}
-        """The fragments kept, and what each costs."""
+        self._costs: dict[int, int] = {}
+        """What each fragment costs that came after the last delivered message."""
+        self._cost = 0
+        self._numbers: list[int] = []
+        """The same fragments, ascending."""
         self._delivered = 0
 
     def receive(self, data: Data) -> list[bytes]:
         """See `InboundChannel`."""
-        if data.number <= self._delivered or data.number in self._seen:
+        number = data.number
+        if number <= self._delivered or number in self._costs:
             self.owes_now = True
             return []
         message = self._assembly.add(data)
-        self._seen[data.number] = len(data.payload) + FRAGMENT_OVERHEAD
-        if message is not None and message[1] > self._delivered:
+        if message is not None:
             self._delivered = message[1]
-            self._forget(self._delivered)
+            self._forget(bisect_right(self._numbers, self._delivered))
             self.owes_now = True
             return [message[2]]
+        self._costs[number] = len(data.payload) + FRAGMENT_OVERHEAD
+        self._cost += self._costs[number]
+        insort(self._numbers, number)
         self._make_room()
         return []
 
@@ -291,13 +277,19 @@ class InboundLatest(InboundChannel):
 
     def _make_room(self) -> None:
         """Drop the oldest fragments; if they are needed after all, they come again."""
-        while sum(self._seen.values()) > 2 * MAX_LATEST_BYTES:
-            self._forget(min(self._seen))
+        excess, count = self._cost - 2 * MAX_LATEST_BYTES, 0
+        while excess > 0:
+            excess -= self._costs[self._numbers[count]]
+            count += 1
+        if count:
+            self._forget(count)
 
-    def _forget(self, through: int) -> None:
-        self._assembly.forget(through)
-        for number in [number for number in self._seen if number <= through]:
-            del self._seen[number]
+    def _forget(self, count: int) -> None:
+        """Drop so many fragments, the oldest ones."""
+        gone = self._numbers[:count]
+        del self._numbers[:count]
+        self._cost -= sum(self._costs.pop(number) for number in gone)
+        self._assembly.forget(gone)
 
 
 class InboundDatagrams(InboundChannel):
@@ -328,7 +320,3 @@ def open_inbound(frame: Open, *, window: int) -> InboundChannel:
             return InboundDatagrams(frame.channel, frame.label)
         case _:
             assert_never(frame.delivery)
-
-
-def _last(span: list[int]) -> int:
-    return span[1]

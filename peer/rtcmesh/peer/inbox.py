@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from rtcmesh.signaling.identity import PeerId
@@ -34,8 +34,10 @@ class Inbox:
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._entries: deque[_Entry] = deque()
+        # Others than the first go too, and each costs the same however many wait.
+        self._entries: OrderedDict[_Entry, None] = OrderedDict()
         self._latest: dict[Conversation, _Entry] = {}
+        self._best_effort: dict[Conversation, deque[_Entry]] = {}
         self._best_effort_bytes: dict[Conversation, int] = {}
         self._arrived = asyncio.Event()
         self._end: Callable[[], BaseException] | None = None
@@ -58,7 +60,8 @@ class Inbox:
             self._latest[conversation] = entry
         elif message.delivery is Delivery.BEST_EFFORT:
             self._make_room(conversation, cost(message.payload))
-        self._entries.append(entry)
+            self._best_effort.setdefault(conversation, deque()).append(entry)
+        self._entries[entry] = None
         self._arrived.set()
 
     @property
@@ -68,11 +71,13 @@ class Inbox:
 
     def drop(self, ended: Conversation) -> int:
         """Drop what a conversation left here. Returns how many messages that was."""
-        kept = deque(entry for entry in self._entries if entry.conversation is not ended)
-        dropped, self._entries = len(self._entries) - len(kept), kept
+        dropped = [entry for entry in self._entries if entry.conversation is ended]
+        for entry in dropped:
+            del self._entries[entry]
         self._latest.pop(ended, None)
+        self._best_effort.pop(ended, None)
         self._best_effort_bytes.pop(ended, None)
-        return dropped
+        return len(dropped)
 
     def close(self, error: Callable[[], BaseException]) -> None:
         """Let readers have what is there, and then `error`."""
@@ -86,7 +91,7 @@ class Inbox:
                 raise self._end()
             self._arrived.clear()
             await self._arrived.wait()
-        entry = self._entries.popleft()
+        entry, _ = self._entries.popitem(last=False)
         self._forget(entry)
         entry.conversation.taken(entry.message, asyncio.get_running_loop().time())
         return entry.conversation.peer_id, entry.message
@@ -94,12 +99,8 @@ class Inbox:
     def _make_room(self, conversation: Conversation, size: int) -> None:
         held = self._best_effort_bytes.get(conversation, 0) + size
         while held > self._window:
-            oldest = next(
-                entry
-                for entry in self._entries
-                if entry.conversation is conversation and entry.message.delivery is Delivery.BEST_EFFORT
-            )
-            self._entries.remove(oldest)
+            oldest = self._best_effort[conversation].popleft()
+            del self._entries[oldest]
             held -= cost(oldest.message.payload)
             self.dropped += 1
         self._best_effort_bytes[conversation] = held
@@ -110,10 +111,11 @@ class Inbox:
             case Delivery.LATEST:
                 del self._latest[entry.conversation]
             case Delivery.BEST_EFFORT:
+                self._best_effort[entry.conversation].popleft()  # the oldest are taken first
                 left = self._best_effort_bytes[entry.conversation] - cost(entry.message.payload)
                 if left:
                     self._best_effort_bytes[entry.conversation] = left
                 else:
-                    del self._best_effort_bytes[entry.conversation]
+                    del self._best_effort_bytes[entry.conversation], self._best_effort[entry.conversation]
             case Delivery.RELIABLE | Delivery.UNORDERED:
                 pass

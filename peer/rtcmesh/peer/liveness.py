@@ -15,6 +15,9 @@ MIN_PATIENCE = 0.2
 FIRST_PATIENCE = 1.0
 """How long the first answer is waited for, in seconds."""
 
+PONGS_PER_SECOND = 20
+"""How many pings are answered in the long run, and at once: more than an honest peer sends, and no flood in return."""
+
 _REMEMBERED_PINGS = 64
 
 
@@ -36,6 +39,8 @@ class Liveness:
         self._sent_at: dict[int, float] = {}
         self._probes: list[Probe] = []
         self._smoothed: float | None = None
+        self._pongs_left = float(PONGS_PER_SECOND)
+        self._pongs_counted_at = now
         self.misses = 0
         """How many pings in a row were not answered in time."""
         self.silent = False
@@ -86,7 +91,8 @@ class Liveness:
         """Take a probe: answer a ping, measure with a pong. A pong that was not asked for proves nothing."""
         self.heard(now)
         if probe.type is ProbeType.PING:
-            self._probes.append(Probe(ProbeType.PONG, probe.number))
+            if self._may_answer(now):
+                self._probes.append(Probe(ProbeType.PONG, probe.number))
         elif (sent_at := self._sent_at.pop(probe.number, None)) is not None:
             self._measure(now - sent_at)
             if probe.number > self._missed_through:
@@ -116,8 +122,22 @@ class Liveness:
 
     @property
     def _patience(self) -> float:
-        """How long an answer is waited for: half as long again as it took lately, and a little more."""
-        return FIRST_PATIENCE if self._smoothed is None else max(MIN_PATIENCE, 1.5 * self._smoothed + 0.1)
+        """How long an answer is waited for: half as long again as it took lately, and a little more.
+
+        Never longer than until the path is silent, however long some answers were on their way.
+        """
+        if self._smoothed is None:
+            return min(FIRST_PATIENCE, self._timeout)
+        return min(max(MIN_PATIENCE, 1.5 * self._smoothed + 0.1), self._timeout)
+
+    def _may_answer(self, now: float) -> bool:
+        earned = (now - self._pongs_counted_at) * PONGS_PER_SECOND
+        self._pongs_left = min(PONGS_PER_SECOND, self._pongs_left + earned)
+        self._pongs_counted_at = now
+        if self._pongs_left < 1:
+            return False
+        self._pongs_left -= 1
+        return True
 
     def _measure(self, sample: float) -> None:
         self._smoothed = sample if self._smoothed is None else 0.875 * self._smoothed + 0.125 * sample

@@ -43,6 +43,10 @@ class MembersOwner(Protocol):
         """A message waits to be taken."""
         ...
 
+    def conversation_began(self, conversation: Conversation) -> None:
+        """Messages to this peer are taken from now on."""
+        ...
+
     def conversation_ended(self, conversation: Conversation) -> int:
         """Nothing more comes in this conversation. Returns how many of its messages were dropped unread."""
         ...
@@ -102,7 +106,7 @@ class Members:
         self._closing = True
         for remote in self.remotes.values():
             remote.abandon()
-            if undelivered := remote.conversation.session.unacknowledged:
+            if undelivered := len(remote.conversation.undelivered()):
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()
@@ -157,16 +161,22 @@ class Members:
         """Tell the application that another process answers for this peer."""
         self._tell_left(ended, LeaveReason.RESTARTED)
         self._owner.happened(events.PeerJoined(remote.peer_id, remote.presence))
+        self._owner.conversation_began(remote.conversation)
         self._owner.happened(
             events.PathChanged(
                 remote.peer_id, remote.path, PathChangeReason.OPENED, remote.rtt, remote.path_changes
             )
         )
 
+    def timed_out(self, remote: RemotePeer) -> None:
+        """Part from a peer that the server has given up as well."""
+        self._apply(self._roster.timed_out(remote.peer_id))
+
     def session_expired(self, remote: RemotePeer, ended: Conversation) -> None:
         """Give back to the application what the peer was out of reach for."""
         self._owner.conversation_ended(ended)
         self._owner.happened(events.SessionExpired(remote.peer_id, ended.undelivered()))
+        self._owner.conversation_began(remote.conversation)
 
     # Signaling
 
@@ -190,7 +200,8 @@ class Members:
             case wire.PeerLeft(reason=codes.LeaveReason.REPLACED):
                 self._roster.replaced(event.peer_id, now)
             case wire.PeerLeft():
-                self._apply(self._roster.left(event.peer_id, orderly=event.reason is codes.LeaveReason.LEFT))
+                orderly = event.reason is codes.LeaveReason.LEFT
+                self._apply(self._roster.left(event.peer_id, orderly=orderly))
             case wire.Signal():
                 if remote := self.remotes.get(event.sender):
                     remote.receive_signal(event.sealed)
@@ -276,6 +287,7 @@ class Members:
             return
         remote = self.remotes[member.peer_id] = RemotePeer(member, seal, self)
         self._owner.happened(events.PeerJoined(member.peer_id, member.presence))
+        self._owner.conversation_began(remote.conversation)
         remote.connect(member.relay)
 
     def _rekey(self, member: wire.Member) -> None:

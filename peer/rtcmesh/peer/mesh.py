@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar, overload
 
@@ -22,19 +23,20 @@ from rtcmesh.signaling.text_socket import Dial
 
 from . import events
 from .channel import Channel, ChannelKind
+from .channels import Channels
 from .config import MeshConfig, PathPolicy
 from .conversation import Conversation, Outgoing
 from .delivery import Delivery, Priority
 from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
 from .event_stream import EventStream
 from .events import MeshEvent, PathChangeReason, PathKind
-from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
-from .inbox import Inbox
 from .members import Members
 from .network_watch import NetworkWatch
+from .outboxes import Outboxes
 from .peer import Peer
 from .relays import DEFAULT_RELAY, Relays
 from .session_events import MessageReceived
+from .stamps import RECEIPTS_LABEL
 from .tasks import owned_tasks
 from .transport import TransportFactory
 
@@ -65,6 +67,7 @@ class Mesh:
         config: MeshConfig,
         transports: TransportFactory,
         random: Random,
+        lasting_identity: bool = False,
     ) -> None:
         self.peer_id = peer_id
         """The local peer's id."""
@@ -72,13 +75,12 @@ class Mesh:
         """What the mesh was joined with."""
         self._link = link
         self._relays = relays
-        self._channels: dict[str, Channel[Any]] = {}
-        self._inboxes: dict[str, Inbox] = {}
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._peers_changed = asyncio.Event()
         self._closing = False
-        self._released = False
         self._closed = asyncio.Event()
+        self._outboxes = Outboxes(peer_id, config, self.happened, lasting=lasting_identity)
+        self._channels = Channels(self, self._outboxes, config)
         self._members = Members(
             self,
             link,
@@ -120,6 +122,7 @@ class Mesh:
         """
         if room_secret is not None and not room_secret:
             raise ValueError("a room secret must not be empty; None means that there is none")
+        lasting_identity = identity is not None
         identity = identity or Identity.create()
         prekey = LocalPrekey.create(identity, room)
         config = config or MeshConfig()
@@ -171,6 +174,7 @@ class Mesh:
                 config=config,
                 transports=transports or _default_transports(),
                 random=random,
+                lasting_identity=lasting_identity,
             )
             watch = NetworkWatch(mesh.network_changed, config.network_poll_interval, local_addresses)
             watching = tasks.create_task(watch.run(), name="network watch")
@@ -219,11 +223,24 @@ class Mesh:
     # What can be done
 
     @overload
-    def channel(self, label: str, *, delivery: Delivery = ..., priority: Priority = ...) -> Channel[Any]: ...
+    def channel(
+        self,
+        label: str,
+        *,
+        delivery: Delivery = ...,
+        priority: Priority = ...,
+        outbox: str | os.PathLike[str] | None = ...,
+    ) -> Channel[Any]: ...
 
     @overload
     def channel(
-        self, label: str, *, type: type[T], delivery: Delivery = ..., priority: Priority = ...
+        self,
+        label: str,
+        *,
+        type: type[T],
+        delivery: Delivery = ...,
+        priority: Priority = ...,
+        outbox: str | os.PathLike[str] | None = ...,
     ) -> Channel[T]: ...
 
     def channel(
@@ -233,28 +250,29 @@ class Mesh:
         type: Any = Any,  # noqa: A002
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
+        outbox: str | os.PathLike[str] | None = None,
     ) -> Channel[Any]:
-        """Return the channel of this label (1 to 255 bytes in UTF-8); it need not be opened at the other end first.
+        """Return the channel of this label (1 to 255 bytes in UTF-8, not beginning with NUL).
+
+        It need not be opened at the other end first.
 
         With `type`, messages are converted to it and checked by msgspec; what does not fit is dropped and told as a
         `MessageRejected` event. A message of several fragments gives way to smaller ones of other channels; with
-        `Priority.BULK` every message of the channel does. The same label gives the same channel. Raises `ValueError`
-        for a bad label, for one that is open as another kind, and for the 65th channel.
+        `Priority.BULK` every message of the channel does. The same label gives the same channel.
+
+        With `outbox`, the path of an SQLite file that several channels may share, a RELIABLE channel keeps its messages
+        until their receivers' applications have taken them, and remembers which messages the application here has
+        taken, both beyond the end of this process. What waits in the file from before is sent from now on; what that
+        guarantees and costs is in docs/outbox.md. The file is opened here, which may take some tenths of a second if
+        much waits in it; `OutboxInUse`, `OutboxMismatch` or `OutboxFailed` say why it cannot be.
+
+        Raises `ValueError` for a bad label, for one that is open as another kind, for the 64th channel, and for an
+        outbox of another delivery than RELIABLE or in a mesh that was joined without an identity; `Closed` for an
+        outbox in a mesh that is closed.
         """
-        kind = ChannelKind(expected=type, delivery=delivery, priority=priority)
-        known = self._channels.get(label)
-        if known is not None:
-            if known.kind != kind:
-                raise ValueError(f"channel {label!r} is open with another type, delivery or priority")
-            return known
-        if not 1 <= len(label.encode()) <= MAX_LABEL_BYTES:
-            raise ValueError(f"a channel's label has 1 to {MAX_LABEL_BYTES} bytes in UTF-8")
-        if len(self._channels) >= MAX_CHANNELS:
-            raise ValueError(f"a mesh has at most {MAX_CHANNELS} channels")
-        channel = self._channels[label] = Channel(
-            label, kind, self._inbox(label), self, self.config.max_message_bytes
-        )
-        return channel
+        path = None if outbox is None else Path(outbox).resolve()
+        kind = ChannelKind(expected=type, delivery=delivery, priority=priority, outbox=path)
+        return self._channels.open(label, kind)
 
     def network_changed(self) -> None:
         """Ask all paths and connections at once whether they live, and dial anew without waiting.
@@ -292,6 +310,7 @@ class Mesh:
         self._closing = True
         try:
             async with asyncio.timeout(self.config.close_timeout):
+                await self._outboxes.leave()
                 await self._members.close()
         except TimeoutError:
             logger.info("closing took longer than %g s", self.config.close_timeout)
@@ -303,10 +322,9 @@ class Mesh:
                 self._closed.set()
 
     def _release(self) -> None:
-        self._released = True
         self._members.abandon()
-        for inbox in self._inboxes.values():
-            inbox.close(Closed)
+        self._outboxes.close()
+        self._channels.close()
         for stream in self._streams:
             stream.close()
         self._peers_changed.set()
@@ -387,30 +405,22 @@ class Mesh:
 
     def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
         """Put a message where the application takes it."""
-        self._inbox(message.label).put(conversation, message)
+        if message.label == RECEIPTS_LABEL:
+            try:
+                self._outboxes.receipts_received(conversation, message)
+            except NotDecodable as error:
+                self.message_rejected(conversation.peer_id, message.label, error)
+        else:
+            self._channels.message_received(conversation, message)
+
+    def conversation_began(self, conversation: Conversation) -> None:
+        """Send what outboxes keep for a peer."""
+        self._outboxes.conversation_began(conversation)
 
     def conversation_ended(self, conversation: Conversation) -> int:
         """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""
-        dropped = 0
-        unopened = [inbox for label, inbox in self._inboxes.items() if label not in self._channels]
-        opened = [[channel.inbox] for channel in self._channels.values()]
-        for group in (unopened, *opened):
-            if sum(inbox.left_behind_bytes for inbox in group) > self.config.channel_window_bytes:
-                dropped += sum(inbox.drop(conversation) for inbox in group)
-        self._inboxes = {
-            label: inbox
-            for label, inbox in self._inboxes.items()
-            if label in self._channels or not inbox.is_empty
-        }
-        return dropped
-
-    def _inbox(self, label: str) -> Inbox:
-        inbox = self._inboxes.get(label)
-        if inbox is None:
-            inbox = self._inboxes[label] = Inbox(self.config.channel_window_bytes)
-            if self._released:
-                inbox.close(Closed)
-        return inbox
+        self._outboxes.conversation_ended(conversation)
+        return self._channels.conversation_ended(conversation)
 
 
 async def _confirm(conversation: Conversation, label: str, result: int | asyncio.Future[int]) -> None:
@@ -420,7 +430,7 @@ async def _confirm(conversation: Conversation, label: str, result: int | asyncio
 
 
 def _default_transports() -> TransportFactory:
-    # Late, because aiortc brings PyAV: 64 MB that a program with transports of its own does not need.
-    from .aiortc_transport import AiortcTransport
+    # Late: ICE and DTLS are nothing that a program with transports of its own needs.
+    from .webrtc import WebRtcTransport
 
-    return AiortcTransport
+    return WebRtcTransport

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
 SLEPT = 2.0
-"""A timer that is later than this many seconds shows that this process stood still."""
+"""A timer that is later than this many seconds shows that this process stood still, or the whole machine."""
+
+# What asyncio waits by stands still while the machine sleeps; this does not. On macOS it is CLOCK_MONOTONIC.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class NetworkWatch:
@@ -23,23 +27,31 @@ class NetworkWatch:
         changed: Callable[[], None],
         interval: float,
         addresses: Callable[[], frozenset[str]] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`clock` tells seconds, those in which the machine sleeps included."""
         self._changed = changed
         self._interval = interval
         self._addresses = addresses or _host_addresses
+        self._clock = clock or _time_since_boot
 
     async def run(self) -> None:
         """Watch, for ever."""
         loop = asyncio.get_running_loop()
         known = self._addresses()
         while True:
-            expected_at = loop.time() + self._interval
+            begun_at, clock_begun_at = loop.time(), self._clock()
             await asyncio.sleep(self._interval)
             before, known = known, self._addresses()
-            slept = loop.time() - expected_at > SLEPT
+            passed = max(loop.time() - begun_at, self._clock() - clock_begun_at)
+            slept = passed - self._interval > SLEPT
             if slept or known != before:
                 logger.info("the machine slept" if slept else "the machine's addresses changed")
                 self._changed()
+
+
+def _time_since_boot() -> float:
+    return time.clock_gettime(_CLOCK)
 
 
 def _host_addresses() -> frozenset[str]:

@@ -21,6 +21,7 @@ from .frames import (
     fragment_count,
     message_cost,
 )
+from .number_set import NumberSet
 from .outbound_channel import OutboundChannel
 from .outbound_datagrams import OutboundDatagrams
 
@@ -47,8 +48,9 @@ def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -
 class OutboundStream(OutboundChannel):
     """RELIABLE and UNORDERED: numbers fragments, and keeps them until they are acknowledged.
 
-    Guarantees: what is kept never costs more than `window` bytes, or is one message; nothing is handed out beyond the
-    receiver's credit; what is lost is handed out again, before anything new.
+    Guarantees: what is kept never costs more than `window` bytes, or is one message, whatever is acknowledged in
+    whichever order; nothing is handed out beyond the receiver's credit; what is lost is handed out again, before
+    anything new.
     """
 
     def __init__(
@@ -58,13 +60,13 @@ class OutboundStream(OutboundChannel):
         self._window = window
         self._limit = MIN_WINDOW_BYTES
         self._kept: dict[int, Fragment] = {}
-        self._kept_bytes = 0
+        self._kept_cost = 0
         self._fresh: deque[Fragment] = deque()
         self._again: deque[Fragment] = deque()
         self._last_number = 0
         self._handed_out = 0
         self._handed_out_cost = 0
-        self._received = 0
+        self._received = NumberSet()
         self._accepted_messages = 0
         self._acknowledged_messages = 0
         self._messages: deque[tuple[int, bytes]] = deque()
@@ -90,11 +92,6 @@ class OutboundStream(OutboundChannel):
         return len(self._messages)
 
     @property
-    def kept_bytes(self) -> int:
-        """See `OutboundChannel`."""
-        return self._kept_bytes
-
-    @property
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
         return not self._messages
@@ -106,7 +103,7 @@ class OutboundStream(OutboundChannel):
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._kept or self._kept_bytes + message_cost(len(payload)) <= self._window
+        return not self._messages or self._kept_cost + message_cost(len(payload)) <= self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
@@ -114,7 +111,7 @@ class OutboundStream(OutboundChannel):
         fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
         for fragment in fragments:
             self._kept[fragment.number] = fragment
-            self._kept_bytes += fragment.size
+        self._kept_cost += message_cost(len(payload))
         self._fresh += fragments
         self._last_number += len(fragments)
         self._messages.append((self._last_number, payload))
@@ -148,14 +145,13 @@ class OutboundStream(OutboundChannel):
         self.known = True
         self._limit = max(self._limit, ack.limit)
         acknowledged: list[Fragment] = []
-        for number in range(self._received + 1, ack.received + 1):
-            self._settle(number, acknowledged)
-        self._received = max(self._received, ack.received)
-        for first, last in ack.ranges:
-            for number in range(max(first, self._received + 1), last + 1):
-                self._settle(number, acknowledged)
-        while self._messages and self._messages[0][0] <= self._received:
-            self._messages.popleft()
+        for first, last in ((1, ack.received), *ack.ranges):
+            for begin, end in self._received.add(first, last):
+                for number in range(begin, end + 1):
+                    self._settle(number, acknowledged)
+        while self._messages and self._messages[0][0] <= self._received.through:
+            _, payload = self._messages.popleft()
+            self._kept_cost -= message_cost(len(payload))
             self._acknowledged_messages += 1
         return acknowledged
 
@@ -170,13 +166,10 @@ class OutboundStream(OutboundChannel):
 
     def undelivered(self) -> Iterable[bytes]:
         """See `OutboundChannel`."""
-        return [payload for _, payload in self._messages]
+        return () if self.stored else [payload for _, payload in self._messages]
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
-        fragment = self._kept.pop(number, None)
-        if fragment is None:
-            return
-        self._kept_bytes -= fragment.size
+        fragment = self._kept.pop(number)
         fragment.done = True
         if fragment.flight is not None:
             self.in_flight -= 1
@@ -272,14 +265,17 @@ class OutboundLatest(OutboundChannel):
         if ack.received > self._handed_out or ack.ranges:
             raise ProtocolViolation("bad_ack", f"channel {self.number}: {ack.received} was never sent")
         self.known = True
+        arrived: list[Fragment] = []
+        for number in range(self._received + 1, ack.received + 1):
+            fragment = self._outstanding.pop(number, None)
+            if fragment is not None:
+                fragment.done = True
+                if fragment.flight is not None:
+                    arrived.append(fragment)
         self._received = max(self._received, ack.received)
-        arrived = [fragment for number, fragment in self._outstanding.items() if number <= self._received]
-        for fragment in arrived:
-            fragment.done = True
-            del self._outstanding[fragment.number]
         while self._complete and self._complete[0][0] <= self._received:
             _, self._acknowledged_messages = self._complete.popleft()
-        return [fragment for fragment in arrived if fragment.flight is not None]
+        return arrived
 
     def is_acknowledged(self, message: int) -> bool:
         """See `OutboundChannel`."""
@@ -287,10 +283,12 @@ class OutboundLatest(OutboundChannel):
 
     def _replace(self, payload: bytes) -> None:
         """Let a newer message take the place of the one before, of which all or nothing was handed out."""
-        for fragment in self._outstanding.values():
-            fragment.done = True
-        for number in [n for n, fragment in self._outstanding.items() if fragment.flight is None]:
-            del self._outstanding[number]
+        for number in range(self._newest_first, self._handed_out + 1):
+            fragment = self._outstanding.get(number)
+            if fragment is not None:
+                fragment.done = True
+                if fragment.flight is None:
+                    del self._outstanding[number]
         self._again.clear()
         if self._fresh:
             self._last_number -= len(self._fresh)  # none of them was handed out

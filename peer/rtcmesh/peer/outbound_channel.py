@@ -41,11 +41,6 @@ class OutboundChannel:
         return 0
 
     @property
-    def kept_bytes(self) -> int:
-        """The cost of what must be kept, of which the window bounds how much more is accepted."""
-        return 0
-
-    @property
     def acknowledged_messages(self) -> int:
         """All messages up to this number have arrived."""
         return 0
@@ -89,5 +84,5 @@ class OutboundChannel:
         raise NotImplementedError
 
     def undelivered(self) -> Iterable[bytes]:
-        """Return the messages that are not acknowledged, in order."""
+        """Return the messages that are not acknowledged and that no outbox keeps, in order."""
         return ()

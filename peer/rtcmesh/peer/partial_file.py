@@ -82,9 +82,12 @@ class PartialFile:
             raise CannotReceive(f"{self.info.name}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
-        if self._file is not None:
-            self._file.close()
+        """Let go of the file; one that has nothing in it is not kept. Idempotent."""
+        if self._file is None or self._file.closed:
+            return
+        if not self.received:
+            self._partial.unlink(missing_ok=True)
+        self._file.close()
 
     async def _open(self) -> None:
         if self._is_taken():
@@ -95,17 +98,22 @@ class PartialFile:
                 raise CannotReceive(_exists(self.info))
             if self._target.is_dir():
                 raise CannotReceive(f"{self.info.name}: a directory is in the way")
-        self._file = self._partial.open("ab+", buffering=0)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotReceive(f"{self.info.name}: is being received already") from None
+        self._file = self._open_partial()
         self._file.seek(0)
         size = await hash_rest(self._file, self._digest)
         if size > self.info.size:
             self._file.truncate(0)
             self._digest, size = hashlib.sha256(), 0
         self.received = size
+
+    def _open_partial(self) -> FileIO:
+        file = FileIO(self._partial, "ab+", opener=_open_without_following)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CannotReceive(f"{self.info.name}: is being received already") from None
+        return file
 
     def _is_taken(self) -> bool:
         return self._target.is_symlink() or self._target.exists()
@@ -129,6 +137,11 @@ class PartialFile:
             # Whoever has made a file of this name meanwhile keeps it.
             self._target.open("xb").close()
         self._partial.replace(self._target)
+
+
+def _open_without_following(path: str, flags: int) -> int:
+    """Open no file elsewhere that a link of this name points to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _exists(info: FileInfo) -> str:

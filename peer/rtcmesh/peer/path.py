@@ -7,13 +7,14 @@ import logging
 from rtcmesh.relay.backlog import HIGH_WATER_BYTES as RELAY_HIGH_WATER_BYTES
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.sealing import PairSeal, SealExhausted
+from rtcmesh.signaling.sealing import SealExhausted
 
 from .attempt import Attempt
 from .events import PathKind
 from .frames import Packet
 from .liveness import Liveness
-from .stats import PathStats
+from .relay_seal import RelaySeal
+from .stats import PathStats, TransportStats
 from .transport import HIGH_WATER_BYTES
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,11 @@ class Path:
             bytes_received=self.bytes_received,
             pings_sent=liveness.pings if liveness else 0,
             pings_missed=liveness.missed if liveness else 0,
+            transport=self._transport_stats(),
         )
+
+    def _transport_stats(self) -> TransportStats | None:
+        return None
 
     def _carry(self, packet: Packet) -> None:
         raise NotImplementedError
@@ -70,14 +75,19 @@ class DirectPath(Path):
 
     kind = PathKind.DIRECT
 
-    def __init__(self, number: int, attempt: Attempt) -> None:
+    def __init__(self, number: int, attempt: Attempt, *, membership: int) -> None:
         super().__init__(number)
         self.attempt = attempt
+        self.membership = membership
+        """Under which membership of the peer it was negotiated, counted from 0."""
 
     @property
     def room_bytes(self) -> int:
         """See `Path`."""
         return HIGH_WATER_BYTES - self.attempt.buffered_amount
+
+    def _transport_stats(self) -> TransportStats | None:
+        return self.attempt.stats()
 
     def _carry(self, packet: Packet) -> None:
         if packet.datagram:
@@ -91,11 +101,11 @@ class RelayPath(Path):
 
     kind = PathKind.RELAYED
 
-    def __init__(self, number: int, link: RelayLink, peer_id: PeerId, seal: PairSeal) -> None:
+    def __init__(self, number: int, link: RelayLink, peer_id: PeerId, seal: RelaySeal) -> None:
         super().__init__(number)
         self.link = link
         self._peer_id = peer_id
-        self.seal = seal
+        self._seal = seal
 
     @property
     def room_bytes(self) -> int:
@@ -104,7 +114,7 @@ class RelayPath(Path):
 
     def _carry(self, packet: Packet) -> None:
         try:
-            sealed = self.seal.seal(packet.data)
+            sealed = self._seal.seal(packet.data)
         except SealExhausted:  # after 2**64 packets
             return
         self.link.send(self._peer_id, sealed, packet.urgency, datagram=packet.datagram)

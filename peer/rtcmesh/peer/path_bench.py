@@ -110,10 +110,10 @@ def run_path_bench(
     progress("first message, head of line")
     first = measure_first_message()
     head_of_line = tuple(
-        _delay_figures(name, measure_head_of_line(kind, aiortc=aiortc, seconds=head_of_line_seconds))
-        for name, kind, aiortc in (
+        _delay_figures(name, measure_head_of_line(kind, webrtc=webrtc, seconds=head_of_line_seconds))
+        for name, kind, webrtc in (
             ("relayed", PathKind.RELAYED, False),
-            ("direct (aiortc)", PathKind.DIRECT, True),
+            ("direct (WebRTC)", PathKind.DIRECT, True),
             ("direct (in memory)", PathKind.DIRECT, False),
         )
     )

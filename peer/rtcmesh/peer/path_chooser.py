@@ -52,6 +52,11 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class AskRelays:
+    """The peer does not answer through its relay: find out whether the connections to relays are alive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """How the peer is reached has changed."""
 
@@ -65,13 +70,13 @@ class Expire:
     """There was no path for `session_timeout`."""
 
 
-Decision = SendProbe | GiveUp | Doubt | Change | Expire
+Decision = SendProbe | GiveUp | Doubt | AskRelays | Change | Expire
 
 
 class _Path:
     """A path and what is thought of it."""
 
-    __slots__ = ("carried", "heard", "kind", "liveness", "number", "unreachable")
+    __slots__ = ("asked", "carried", "heard", "kind", "liveness", "number", "unreachable")
 
     def __init__(self, number: int, kind: PathKind, liveness: Liveness) -> None:
         self.number = number
@@ -81,6 +86,7 @@ class _Path:
         self.heard = kind is PathKind.DIRECT
         self.unreachable = False
         self.carried = False
+        self.asked = False
 
     @property
     def doubtful(self) -> bool:
@@ -236,7 +242,9 @@ class PathChooser:
         """Ping, doubt, give up, as it is due."""
         for path in list(self._paths.values()):
             path.liveness.handle_timeout(now)
-            if path.liveness.silent and path.kind is PathKind.DIRECT:
+            if path.kind is PathKind.RELAYED:
+                self._ask_relays(path)
+            elif path.liveness.silent:
                 del self._paths[path.number]
                 self._decisions.append(GiveUp(path.number, PathChangeReason.SILENT))
         self._decide(PathChangeReason.SILENT, now)
@@ -253,9 +261,12 @@ class PathChooser:
         carrier = max(self._paths.values(), key=lambda path: path.rank, default=None)
         if before is not carrier:
             self._carrier = carrier
-            if before is not None and before.number in self._paths and before.doubtful:
-                self._decisions.append(Doubt(before.number))
-                reason = PathChangeReason.DOUBTED
+            if before is not None and before.number in self._paths:
+                if before.doubtful:
+                    reason = PathChangeReason.DOUBTED
+                # A relay is left for a better path: whatever it does to the packets it has, none of them waits for it.
+                if before.doubtful or before.kind is PathKind.RELAYED:
+                    self._decisions.append(Doubt(before.number))
             if reason is PathChangeReason.UPGRADED:
                 reason = _name_gain(before, carrier)
             self._drop_superseded()
@@ -263,6 +274,12 @@ class PathChooser:
         if carrier is not None:
             carrier.carried = True
         self._pace(now)
+
+    def _ask_relays(self, path: _Path) -> None:
+        """Ask once each time that a peer falls silent: a connection that is half open would be noticed much later."""
+        if path.doubtful and not path.asked:
+            self._decisions.append(AskRelays())
+        path.asked = path.doubtful
 
     def _drop_superseded(self) -> None:
         """Close the direct paths that a newer one has replaced."""

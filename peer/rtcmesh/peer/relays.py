@@ -135,6 +135,12 @@ class Relays:
         for link in self._links.values():
             link.check(within)
 
+    def doubt(self, within: float) -> None:
+        """Check the connections that are up; those that are not take their time."""
+        for link in self._links.values():
+            if link.is_up:
+                link.check(within)
+
     # Remote peers
 
     def attach(self, user: RelayUser, home: str | None) -> None:

@@ -24,15 +24,19 @@ from .dialler import Dialler
 from .errors import PeerGone, PeerUnreachable, ProtocolViolation
 from .events import PathChangeReason, PathKind
 from .path import DirectPath, Path, RelayPath
-from .path_chooser import Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
+from .path_chooser import AskRelays, Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
+from .path_table import PathTable
+from .relay_seal import RelaySeal
 from .session import RemoteRestarted, Session
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 from .stats import PeerStats
+from .succession import Succession
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
-_RELAY_PURPOSE = "relay"
+RELAY_CHECK_TIMEOUT = 2.0
+"""How long a relay may keep silent after a peer fell silent behind it, in seconds, before it is connected anew."""
 
 
 class RemotePeer:
@@ -45,9 +49,9 @@ class RemotePeer:
         self._mesh = mesh
         self._loop = asyncio.get_running_loop()
         self._dialler = Dialler(member, seal, mesh, self)
-        self._relay_seal = mesh.derive_seal(member, _RELAY_PURPOSE)
-        self._paths: dict[int, Path] = {}
-        self._last_path = 0
+        self._relay_seal = RelaySeal(member, mesh.derive_seal)
+        self._succession = Succession()
+        self._paths = PathTable()
         self._chooser = self._new_chooser()
         self.conversation = self._new_conversation()
         self._path_kind: PathKind | None = None
@@ -82,8 +86,8 @@ class RemotePeer:
         session = self.conversation.session
         return PeerStats(
             paths=tuple(
-                path.stats(self._chooser.liveness(number), carries=number in self._chooser.carriers)
-                for number, path in self._paths.items()
+                path.stats(self._chooser.liveness(path.number), carries=path.number in self._chooser.carriers)
+                for path in self._paths
             ),
             path_changes=self._changes,
             unacknowledged=session.unacknowledged,
@@ -122,11 +126,8 @@ class RemotePeer:
     def rekey(self, member: Member, seal: PairSeal) -> None:
         """Take a new membership of the same peer. Negotiation starts over; what is open goes on."""
         self._dialler.rekey(member, seal)
-        if relay_seal := self._mesh.derive_seal(member, _RELAY_PURPOSE):
-            self._relay_seal = relay_seal
-            for path in self._paths.values():
-                if isinstance(path, RelayPath):
-                    path.seal = relay_seal
+        self._succession.renewed()
+        self._relay_seal.rekey(member)
         self.conversation.session.hello()
         self.drain()
 
@@ -148,7 +149,7 @@ class RemotePeer:
         self._gone = True
         self._finished.set()
         self._dialler.abandon()
-        for path in self._paths.values():
+        for path in self._paths:
             if isinstance(path, DirectPath):
                 path.attempt.discard()
         self._paths.clear()
@@ -161,22 +162,24 @@ class RemotePeer:
 
     def direct_opened(self, attempt: Attempt) -> None:
         """Add a path."""
-        self._open_path(DirectPath(self._next_path(), attempt))
+        self._open_path(
+            DirectPath(self._paths.next_number(), attempt, membership=self._succession.membership)
+        )
 
     def direct_closed(self, attempt: Attempt, reason: str) -> None:
         """Go on without it, and get another one."""
         logger.info("a transport to %s closed: %s", short(self.peer_id), reason)
-        if (path := self._direct_path(attempt)) is not None:
+        if (path := self._paths.direct(attempt)) is not None:
             self._close_direct(path, PathChangeReason.TRANSPORT_CLOSED)
 
     def direct_received(self, attempt: Attempt, packet: bytes) -> None:
         """Take a packet. A peer that breaks the protocol loses this path."""
-        path = self._direct_path(attempt)
+        path = self._paths.direct(attempt)
         if path is None:
             return
         path.received(len(packet))
         try:
-            self._receive(packet, path.number)
+            self._receive(packet, path.number, path.membership)
         except ProtocolViolation as violation:
             self._note_violation(violation)
             self._close_direct(path, PathChangeReason.PROTOCOL_VIOLATION)
@@ -186,26 +189,26 @@ class RemotePeer:
 
     def relay_up(self, link: RelayLink) -> None:
         """Add a path."""
-        if self._relay_seal is not None and not self._gone:
-            self._open_path(RelayPath(self._next_path(), link, self.peer_id, self._relay_seal))
+        if self._relay_seal.has_key and not self._gone:
+            self._open_path(RelayPath(self._paths.next_number(), link, self.peer_id, self._relay_seal))
             self.drain()
 
     def relay_lost(self, link: RelayLink, reason: str) -> None:
         """Go on without it."""
         del reason
-        if (path := self._relay_path(link)) is not None:
+        if (path := self._paths.relayed(link)) is not None:
             self._close_path(path, PathChangeReason.RELAY_LOST)
             self.drain()
 
     def relay_received(self, payload: bytes) -> None:
         """Open a frame and take the packet in it. What cannot be opened or read is counted, and changes nothing."""
-        path = self._relay_path()
+        path = self._paths.relayed()
         number = path.number if path else 0
         try:
-            packet = self._open_sealed(payload)
+            packet = self._relay_seal.open(payload)
             if path is not None:
                 path.received(len(packet))
-            self._receive(packet, number)
+            self._receive(packet, number, self._succession.membership)
         except SealError as error:
             self._rejected += 1
             logger.info("rejected a frame in the name of %s: %s", short(self.peer_id), error)
@@ -215,13 +218,13 @@ class RemotePeer:
 
     def relay_gone(self, link: RelayLink) -> None:
         """Wait until the peer is heard again."""
-        if (path := self._relay_path(link)) is not None:
+        if (path := self._paths.relayed(link)) is not None:
             self._chooser.unreachable(path.number, self._loop.time())
             self.drain()
 
     def relay_refused(self, link: RelayLink, *, away: bool) -> None:
         """Send what the relay did not forward again: a little later if it has too much already."""
-        if (path := self._relay_path(link)) is not None:
+        if (path := self._paths.relayed(link)) is not None:
             session = self.conversation.session
             (session.path_doubted if away else session.path_refused)(path.number, self._loop.time())
             self.drain()
@@ -261,11 +264,13 @@ class RemotePeer:
             case SendProbe():
                 self._paths[decision.path].send(frames.probe_packet(decision.probe))
             case GiveUp():
-                path = self._paths.get(decision.path)
+                path = self._paths.find(decision.path)
                 if isinstance(path, DirectPath):
                     self._close_direct(path, decision.reason)
             case Doubt():
                 session.path_doubted(decision.path, self._loop.time())
+            case AskRelays():
+                self._mesh.relays.doubt(RELAY_CHECK_TIMEOUT)
             case Change():
                 self._path_kind = decision.kind
                 self._changes += 1
@@ -293,27 +298,23 @@ class RemotePeer:
                     assert_never(event)
 
     def _send_packets(self) -> None:
-        carriers = self._chooser.carriers
-        if not carriers:
+        carriers = (self._paths[number] for number in self._chooser.carriers)
+        paths = [path for path in carriers if path.room_bytes > 0]
+        if not paths:
             return
         now = self._loop.time()
-        paths = [self._paths[number] for number in carriers]
-        room = paths[0].room_bytes
-        if room <= 0:
-            return
-        packets = self.conversation.session.packets_to_send(paths[0].number, room, now)
+        packets = self.conversation.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
         if packets:
             self._chooser.used(now)
         for path in paths:
-            if path is paths[0] or path.room_bytes > 0:
-                for packet in packets:
-                    path.send(packet)
+            for packet in packets:
+                path.send(packet)
 
     def _is_finished(self) -> bool:
         """Whether nothing is left to be said on either side; without a path, on ours."""
         session = self.conversation.session
         if self.path is None:
-            return (self._closing or self._remote_ended) and not session.unacknowledged
+            return (self._closing or self._remote_ended) and not session.undelivered()
         return self._remote_ended and session.ended
 
     def _arm_timer(self) -> None:
@@ -340,23 +341,33 @@ class RemotePeer:
 
     # What comes in
 
-    def _open_sealed(self, payload: bytes) -> bytes:
-        if self._relay_seal is None:
-            raise SealError("no key")
-        return self._relay_seal.open(payload)
-
-    def _receive(self, packet: bytes, path: int) -> None:
+    def _receive(self, packet: bytes, path: int, membership: int) -> None:
+        """Take a packet that came on a path, and under a membership of the peer."""
         now = self._loop.time()
         if frames.is_probe(packet):
             self._chooser.receive(path, frames.decode_probe(packet), now)
             return
         try:
-            self.conversation.session.receive(packet, path, now)
-        except RemoteRestarted:
-            self._replace_conversation(PeerGone([self.peer_id]), self._mesh.peer_restarted)
-            # A second session in the same packet is a violation, which the fresh session raises as such.
-            self.conversation.session.receive(packet, path, now)
+            taken = self.conversation.session.receive(packet, path, now)
+        except RemoteRestarted as restarted:
+            if not self._restart(restarted, membership, now):
+                return
+            taken = self.conversation.session.receive(packet, path, now)
+        if taken:
+            self._succession.heard(membership)
         self._chooser.heard(path, now)
+
+    def _restart(self, restarted: RemoteRestarted, membership: int, now: float) -> bool:
+        """Begin another conversation, if the one who speaks is entitled to it, and not yet again."""
+        if not self._succession.restart(membership, now, another_process=restarted.another_process):
+            return False
+        error = PeerGone([self.peer_id])
+        self._replace_conversation(error, self._mesh.peer_restarted, forget=restarted.another_process)
+        if restarted.another_process:
+            for path in self._paths:
+                if isinstance(path, DirectPath) and path.membership < membership:
+                    self._close_direct(path, PathChangeReason.SUPERSEDED)
+        return True
 
     def _note_violation(self, violation: ProtocolViolation) -> None:
         self._rejected += 1
@@ -368,39 +379,23 @@ class RemotePeer:
     def _policy(self) -> PathPolicy:
         return self._mesh.config.path_policy
 
-    def _next_path(self) -> int:
-        self._last_path += 1
-        return self._last_path
-
     def _open_path(self, path: Path) -> None:
         now = self._loop.time()
-        self._paths[path.number] = path
+        self._paths.add(path)
         self.conversation.session.path_opened(path.number, now)
         self._chooser.opened(path.number, path.kind, now)
 
     def _close_path(self, path: Path, reason: PathChangeReason) -> None:
         now = self._loop.time()
-        if self._paths.pop(path.number, None) is not None:
+        if self._paths.remove(path):
             self.conversation.session.path_closed(path.number, now)
             self._chooser.closed(path.number, reason, now)
 
     def _close_direct(self, path: DirectPath, reason: PathChangeReason) -> None:
         """Close a direct path, and dial again unless nothing is left to be said."""
         self._close_path(path, reason)
-        over = self._gone or (self._closing and not self.conversation.session.unacknowledged)
+        over = self._gone or (self._closing and not self.conversation.session.undelivered())
         self._dialler.lost(path.attempt, redial=not over)
-
-    def _direct_path(self, attempt: Attempt) -> DirectPath | None:
-        for path in self._paths.values():
-            if isinstance(path, DirectPath) and path.attempt is attempt:
-                return path
-        return None
-
-    def _relay_path(self, link: RelayLink | None = None) -> RelayPath | None:
-        for path in self._paths.values():
-            if isinstance(path, RelayPath) and (link is None or path.link is link):
-                return path
-        return None
 
     # Parts that are replaced
 
@@ -414,17 +409,28 @@ class RemotePeer:
             session_timeout=config.session_timeout,
         )
 
-    def _new_conversation(self) -> Conversation:
-        session = Session(self._mesh.next_session_number(), window=self._mesh.config.channel_window_bytes)
+    def _new_conversation(self, remote_after: int = 0) -> Conversation:
+        session = Session(
+            self._mesh.next_session_number(),
+            window=self._mesh.config.channel_window_bytes,
+            remote_after=remote_after,
+        )
         for path in self._paths:
-            session.path_opened(path, self._loop.time())
+            session.path_opened(path.number, self._loop.time())
         session.hello()
         return Conversation(self.peer_id, session, self._schedule_drain)
 
     def _replace_conversation(
-        self, error: PeerGone | PeerUnreachable, tell: Callable[[RemotePeer, Conversation], None]
+        self,
+        error: PeerGone | PeerUnreachable,
+        tell: Callable[[RemotePeer, Conversation], None],
+        *,
+        forget: bool = False,
     ) -> None:
-        ended, self.conversation = self.conversation, self._new_conversation()
+        """Begin another conversation; `forget` whom the one before was with, since it is with another process."""
+        ended, session = self.conversation, self.conversation.session
+        known = 0 if forget else session.remote_number or session.remote_after
+        self.conversation = self._new_conversation(known)
         self._remote_ended = False
         ended.abandon(error)
         if self._closing:
@@ -432,8 +438,9 @@ class RemotePeer:
         tell(self, ended)
 
     def _expire(self) -> None:
-        """Give back what waits for a peer that is out of reach."""
-        if self.conversation.is_waiting and not self._closing:
+        """Give up a peer that is out of reach, or give back what waits for it."""
+        self._mesh.timed_out(self)
+        if not self._gone and self.conversation.is_waiting and not self._closing:
             self._replace_conversation(PeerUnreachable([self.peer_id]), self._mesh.session_expired)
 
     def _end_conversation(self) -> None:

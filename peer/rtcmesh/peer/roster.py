@@ -45,6 +45,8 @@ class _Entry:
     prekey: bytes
     listed: bool = True
     said_goodbye: bool = False
+    given_up: bool = False
+    """The server gave it up: its connection was lost for too long. Its process may live, and be back soon."""
     reachable: bool = False
     expires_at: float | None = None
 
@@ -52,8 +54,9 @@ class _Entry:
 class Roster:
     """Decides who is admitted and who is dismissed.
 
-    Guarantees: a peer with an open path is not dismissed on the server's word; one without is dismissed when the server
-    says that it is gone, or after `grace` seconds of being in nobody's list.
+    Guarantees: a peer with an open path is not dismissed on the server's word. One without is dismissed when it has
+    said goodbye; when the server has given it up and it was out of reach for the session timeout; or after `grace`
+    seconds of being in nobody's list.
     """
 
     def __init__(self, grace: float) -> None:
@@ -70,7 +73,7 @@ class Roster:
         if entry is None:
             self._entries[member.peer_id] = _Entry(member.prekey.key)
             return [Admit(member)]
-        entry.listed, entry.said_goodbye, entry.expires_at = True, False, None
+        entry.listed, entry.said_goodbye, entry.given_up, entry.expires_at = True, False, False, None
         if entry.prekey == member.prekey.key:
             return []
         entry.prekey = member.prekey.key
@@ -81,10 +84,15 @@ class Roster:
         entry = self._entries.get(peer_id)
         if entry is None:
             return []
-        entry.listed, entry.said_goodbye = False, orderly
-        if entry.reachable:
+        entry.listed, entry.said_goodbye, entry.given_up, entry.expires_at = False, orderly, not orderly, None
+        return [self._dismiss(peer_id, LeaveReason.LEFT)] if orderly and not entry.reachable else []
+
+    def timed_out(self, peer_id: PeerId) -> list[Decision]:
+        """Take the news that no path led to a peer for the session timeout."""
+        entry = self._entries.get(peer_id)
+        if entry is None or entry.reachable or not entry.given_up:
             return []
-        return [self._dismiss(peer_id, LeaveReason.LEFT if orderly else LeaveReason.EXPIRED)]
+        return [self._dismiss(peer_id, LeaveReason.EXPIRED)]
 
     def replaced(self, peer_id: PeerId, now: float) -> None:
         """Take the news that a membership ended because the next one of the same peer begins."""
@@ -107,7 +115,8 @@ class Roster:
         entry.reachable = reachable
         if entry.said_goodbye and not reachable:
             return [self._dismiss(peer_id, LeaveReason.LEFT)]
-        entry.expires_at = None if reachable or entry.listed else now + self._grace
+        waits = reachable or entry.listed or entry.given_up
+        entry.expires_at = None if waits else now + self._grace
         return []
 
     def gone(self, peer_id: PeerId) -> None:
@@ -120,7 +129,7 @@ class Roster:
         return [self._dismiss(peer_id, LeaveReason.EXPIRED) for peer_id in due]
 
     def _unlist(self, entry: _Entry, now: float) -> None:
-        entry.listed = False
+        entry.listed = entry.given_up = False
         if not entry.reachable:
             entry.expires_at = now + self._grace
 

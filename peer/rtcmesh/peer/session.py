@@ -15,9 +15,10 @@ from typing import assert_never
 from rtcmesh.relay.frames import Urgency
 
 from . import frames
+from .acknowledgements import Acknowledgements
 from .delivery import Delivery, Priority
 from .errors import MeshError, ProtocolViolation
-from .flight import ACK_DELAY, Flight, Fragment
+from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
 from .outbound import open_outbound
@@ -35,6 +36,11 @@ class RemoteRestarted(MeshError):
     The packet that revealed it belongs to the session that takes this one's place.
     """
 
+    def __init__(self, *, another_process: bool) -> None:
+        self.another_process = another_process
+        """Whether it is of another process than the session that we knew, and not a later one of the same."""
+        super().__init__(another_process)
+
 
 class Session:
     """What two peers have told each other, independent of the paths.
@@ -46,26 +52,26 @@ class Session:
     """
 
     def __init__(self, number: int, *, window: int, remote_after: int = 0) -> None:
-        """`remote_after`: the number of the last remote session that this one's predecessor spoke with."""
+        """`remote_after`: the number of the last remote session that this one's predecessors spoke with, or 0.
+
+        That session and those before it are not heard again.
+        """
         assert number > 0, "session numbers start at 1"
         self.number = number
         self.remote_number = 0
         """The remote session's number; 0 until it was heard."""
-        self._remote_after = remote_after
+        self.remote_after = remote_after
         self._window = window
         self._flights: dict[int, Flight] = {}
         self._outbound: list[OutboundChannel] = []
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
         self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
-        self._owing: dict[int, InboundChannel] = {}
-        self._arrived_at: dict[int, float] = {}
-        """When the newest fragment of each channel came."""
+        self._acknowledgements = Acknowledgements()
         self._allowed: InboundStream | None = None
+        self._greeting = Retry()
         self._greet = False
         self._answer = False
-        self._ack_at: float | None = None
-        self._ack_now = False
         self._ending = False
         self._end = Retry()
         self._end_due = False
@@ -94,12 +100,15 @@ class Session:
         return self._ended
 
     def undelivered(self) -> list[tuple[str, bytes]]:
-        """Return the reliable messages that were not acknowledged, with their labels, in the order of each channel."""
+        """Return what is lost with this session, with labels, in the order of each channel.
+
+        That is reliable messages that were not acknowledged, but not those that an outbox keeps.
+        """
         return [(channel.label, payload) for channel in self._outbound for payload in channel.undelivered()]
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
-        due = [self._ack_at, self._end.at, self._blocked.at]
+        due = [self._acknowledgements.due_at, self._greeting.at, self._end.at, self._blocked.at]
         due += [flight.deadline() for flight in self._flights.values()]
         return min((at for at in due if at is not None), default=None)
 
@@ -146,13 +155,32 @@ class Session:
         """Note that the application has taken a message; its sender gets credit for another."""
         channel = self._inbound[message.channel]
         if channel.take(message.payload):
-            self._owe(channel, now)
+            self._acknowledgements.owe(channel, now)
             if self._allowed is not None:
                 self._pass_allowance(now)
 
     def hello(self) -> None:
-        """Let the remote session know of this one, though there may be nothing to say."""
+        """Let the remote session know of this one, though there may be nothing to say; again until it is heard."""
         self._greet = True
+
+    def release(self) -> list[tuple[str, bytes]]:
+        """Let go of everything, for good, and return what `undelivered` does."""
+        undelivered = self.undelivered()
+        for flight in self._flights.values():
+            flight.lose_all()
+        for held in (
+            self._outbound,
+            self._outbound_by_label,
+            self._inbound,
+            self._flights,
+            self._acknowledgements,
+            self._events,
+        ):
+            held.clear()
+        for turns in self._turns.values():
+            turns.clear()
+        self._allowed = None
+        return undelivered
 
     def end(self) -> None:
         """Take no more messages; once everything is acknowledged, say so to the remote session."""
@@ -183,30 +211,34 @@ class Session:
 
     # Input
 
-    def receive(self, packet: bytes, path: int, now: float) -> None:
-        """Take a packet of any path.
+    def receive(self, packet: bytes, path: int, now: float) -> bool:
+        """Take a packet of any path. Returns False for one of or for a session that came before.
 
         Raises `ProtocolViolation` for what an honest peer does not send, `RemoteRestarted` when this session must go;
         nothing else, whatever the bytes.
         """
         del path
         header = frames.decode_header(packet)
+        if not self._is_current(header.source):
+            return False
         if header.destination not in (0, self.number):
             self._answer = True  # meant for a session that this one replaced; the remote peer learns so
-            return
-        if not self._is_current(header.source):
-            return
+            return False
         received = frames.decode_frames(packet)
         self.remote_number = header.source
+        self._greeting.stop()
         for frame in received:
             self._receive_frame(frame, now)
+        return True
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: acknowledge, send again."""
-        if self._ack_at is not None and now >= self._ack_at:
-            self._ack_at, self._ack_now = None, True
+        self._acknowledgements.handle_timeout(now)
         for flight in self._flights.values():
             self._take_back(flight.handle_timeout(now))
+        if self._greeting.is_due(now):
+            self._greeting.start(now)
+            self._greet = True
         if self._end.is_due(now):
             self._end.start(now)
             self._end_due = True
@@ -241,14 +273,10 @@ class Session:
     def _control_frames(self, now: float) -> Iterator[bytes]:
         if self._greet:
             self._greet = False
+            if self._greeting.at is None:
+                self._greeting.start(now)
             yield frames.HELLO
-        company = any(self._turns.values())
-        if self._owing and (company or self._ack_now or any(c.owes_now for c in self._owing.values())):
-            for channel in self._owing.values():
-                delay = now - self._arrived_at.get(channel.number, now)
-                yield frames.encode_ack(channel.acknowledgement()._replace(delay=delay))
-            self._owing.clear()
-            self._ack_at, self._ack_now = None, False
+        yield from self._acknowledgements.frames(now, company=any(self._turns.values()))
         if self._blocked_due:
             self._blocked_due = False
             yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
@@ -317,15 +345,16 @@ class Session:
 
     def _is_current(self, source: int) -> bool:
         """Whether a packet is of the remote session; False for one of its predecessors."""
-        known = self.remote_number or self._remote_after
-        same_process = source >> _INSTANCE_BITS == known >> _INSTANCE_BITS
-        if self.remote_number == 0:
-            return not (same_process and source <= known)
-        if source == known:
+        known = self.remote_number or self.remote_after
+        if known == 0 or source == self.remote_number:
             return True
-        if same_process and source < known:
+        if source >> _INSTANCE_BITS != known >> _INSTANCE_BITS:
+            raise RemoteRestarted(another_process=True)
+        if source <= known:
             return False
-        raise RemoteRestarted
+        if self.remote_number == 0:
+            return True
+        raise RemoteRestarted(another_process=False)
 
     def _receive_frame(self, frame: Frame, now: float) -> None:
         match frame:
@@ -340,7 +369,7 @@ class Session:
             case Blocked():
                 channel = self._known(frame.channel)
                 channel.owes_now = True
-                self._owe(channel, now)
+                self._acknowledgements.owe(channel, now)
             case Hello():
                 self._answer = True
             case End():
@@ -358,10 +387,9 @@ class Session:
 
     def _receive_data(self, data: Data, now: float) -> None:
         channel = self._known(data.channel)
-        self._arrived_at[data.channel] = now
         for payload in channel.receive(data):
             self._deliver(channel, payload)
-        self._owe(channel, now)
+        self._acknowledgements.arrived(channel, now)
         if isinstance(channel, InboundStream) and channel.wants_allowance:
             self._pass_allowance(now)
 
@@ -374,7 +402,7 @@ class Session:
         if ack.channel >= len(self._outbound):
             raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
         channel = self._outbound[ack.channel]
-        confirmed, kept = channel.acknowledged_messages, channel.kept_bytes
+        confirmed = channel.acknowledged_messages
         by_flight: dict[Flight, list[Fragment]] = {}
         for fragment in channel.acknowledge(ack):
             if fragment.flight is not None:
@@ -383,7 +411,6 @@ class Session:
             self._take_back(flight.acknowledged(arrived, now, ack.delay))
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
-        if channel.kept_bytes < kept:
             self._events.append(CreditGrew(channel.label))
         self._give_turn(channel)
         self._end_if_drained()
@@ -396,7 +423,7 @@ class Session:
             known = self._inbound[frame.channel] = open_inbound(frame, window=self._window)
         elif (known.label, known.delivery, known.stored) != (frame.label, frame.delivery, frame.stored):
             raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened as another one")
-        self._owe(known, now)
+        self._acknowledgements.owe(known, now)
 
     def _known(self, number: int) -> InboundChannel:
         channel = self._inbound.get(number)
@@ -408,11 +435,6 @@ class Session:
         self._events.append(
             MessageReceived(channel.label, channel.number, payload, channel.delivery, channel.stored)
         )
-
-    def _owe(self, channel: InboundChannel, now: float) -> None:
-        self._owing[channel.number] = channel
-        if self._ack_at is None and not self._ack_now:
-            self._ack_at = now + ACK_DELAY
 
     def _pass_allowance(self, now: float) -> None:
         """Let one channel at a time have a message that is larger than its window."""
@@ -426,5 +448,5 @@ class Session:
             if isinstance(channel, InboundStream) and channel.wants_allowance:
                 self._allowed = channel
                 channel.allow()
-                self._owe(channel, now)
+                self._acknowledgements.owe(channel, now)
                 return

@@ -73,6 +73,10 @@ class Surroundings(Protocol):
         """Another session answers for this peer; a new conversation has begun."""
         ...
 
+    def timed_out(self, remote: RemotePeer) -> None:
+        """No path led to the peer for the session timeout; it may be abandoned now."""
+        ...
+
     def session_expired(self, remote: RemotePeer, ended: Conversation) -> None:
         """The peer was out of reach for too long; a new conversation has begun."""
         ...

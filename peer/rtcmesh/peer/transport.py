@@ -11,6 +11,8 @@ from typing import Protocol
 
 from rtcmesh.signaling.messages import IceServer
 
+from .stats import TransportStats
+
 HIGH_WATER_BYTES = 64 * 1024
 """Packets are handed to a transport while it has buffered less than this."""
 
@@ -30,7 +32,10 @@ class TransportSink(Protocol):
         ...
 
     def candidate_gathered(self, candidate: str) -> None:
-        """A local candidate was found after the description was made (RFC 8838); `candidate` is an SDP value."""
+        """A local candidate was found after the description was made (RFC 8838); `candidate` is an SDP value.
+
+        The empty string says that there are no more.
+        """
         ...
 
     def packet_received(self, packet: bytes) -> None:
@@ -59,7 +64,7 @@ class Transport(Protocol):
         ...
 
     async def create_offer(self) -> str:
-        """Gather candidates and return the local description. Raises `TransportFailed`."""
+        """Return the local description with the candidates that are known at once. Raises `TransportFailed`."""
         ...
 
     async def create_answer(self, offer: str) -> str:
@@ -71,7 +76,7 @@ class Transport(Protocol):
         ...
 
     async def add_candidate(self, candidate: str) -> None:
-        """Add a remote candidate after the remote description. Raises `TransportFailed`."""
+        """Add a remote candidate after the remote description; empty: no more follow. Raises `TransportFailed`."""
         ...
 
     def send(self, packet: bytes) -> None:
@@ -83,7 +88,11 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release everything. Idempotent, never raises; what is still queued is lost."""
+        """Deliver what was sent if the remote end still answers, and release everything. Idempotent, never raises."""
+        ...
+
+    def stats(self) -> TransportStats | None:
+        """Return figures about the connection; None if there is nothing to tell."""
         ...
 
 

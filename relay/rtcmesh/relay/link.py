@@ -14,7 +14,7 @@ from .aiohttp_socket import dial_websocket
 from .backlog import Backlog
 from .binary_socket import Dial
 from .codes import CloseCode
-from .config import MAX_HEARTBEAT, MIN_HEARTBEAT, RelayClientConfig
+from .config import MAX_HEARTBEAT, MIN_BYTES_PER_SECOND, MIN_HEARTBEAT, RelayClientConfig
 from .connection import Connection
 from .errors import DialFailed, ProtocolError, SocketClosed
 from .frames import (
@@ -39,8 +39,11 @@ from .frames import (
 from .heartbeat import Heartbeat
 from .proof import sign_join
 
-MAX_STAY_AWAY = 600.0
-"""No relay keeps a link away for longer than this many seconds."""
+MAX_STAY_AWAY = 60.0
+"""No relay keeps a link away for longer than this many seconds: what waits for it is kept for twice as long."""
+
+MAX_PAUSE = 30.0
+"""No relay makes a link pause for longer than this many seconds at once."""
 
 _BEFORE_JOIN: tuple[type[RelayFrame], ...] = (Challenge,)
 _AFTER_JOIN: tuple[type[RelayFrame], ...] = (Welcome, Recv, PeerGone, Nack, Limit)
@@ -114,6 +117,7 @@ class RelayLink:
         self._closed: Closed | None = None
         self._reconnect_in = 0.0
         self._pacer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_up(self) -> bool:
@@ -195,6 +199,7 @@ class RelayLink:
                 )
                 await stack.enter_async_context(connection)
                 self._connection = connection
+                self._expect_answer(connection)
                 await self._converse(connection)
         except (DialFailed, TimeoutError):
             pass
@@ -218,9 +223,11 @@ class RelayLink:
             case Recv():
                 self._sink.frame_received(self, peer_id_of(frame.source), frame.payload)
             case Challenge(nonce):
+                self._expect_nothing()
                 self._nonce = nonce
                 self._join()
             case Welcome():
+                self._expect_nothing()
                 self._backoff.connected(asyncio.get_running_loop().time())
                 connection.heartbeat.interval = min(max(frame.heartbeat, MIN_HEARTBEAT), MAX_HEARTBEAT)
                 connection.ping()
@@ -231,8 +238,10 @@ class RelayLink:
                 self._sink.peer_gone(self, peer_id, name)
             case Nack(key, reason, frames):
                 self._sink.frames_refused(self, peer_id_of(key), frames, reason.name.lower())
-            case Limit():
-                self._backlog.limit(frame, asyncio.get_running_loop().time())
+            case Limit(rate, paused_for):
+                # No relay of ours asks for less.
+                limit = Limit(max(rate, MIN_BYTES_PER_SECOND) if rate else 0, min(paused_for, MAX_PAUSE))
+                self._backlog.limit(limit, asyncio.get_running_loop().time())
                 connection.wake()
             case Draining(reconnect_in):
                 self._reconnect_in = min(reconnect_in, MAX_STAY_AWAY)
@@ -251,6 +260,7 @@ class RelayLink:
         self._number = max(self._number + 1, time.time_ns())
         proof = sign_join(self._identity, nonce=nonce, ticket=ticket, number=self._number)
         connection.say(encode_join(Join(self._number, proof, ticket)))
+        self._expect_answer(connection)
         self._is_up = True
         self._sink.relay_up(self)
 
@@ -268,11 +278,21 @@ class RelayLink:
             loop.call_soon(self._tell_writable)
         return frame
 
+    def _expect_answer(self, connection: Connection) -> None:
+        """Leave a relay that does not go on with the handshake, though it may live."""
+        loop, timeout = asyncio.get_running_loop(), self._config.dial_timeout
+        self._answer_timer = loop.call_later(timeout, connection.fail, CloseCode.JOIN_TIMEOUT)
+
+    def _expect_nothing(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+
     def _tell_writable(self) -> None:
         if self._is_up:
             self._sink.relay_writable(self)
 
     def _disconnected(self) -> None:
+        self._expect_nothing()
         if self._pacer is not None:
             self._pacer.cancel()
         number: int = CloseCode.ABNORMAL

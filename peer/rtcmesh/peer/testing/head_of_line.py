@@ -25,7 +25,7 @@ BULK_BYTES = 30_000
 SMALL_BYTES = 64
 SMALL_INTERVAL = 0.01
 SETTLING = 3.0
-"""Seconds until the windows have found their size: the session's, and that of aiortc's SCTP, which is slower."""
+"""Seconds until the windows have found their size: the session's, and that of SCTP below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,17 @@ class HeadOfLine:
 
 
 def measure_head_of_line(
-    kind: PathKind, *, aiortc: bool = False, seconds: float = 5.0, seed: int = 0
+    kind: PathKind, *, webrtc: bool = False, seconds: float = 5.0, seed: int = 0
 ) -> HeadOfLine:
     """Measure on a network of 20 Mbit/s with a round trip of 50 ms, on virtual time.
 
-    A direct path is aiortc over virtual UDP, or without `aiortc` a memory transport of that rate: aiortc's congestion
-    window takes seconds to grow, in which it saturates less of the path, and what it was given waits in its queue.
+    A direct path is a WebRTC connection over virtual UDP, or without `webrtc` a memory transport of that rate, which
+    saturates the path from the first packet on.
     """
-    return run_virtual(_measure(kind, aiortc=aiortc, seconds=seconds), seed=seed)
+    return run_virtual(_measure(kind, webrtc=webrtc, seconds=seconds), seed=seed)
 
 
-async def _measure(kind: PathKind, *, aiortc: bool, seconds: float) -> HeadOfLine:
+async def _measure(kind: PathKind, *, webrtc: bool, seconds: float) -> HeadOfLine:
     relayed = kind is PathKind.RELAYED
     one_way = ROUND_TRIP / 2
     link = LinkConfig(
@@ -59,7 +59,7 @@ async def _measure(kind: PathKind, *, aiortc: bool, seconds: float) -> HeadOfLin
     )
     config = MeshConfig(path_policy=PathPolicy.RELAY_ONLY if relayed else PathPolicy.DIRECT_ONLY)
     memory = MemoryNetwork(delay=one_way, bytes_per_second=RATE_BYTES_PER_SECOND)
-    async with virtual_room(link=link, config=config, memory=memory, aiortc=aiortc) as room:
+    async with virtual_room(link=link, config=config, memory=memory, webrtc=webrtc) as room:
         sender, receiver = await asyncio.gather(room.join("ann"), room.join("bob"))
         await asyncio.gather(*(mesh.wait_for_peers(1, path=kind) for mesh in (sender, receiver)))
         return await _load(sender, receiver, seconds)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.stats import TransportStats
 from rtcmesh.peer.transport import LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.signaling.messages import IceServer
 
@@ -132,6 +133,10 @@ class MemoryTransport:
         remote = self.remote
         if remote and self._carries(remote):
             self._loop.call_later(self._network.delay, remote.lose, "closed by the other end")
+
+    def stats(self) -> TransportStats | None:
+        """There are none."""
+        return None
 
     # What the other end and the network do
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_aiortc
+from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_webrtc
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
 from rtcmesh.peer.relays import DEFAULT_RELAY
@@ -36,14 +36,14 @@ PORT = 8080
 
 @asynccontextmanager
 async def virtual_meshes(
-    count: int, *, link: LinkConfig | None = None, aiortc: bool = False, config: MeshConfig | None = None
+    count: int, *, link: LinkConfig | None = None, webrtc: bool = False, config: MeshConfig | None = None
 ) -> AsyncGenerator[Sequence[Mesh]]:
     """Run a room of `count` peers that are connected to one another, and give their meshes; for `run_virtual`.
 
-    `link` impairs every way between two peers, and between a peer and the server. With `aiortc`, real WebRTC
+    `link` impairs every way between two peers, and between a peer and the server. With `webrtc`, real WebRTC
     transports cross it; without, memory transports with its delay, which is some twenty times as fast.
     """
-    async with virtual_room(link=link, aiortc=aiortc, config=config) as room:
+    async with virtual_room(link=link, webrtc=webrtc, config=config) as room:
         meshes = await asyncio.gather(*(room.join(f"peer{number}") for number in range(1, count + 1)))
         for mesh in meshes:
             await mesh.wait_for_peers(count - 1)
@@ -54,7 +54,7 @@ async def virtual_meshes(
 async def virtual_room(
     *,
     link: LinkConfig | None = None,
-    aiortc: bool = False,
+    webrtc: bool = False,
     config: MeshConfig | None = None,
     service: ServiceConfig | None = None,
     relay: RelayConfig | None = None,
@@ -67,14 +67,14 @@ async def virtual_room(
             memory = memory or MemoryNetwork(delay=link.delay if link else 0.01)
             room = VirtualRoom(
                 network,
-                None if aiortc else memory,
+                None if webrtc else memory,
                 tasks,
                 config=config or MeshConfig(),
                 service=service or ServiceConfig(),
                 relay=relay or RelayConfig(),
             )
-            if aiortc:
-                patches.enter_context(virtual_aiortc())
+            if webrtc:
+                patches.enter_context(virtual_webrtc())
             await room.start_relay()
             await room.start_server()
             try:
@@ -87,7 +87,7 @@ class VirtualRoom:
     """A signaling server, a relay and any number of meshes, each on a host of its own. Made by `virtual_room`.
 
     All of it is the product's own code but for what touches the machine: signaling and the relay run over virtual
-    streams, and transports are aiortc's over virtual UDP, or memory transports.
+    streams, and transports are those of `rtcmesh.peer.webrtc` over virtual UDP, or memory transports.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class VirtualRoom:
         self.network = network
         """The virtual network: its links can be changed, its hosts partitioned and healed."""
         self.memory = memory
-        """What carries memory transports: `cut` and `heal` pairs of names; None with aiortc."""
+        """What carries memory transports: `cut` and `heal` pairs of names; None with WebRTC."""
         self.hosts: dict[str, Host] = {}
         """The hosts of the meshes, by name."""
         self.server_host = network.add_host("signaling")

@@ -40,7 +40,7 @@ def run_twelve(seed: int) -> list[tuple[float, str]]:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        async with virtual_room(link=IMPAIRED, aiortc=True) as room:
+        async with virtual_room(link=IMPAIRED, webrtc=True) as room:
             meshes = list(await asyncio.gather(*(room.join(f"peer{number}") for number in range(12))))
 
             async def watch(name: str, mesh: Mesh) -> None:
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_mesh() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_partition_of_the_network_is_survived(seed: int) -> None:
     async def main() -> None:
-        async with virtual_room(link=IMPAIRED, aiortc=True) as room:
+        async with virtual_room(link=IMPAIRED, webrtc=True) as room:
             ann, bob = await asyncio.gather(room.join("ann"), room.join("bob"))
             await until_direct(ann, bob)
             events = news(ann)
@@ -93,7 +93,7 @@ def test_a_partition_of_the_network_is_survived(seed: int) -> None:
 
 def test_large_messages_cross_a_lossy_path() -> None:
     async def main() -> None:
-        async with virtual_meshes(2, link=IMPAIRED, aiortc=True) as (ann, bob):
+        async with virtual_meshes(2, link=IMPAIRED, webrtc=True) as (ann, bob):
             sent = [bytes([number]) * 60_000 for number in range(30)]
 
             async def send() -> None:

@@ -1,15 +1,14 @@
-"""Makes unmodified aiortc run on a virtual network."""
+"""Makes WebRTC on aioice and OpenSSL, and unmodified aiortc, run on a virtual network."""
 
 import asyncio
 import contextlib
+import importlib
 import socket
 from collections.abc import Generator
 from types import SimpleNamespace
 
 import aioice.ice
 import aioice.turn
-import aiortc.rtcdtlstransport
-import aiortc.rtcsctptransport
 from OpenSSL import SSL
 
 from .host import current_host
@@ -22,22 +21,27 @@ MAX_DTLS_TIMEOUT = 60.0
 
 
 @contextlib.contextmanager
-def virtual_aiortc() -> Generator[None]:
-    """Let aiortc and aioice see the virtual network of the running loop: addresses, names and clock."""
+def virtual_webrtc() -> Generator[None]:
+    """Let aioice and OpenSSL's DTLS see the virtual network of the running loop: addresses, names and clock."""
     loop = running_virtual_loop()
 
     def look_up(name: str) -> str:
         return loop.network.look_up(name)
 
-    clock = SimpleNamespace(time=loop.time)
     sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": look_up})
-    ssl = SimpleNamespace(**{**vars(SSL), "Connection": _Connection})
     with (
         replaced(aioice.ice, get_host_addresses=_host_addresses, socket=sockets),
-        replaced(aioice.turn, time=clock),
-        replaced(aiortc.rtcsctptransport, time=clock),
-        replaced(aiortc.rtcdtlstransport, SSL=ssl),
+        replaced(aioice.turn, time=SimpleNamespace(time=loop.time)),
+        replaced(SSL, Connection=_Connection),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def virtual_aiortc() -> Generator[None]:
+    """Let unmodified aiortc see them as well."""
+    clock = SimpleNamespace(time=running_virtual_loop().time)
+    with virtual_webrtc(), replaced(importlib.import_module("aiortc.rtcsctptransport"), time=clock):
         yield
 
 

@@ -1,0 +1,54 @@
+"""What the remote session is still to be told of what it sent: a machine without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .flight import ACK_DELAY
+from .frames import encode_ack
+from .inbound import InboundChannel
+
+
+class Acknowledgements:
+    """The acknowledgements that are owed.
+
+    Guarantees: what is owed goes out within `ACK_DELAY`, or at once if the channel says so; before that, when there is
+    company; each says how long the newest that it reports has waited.
+    """
+
+    def __init__(self) -> None:
+        self.due_at: float | None = None
+        """When they go out without company."""
+        self._owing: dict[int, InboundChannel] = {}
+        self._arrived_at: dict[int, float] = {}
+        self._are_due = False
+
+    def arrived(self, channel: InboundChannel, now: float) -> None:
+        """Note that a fragment came, new or not."""
+        self._arrived_at[channel.number] = now
+        self.owe(channel, now)
+
+    def owe(self, channel: InboundChannel, now: float) -> None:
+        """Note that the sender of a channel is to hear of it."""
+        self._owing[channel.number] = channel
+        if self.due_at is None and not self._are_due:
+            self.due_at = now + ACK_DELAY
+
+    def handle_timeout(self, now: float) -> None:
+        """Wait no longer than promised."""
+        if self.due_at is not None and now >= self.due_at:
+            self.due_at, self._are_due = None, True
+
+    def frames(self, now: float, *, company: bool) -> Iterator[bytes]:
+        """Return the frames that go out now."""
+        owing = self._owing
+        if owing and (company or self._are_due or any(channel.owes_now for channel in owing.values())):
+            for channel in owing.values():
+                delay = now - self._arrived_at.get(channel.number, now)
+                yield encode_ack(channel.acknowledgement()._replace(delay=delay))
+            self.clear()
+
+    def clear(self) -> None:
+        """Owe nothing any more."""
+        self._owing.clear()
+        self.due_at, self._are_due = None, False

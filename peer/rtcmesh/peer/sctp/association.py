@@ -1,0 +1,403 @@
+"""The association: all of it together, behind one face (RFC 9260 section 4).
+
+connect ──▶ Handshake ── agreement ──▶ Established                  who is there, and what it can do
+send ──▶ Channels ──▶ Outbound ──▶ Sender ──▶ packets_to_send       what waits, what is on its way
+receive_packets ──▶ Inbound ──▶ Channels ──▶ events                 what has arrived, messages
+close_channel ──▶ Channels ──▶ StreamReset                          how channels end
+shutdown ──▶ Shutdown                                               how all of it ends
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from random import Random
+
+from . import parameters
+from .channels import Channels
+from .chunks import CHUNK_HEADER, FLAG_T, ChunkType, encode_causes, encode_chunk
+from .config import SctpConfig
+from .dcep import MAX_NAME_BYTES, Open, PayloadProtocol
+from .errors import BufferFull, ChannelNotOpen, MessageTooLarge, NotEstablished, ProtocolError
+from .established import Established
+from .events import (
+    AssociationClosed,
+    AssociationConnected,
+    AssociationRestarted,
+    ChannelWritable,
+    CloseReason,
+    Event,
+)
+from .handshake import Handshake, HandshakeState, Verdict
+from .outbound import Outbound
+from .packet import HEADER_BYTES, Envelope, tag_of
+from .parameters import Cause, Parameter
+from .sent import Limit
+from .shutdown import ShutdownState, answer_out_of_the_blue
+from .stats import AssociationStats, ChannelStats
+
+DEFAULT_REMOTE_MAX_MESSAGE_BYTES = 65_536
+"""RFC 8841 section 6.1."""
+
+_BINARY, _BINARY_EMPTY = int(PayloadProtocol.BINARY), int(PayloadProtocol.BINARY_EMPTY)
+_STRING, _STRING_EMPTY = int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)
+
+
+class Association:
+    """One SCTP association for data channels: a machine without I/O, clock or randomness of its own.
+
+    Reliable messages arrive once, and in order on ordered channels, or `AssociationClosed` says why not. The shell puts
+    in one input, then takes `events()` and `packets_to_send(now)`, and calls `handle_timeout(now)` at `deadline()`.
+    No bytes from the network raise; misuse by the caller raises a `SctpError`.
+    """
+
+    def __init__(self, config: SctpConfig, random: Random) -> None:
+        self.remote_max_message_bytes = DEFAULT_REMOTE_MAX_MESSAGE_BYTES
+        """What the session description of the remote end says (RFC 8841); 0: any size."""
+        self._config = config
+        self._random = random
+        self._outbound = Outbound()
+        self._channels = Channels(config.role, self._outbound, config.max_streams)
+        self._handshake = Handshake(config, random)
+        self._established: Established | None = None
+        self._shutting_down = False
+        self._closed = False
+        self._events: list[Event] = []
+        self._packets: list[bytes] = []
+        self._packets_sent = self._bytes_sent = 0
+        self._packets_received = self._bytes_received = self._packets_discarded = 0
+        self._last_stats = AssociationStats(mtu=config.packet_bytes)
+
+    # The face: the network
+
+    def connect(self, now: float) -> None:
+        """Start the handshake. Either end may, or both, which is best; an end that does not call it answers."""
+        if self._handshake.state is HandshakeState.CLOSED and not self._closed:
+            self._handshake.connect(now)
+
+    def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
+        """Take the packets of one read batch. At most 64 at a time, or the two ends take turns."""
+        self._packets_received += len(packets)
+        established = self._established
+        for packet in packets:
+            self._bytes_received += len(packet)
+            if established is not None and established.incoming.fits(packet):
+                try:
+                    established.receive(packet, now)
+                except ProtocolError as error:
+                    self._violated(established, error)
+                    break
+            else:
+                self._receive_stranger(packet, now)
+                established = self._established
+        if established is not None:
+            established.batch_ended(now)
+            self._look_for_the_end(established)
+
+    def packets_to_send(self, now: float) -> list[bytes]:
+        """Return what is to be sent now, in order, each packet at most `stats().mtu` bytes, except MTU probes.
+
+        Call it once after every batch of inputs, not after each `send`: what is queued by then shares packets.
+        Packets of bulk data are of equal size, except the last of a run.
+        """
+        packets, self._packets = self._packets, []
+        if self._handshake.packets:
+            packets += self._handshake.packets
+            self._handshake.packets = []
+        established = self._established
+        if established is not None:
+            packets += established.packets(now)
+            self._look_for_the_end(established)
+        self._packets_sent += len(packets)
+        self._bytes_sent += sum(map(len, packets))
+        return packets
+
+    def deadline(self) -> float | None:
+        """When `handle_timeout` is due; None while nothing is pending. Changes with every input."""
+        due = self._handshake.deadline()
+        if self._established is not None:
+            due = min(due, self._established.deadline())
+        return None if due == inf or self._closed else due
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due. Harmless when nothing is."""
+        self._handshake.handle_timeout(now)
+        if self._handshake.failed and not self._closed:
+            self._close(CloseReason.HANDSHAKE_TIMEOUT, "the remote end did not answer")
+        if self._established is not None:
+            self._established.handle_timeout(now)
+            self._look_for_the_end(self._established)
+
+    # The face: the application
+
+    def events(self) -> list[Event]:
+        """Return what happened since the last call."""
+        if self._channels.events:
+            self._take_channel_events()
+        if self._outbound.writable:
+            self._events += [ChannelWritable(channel_id) for channel_id in self._outbound.writable]
+            self._outbound.writable = []
+        events, self._events = self._events, []
+        return events
+
+    def open_channel(
+        self,
+        now: float,
+        *,
+        label: str = "",
+        protocol: str = "",
+        ordered: bool = True,
+        max_retransmits: int | None = None,
+        max_lifetime: float | None = None,
+        priority: int = 256,
+        negotiated_id: int | None = None,
+    ) -> int:
+        """Open a data channel and return its id; it takes data at once, also before the handshake is over.
+
+        `negotiated_id` opens one that both ends open with the same id (nothing is sent), else the remote end is told
+        (RFC 8832). `max_lifetime` is in seconds.
+        """
+        del now
+        if self._closed or self._shutting_down:
+            raise NotEstablished("the association is over or ending")
+        if max_retransmits is not None and max_lifetime is not None:
+            raise ValueError("max_retransmits and max_lifetime exclude one another")
+        if len(label.encode()) > MAX_NAME_BYTES or len(protocol.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"a label or protocol of more than {MAX_NAME_BYTES} bytes")
+        opening = Open(label, protocol, ordered, max_retransmits, max_lifetime, priority)
+        return self._channels.open(opening, negotiated_id)
+
+    def close_channel(self, channel_id: int, now: float) -> None:
+        """Close a channel: what was sent before is still delivered, then both directions end (RFC 8831 section 6.7)."""
+        del now
+        self._channels.close(channel_id)
+
+    def send(self, channel_id: int, data: bytes | bytearray | memoryview | str, now: float) -> bool:
+        """Queue a message; a str is a text message. Returns whether the channel is below its high-water mark.
+
+        When it returns False, `ChannelWritable` follows. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`,
+        `NotEstablished`.
+        """
+        channel = self._channels.get(channel_id)
+        if channel is None or not channel.takes_messages or self._shutting_down or self._closed:
+            raise self._refusal(channel_id)
+        if isinstance(data, str):
+            data, ppid = data.encode(), _STRING
+        else:
+            ppid = _BINARY
+            if not isinstance(data, bytes):
+                data = bytes(data)
+        size = len(data)
+        if size > self.remote_max_message_bytes > 0:
+            raise MessageTooLarge(size, self.remote_max_message_bytes)
+        if self._outbound.buffered + size > self._config.max_buffered_bytes:
+            raise BufferFull(self._config.max_buffered_bytes)
+        channel.messages_sent += 1
+        channel.bytes_sent += size
+        if not size:
+            # RFC 8831 section 6.6: there is no user message of no bytes.
+            data, ppid = b"\0", _STRING_EMPTY if ppid == _STRING else _BINARY_EMPTY
+        limit = None
+        if channel.limited:
+            limit = Limit.of(channel.opening.max_retransmits, channel.opening.max_lifetime, now)
+        stream = channel.stream
+        self._outbound.add(stream, (channel.flags, ppid, data, limit))
+        if stream.buffered >= stream.high_water:
+            stream.blocked = True
+            return False
+        return True
+
+    def set_water_marks(self, channel_id: int, *, low_bytes: int, high_bytes: int) -> None:
+        """Say when `send` returns False, and when `ChannelWritable` follows. Default: 16 and 64 KiB."""
+        if not 0 <= low_bytes <= high_bytes:
+            raise ValueError(f"{low_bytes} and {high_bytes} are no water marks")
+        stream = self._channels[channel_id].stream
+        stream.low_water, stream.high_water = low_bytes, high_bytes
+
+    def buffered_amount(self, channel_id: int) -> int:
+        """Bytes of messages that wait to be sent for the first time."""
+        return self._channels[channel_id].stream.buffered
+
+    def consumed(self, size_bytes: int, messages: int = 1) -> None:
+        """Say that the application has taken so many messages of so many bytes together: the window opens again."""
+        if self._established is not None:
+            self._established.inbound.consumed(size_bytes, messages)
+
+    def shutdown(self, now: float) -> None:
+        """End in order: what was sent is delivered first, then `AssociationClosed(SHUTDOWN)` follows at both ends."""
+        del now
+        self._shutting_down = True
+        if self._established is not None:
+            self._established.shutdown.request()
+        elif self._handshake.state is HandshakeState.CLOSED and not self._closed:
+            self._close(CloseReason.SHUTDOWN, "before the association was established")
+
+    def abort(self, reason: str = "") -> None:
+        """End at once and tell the remote end; `packets_to_send` returns the ABORT."""
+        if self._closed:
+            return
+        self._send_abort(Parameter(Cause.USER_INITIATED_ABORT, reason.encode()[:256]))
+        self._close(CloseReason.LOCAL_ABORT, reason)
+
+    def stats(self) -> AssociationStats:
+        """Return the figures of the association."""
+        established = self._established
+        if established is None:
+            return self._last_stats
+        recovery, receipts = established.sender.recovery, established.inbound.receipts
+        round_trip = recovery.round_trip
+        return AssociationStats(
+            packets_sent=self._packets_sent,
+            packets_received=self._packets_received,
+            bytes_sent=self._bytes_sent,
+            bytes_received=self._bytes_received,
+            packets_retransmitted=recovery.packets_retransmitted,
+            packets_lost=recovery.packets_lost,
+            packets_discarded=self._packets_discarded,
+            chunks_discarded=established.malformed + established.inbound.dropped,
+            chunks_repeated=receipts.repeated,
+            messages_abandoned=recovery.messages_abandoned + self._outbound.expired,
+            smoothed_round_trip_time=round_trip.smoothed,
+            min_round_trip_time=None if round_trip.minimum == inf else round_trip.minimum,
+            congestion_window=recovery.congestion.window,
+            bytes_in_flight=recovery.in_flight,
+            pacing_rate=recovery.congestion.pacing_rate,
+            receive_window=established.sender.remote_window,
+            mtu=established.mtu.size,
+            buffered_amount=self._outbound.buffered,
+        )
+
+    def channel_stats(self, channel_id: int) -> ChannelStats:
+        """Return the figures of a channel. Raises `ChannelNotOpen`."""
+        return self._channels[channel_id].stats()
+
+    # Packets that are not of the established association
+
+    def _receive_stranger(self, packet: bytes, now: float) -> None:
+        """Take a packet of the handshake, or one whose tag is another (RFC 9260 sections 5, 8.4, 8.5)."""
+        tag = tag_of(packet, self._config.remote_port, self._config.local_port)
+        if tag is None or len(packet) < HEADER_BYTES + CHUNK_HEADER.size:
+            self._packets_discarded += 1
+            return
+        kind, flags, length = CHUNK_HEADER.unpack_from(packet, HEADER_BYTES)
+        value = packet[HEADER_BYTES + CHUNK_HEADER.size : HEADER_BYTES + length]
+        known = False
+        if self._closed:
+            known = kind == ChunkType.SHUTDOWN_ACK and tag == self._handshake.local_tag
+            if known:
+                # Our SHUTDOWN COMPLETE was lost, and nothing is left here but the tag.
+                self._packets.append(self._seal(answer_out_of_the_blue(), tag))
+        elif self._established is not None and kind in (ChunkType.ABORT, ChunkType.SHUTDOWN_COMPLETE):
+            known = bool(flags & FLAG_T) and tag == self._established.outgoing.tag
+            if known:
+                self._established.handlers[kind](flags, value, now)
+        else:
+            known = self._receive_handshake(packet, kind, value, tag, now)
+        if not known:
+            self._packets_discarded += 1
+
+    def _receive_handshake(self, packet: bytes, kind: int, value: bytes, tag: int, now: float) -> bool:
+        """Take a packet of the handshake. Returns whether it was one; what is wrong with it changes nothing."""
+        handshake = self._handshake
+        try:
+            if kind == ChunkType.INIT and tag == 0:
+                handshake.receive_init(value, now)
+            elif kind == ChunkType.COOKIE_ECHO:
+                return self._receive_cookie_echo(packet, value, tag, now)
+            elif tag != handshake.local_tag or self._established is not None:
+                return False
+            elif kind == ChunkType.INIT_ACK:
+                handshake.receive_init_ack(value, now)
+            elif kind == ChunkType.ABORT and handshake.state is not HandshakeState.CLOSED:
+                self._close(CloseReason.REMOTE_ABORT, parameters.describe(parameters.decode(value)))
+            elif kind == ChunkType.ERROR:
+                handshake.receive_error(parameters.decode(value), now)
+            elif handshake.receive_cookie_ack():
+                # A COOKIE ACK; or anything else that only an end can send that has our cookie: its COOKIE ACK was lost.
+                self._receive_first(packet, HEADER_BYTES, now)
+            else:
+                return False
+        except ProtocolError:
+            return False
+        return True
+
+    def _receive_cookie_echo(self, packet: bytes, value: bytes, tag: int, now: float) -> bool:
+        verdict = self._handshake.receive_cookie_echo(value, tag, now)
+        if verdict is Verdict.IGNORED:
+            return False
+        if verdict is Verdict.RESTARTED:
+            self._channels.restarted()
+            self._take_channel_events()
+            self._events.append(AssociationRestarted())
+        self._receive_first(packet, HEADER_BYTES + CHUNK_HEADER.size + ((len(value) + 3) & ~3), now)
+        return True
+
+    def _receive_first(self, packet: bytes, offset: int, now: float) -> None:
+        """Become established, by the packet that has what else it may from `offset` on."""
+        agreement = self._handshake.agreement
+        assert agreement is not None
+        established = Established(self._config, agreement, self._outbound, self._channels, self._random, now)
+        if offset > HEADER_BYTES:
+            established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
+        established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated
+        if self._handshake.round_trip is not None:
+            established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)
+        if self._shutting_down:
+            established.shutdown.request()
+        if self._established is None:
+            self._events.append(AssociationConnected())
+        self._established = established
+        self._channels.connected(min(agreement.remote_inbound_streams, agreement.remote_outbound_streams))
+        try:
+            established.receive(packet, now, offset)
+        except ProtocolError as error:
+            self._violated(established, error)
+
+    def _cookie_repeated(self, _flags: int, value: bytes, now: float) -> None:
+        established = self._established
+        if established is None:
+            return
+        if self._handshake.receive_cookie_echo(value, established.incoming.tag, now) is Verdict.REPEATED:
+            established.control.insert(0, encode_chunk(ChunkType.COOKIE_ACK))
+
+    # The end
+
+    def _violated(self, established: Established, error: ProtocolError) -> None:
+        if not self._closed:
+            self._send_abort(Parameter(error.cause, error.detail.encode()))
+            established.ended = AssociationClosed(CloseReason.PROTOCOL_ERROR, str(error))
+            self._look_for_the_end(established)
+
+    def _look_for_the_end(self, established: Established) -> None:
+        if established.shutdown.state is ShutdownState.COMPLETE and established.ended is None:
+            established.ended = AssociationClosed(CloseReason.SHUTDOWN)
+            if established.shutdown.chunks:
+                self._packets.append(established.outgoing.seal(b"".join(established.shutdown.chunks)))
+        if established.ended is not None and not self._closed:
+            self._close(established.ended.reason, established.ended.detail)
+
+    def _send_abort(self, cause: Parameter) -> None:
+        if self._established is not None:
+            self._packets.append(self._established.outgoing.seal(encode_causes(ChunkType.ABORT, [cause])))
+
+    def _close(self, reason: CloseReason, detail: str) -> None:
+        self._last_stats = self.stats()
+        self._closed = True
+        self._established = None
+        self._handshake.stop()
+        self._take_channel_events()
+        self._events.append(AssociationClosed(reason, detail))
+
+    # Rules
+
+    def _take_channel_events(self) -> None:
+        self._events += self._channels.events
+        self._channels.events = []
+
+    def _refusal(self, channel_id: int) -> NotEstablished | ChannelNotOpen:
+        if self._shutting_down or self._closed:
+            return NotEstablished("the association is over or ending")
+        return ChannelNotOpen(channel_id)
+
+    def _seal(self, chunk: bytes, tag: int) -> bytes:
+        return Envelope(self._config.local_port, self._config.remote_port, tag).seal(chunk)

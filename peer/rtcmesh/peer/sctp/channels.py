@@ -1,0 +1,297 @@
+"""Data channels over pairs of streams (RFC 8831 section 6, RFC 8832).
+
+CONNECTING ── DATA_CHANNEL_ACK ──▶ OPEN ── close, or the remote end resets its stream ──▶ CLOSING
+                                                                                             │
+closed when both streams are reset  ◀── our stream is reset once what was sent has arrived ──┘
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from . import dcep
+from .config import Role
+from .data_chunks import U
+from .dcep import Open, PayloadProtocol
+from .errors import ChannelIdTaken, ChannelNotOpen, NoChannelIdLeft, ProtocolError
+from .events import ChannelClosed, ChannelOpened, Event, MessageReceived
+from .outbound import Outbound, OutStream
+from .reassembly import CHUNK_OVERHEAD_BYTES, Message
+from .stats import ChannelStats
+
+MAX_EARLY_BYTES = 64 * 1024
+"""What may arrive on channels that this end has not opened yet."""
+
+_STRING, _STRING_EMPTY = PayloadProtocol.STRING, PayloadProtocol.STRING_EMPTY
+_TEXTS = (_STRING, _STRING_EMPTY)
+_EMPTY = (_STRING_EMPTY, PayloadProtocol.BINARY_EMPTY)
+
+
+class ChannelState(Enum):
+    """How far a channel is."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+
+
+class Channel:
+    """One data channel."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "flags",
+        "id",
+        "limited",
+        "local_reset",
+        "messages_received",
+        "messages_sent",
+        "negotiated",
+        "opening",
+        "remote_reset",
+        "reset_requested",
+        "state",
+        "stream",
+        "takes_messages",
+    )
+
+    def __init__(self, channel_id: int, opening: Open, *, negotiated: bool) -> None:
+        self.id = channel_id
+        self.opening = opening
+        self.negotiated = negotiated
+        self.state = ChannelState.CONNECTING
+        self.takes_messages = True
+        self.stream = OutStream(channel_id, opening.priority)
+        self.flags = 0
+        """U once messages may overtake one another: not before the other end knows the channel (RFC 8832 section 6)."""
+        self.limited = opening.max_retransmits is not None or opening.max_lifetime is not None
+        self.local_reset = self.remote_reset = self.reset_requested = False
+        self.messages_sent = self.bytes_sent = 0
+        self.messages_received = self.bytes_received = 0
+
+    def opened(self, *, remote: bool) -> ChannelOpened:
+        """Change to OPEN, and return the event that says so."""
+        self.state = ChannelState.OPEN
+        self.flags = 0 if self.opening.ordered else U
+        label, protocol, ordered, max_retransmits, max_lifetime, priority = self.opening
+        return ChannelOpened(
+            self.id, label, protocol, ordered, max_retransmits, max_lifetime, priority, remote
+        )
+
+    def stats(self) -> ChannelStats:
+        """Return its figures."""
+        return ChannelStats(
+            self.id,
+            self.opening.label,
+            self.opening.protocol,
+            self.messages_sent,
+            self.bytes_sent,
+            self.messages_received,
+            self.bytes_received,
+            self.stream.buffered,
+        )
+
+
+class Channels:
+    """All channels of an association, open or on their way there or out."""
+
+    def __init__(self, role: Role, outbound: Outbound, max_streams: int) -> None:
+        self.events: list[Event] = []
+        self.resets: list[int] = []
+        """Streams to be reset, until they are taken."""
+        self.dropped_bytes = 0
+        """What has to be given back to the window, as no application will consume it; until it is taken."""
+        self.dropped_messages = 0
+        self._role = role
+        self._outbound = outbound
+        self._max_streams = max_streams
+        self._channels: dict[int, Channel] = {}
+        self._closing: dict[int, Channel] = {}
+        self._next_id = role.value
+        self._connected = False
+        self._early: list[Message] = []
+        self._early_bytes = 0
+
+    def __getitem__(self, channel_id: int) -> Channel:
+        """Return a channel. Raises `ChannelNotOpen`."""
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            raise ChannelNotOpen(channel_id)
+        return channel
+
+    def get(self, channel_id: int) -> Channel | None:
+        """Return a channel, or None."""
+        return self._channels.get(channel_id)
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that are in use."""
+        return list(self._channels)
+
+    # Opening
+
+    def open(self, opening: Open, negotiated_id: int | None) -> int:
+        """Open a channel. Raises `ChannelIdTaken`, `NoChannelIdLeft`."""
+        if negotiated_id is None:
+            channel_id = self._free_id()
+        elif 0 <= negotiated_id < self._max_streams and negotiated_id not in self._channels:
+            channel_id = negotiated_id
+        else:
+            raise ChannelIdTaken(negotiated_id)
+        channel = self._channels[channel_id] = Channel(
+            channel_id, opening, negotiated=negotiated_id is not None
+        )
+        if not channel.negotiated:
+            message = dcep.encode_open(opening)
+            self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, message, None))
+        elif self._connected:
+            self._negotiated_opened(channel)
+        return channel_id
+
+    def connected(self, max_streams: int) -> None:
+        """Note that the association is established: negotiated channels are open. `max_streams` is the other end's."""
+        self._connected = True
+        self._max_streams = min(self._max_streams, max_streams)
+        for channel in list(self._channels.values()):
+            if channel.negotiated and channel.state is ChannelState.CONNECTING:
+                self._negotiated_opened(channel)
+
+    def restarted(self) -> None:
+        """Forget what the other end has forgotten."""
+        for channel in list(self._channels.values()):
+            self._outbound.drop(channel.stream)
+            if channel.negotiated and channel.state is not ChannelState.CLOSING:
+                channel.stream = OutStream(channel.id, channel.opening.priority)
+            else:
+                self._forget(channel)
+
+    def _negotiated_opened(self, channel: Channel) -> None:
+        self.events.append(channel.opened(remote=False))
+        early, self._early = self._early, []
+        self._early_bytes = 0
+        self.deliver(early)
+
+    def _free_id(self) -> int:
+        """Return the least unused id of this role, from the last one onwards (RFC 8832 section 6)."""
+        parity = self._role.value
+        count = (self._max_streams - parity + 1) // 2
+        for _ in range(count):
+            channel_id = self._next_id
+            self._next_id = channel_id + 2 if channel_id + 2 < self._max_streams else parity
+            if channel_id not in self._channels:
+                return channel_id
+        raise NoChannelIdLeft
+
+    # What arrives
+
+    def deliver(self, messages: list[Message]) -> None:
+        """Turn messages into events."""
+        channels, events = self._channels, self.events
+        for message in messages:
+            stream_id, ppid, data = message
+            channel = channels.get(stream_id)
+            if ppid == PayloadProtocol.DCEP:
+                self._drop(data)
+                self._receive_dcep(stream_id, data)
+                continue
+            if channel is None:
+                self._keep_early(message)
+                continue
+            if channel.state is ChannelState.CONNECTING:
+                # A message of the other end says as much as its ACK, which may come later.
+                events.append(channel.opened(remote=False))
+            if ppid in _EMPTY:
+                self._drop(data, messages=0)
+                data = b""
+            channel.messages_received += 1
+            channel.bytes_received += len(data)
+            events.append(MessageReceived(stream_id, data, ppid in _TEXTS))
+
+    def _receive_dcep(self, stream_id: int, data: bytes) -> None:
+        try:
+            opening = dcep.decode(data)
+        except ProtocolError:
+            # RFC 8832 section 6: the channel is closed, the association goes on.
+            self._refuse(stream_id)
+            return
+        channel = self._channels.get(stream_id)
+        if opening is None:
+            if channel is not None and channel.state is ChannelState.CONNECTING:
+                self.events.append(channel.opened(remote=False))
+        elif channel is not None or stream_id >= self._max_streams:
+            self._refuse(stream_id)
+        else:
+            channel = self._channels[stream_id] = Channel(stream_id, opening, negotiated=False)
+            self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, dcep.ACK, None))
+            self.events.append(channel.opened(remote=True))
+
+    def _refuse(self, stream_id: int) -> None:
+        channel = self._channels.get(stream_id)
+        if channel is None:
+            self.resets.append(stream_id)
+        else:
+            self.close(stream_id)
+
+    def _keep_early(self, message: Message) -> None:
+        """Keep what arrives on a channel that this end may yet open under a negotiated id."""
+        size = len(message[2]) + CHUNK_OVERHEAD_BYTES
+        if self._early_bytes + size <= MAX_EARLY_BYTES:
+            self._early.append(message)
+            self._early_bytes += size
+        else:
+            self._drop(message[2])
+
+    def _drop(self, data: bytes, messages: int = 1) -> None:
+        self.dropped_bytes += len(data)
+        self.dropped_messages += messages
+
+    # Closing
+
+    def close(self, channel_id: int) -> None:
+        """Begin to close a channel. Raises `ChannelNotOpen`."""
+        channel = self[channel_id]
+        channel.takes_messages = False
+        channel.state = ChannelState.CLOSING
+        self._closing[channel_id] = channel
+
+    def remote_reset(self, stream_id: int) -> None:
+        """Note that the remote end has reset its stream: it closes the channel, or confirms that we do."""
+        channel = self._channels.get(stream_id)
+        if channel is not None:
+            channel.remote_reset = True
+            if channel.state is not ChannelState.CLOSING:
+                self.close(stream_id)
+            self._finish(channel)
+
+    def local_reset(self, stream_id: int) -> None:
+        """Note that the remote end has confirmed the reset of our stream."""
+        channel = self._channels.get(stream_id)
+        if channel is not None and channel.reset_requested:
+            channel.local_reset = True
+            self._finish(channel)
+
+    def flushed(self, cumulative: int, *, resettable: bool) -> None:
+        """Let those closing channels go on whose last message has arrived at the remote end."""
+        for channel in list(self._closing.values()):
+            stream = channel.stream
+            if not channel.reset_requested and not stream.queue and stream.last_tsn <= cumulative:
+                channel.reset_requested = True
+                if resettable:
+                    self.resets.append(channel.id)
+                else:
+                    self._forget(channel)
+
+    @property
+    def any_closing(self) -> bool:
+        """Whether `flushed` has something to do."""
+        return bool(self._closing)
+
+    def _finish(self, channel: Channel) -> None:
+        if channel.local_reset and channel.remote_reset:
+            self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.id]
+        self._closing.pop(channel.id, None)
+        self.events.append(ChannelClosed(channel.id))

@@ -1,0 +1,29 @@
+"""The chunks that carry user data (RFC 9260 section 3.3.1, RFC 8260 section 2.1).
+
+DATA                                            I-DATA
+
+    +---------------+---------------+           +---------------+---------------+
+    | 0 | . . . . I U B E | length  |           | 64| . . . . I U B E | length  |
+    |             TSN               |           |             TSN               |
+    |  stream id    |     SSN       |           |  stream id    |   reserved    |
+    |   payload protocol id         |           |             MID               |
+    |   user data ...               |           |  B: payload protocol id       |
+    +-------------------------------+           |  else: fragment number (FSN)  |
+                                                |   user data ...               |
+                                                +-------------------------------+
+
+B and E mark the first and the last fragment of a message, U one without order, I asks for a SACK at once (RFC 7053).
+The fragments of a DATA message have consecutive TSNs, so no other comes between; those of I-DATA messages mix.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+DATA_HEADER = Struct("!BBHLHHL")
+I_DATA_HEADER = Struct("!BBHLHHLL")
+LAST_FIELD = Struct("!L")
+"""The field that I-DATA has more than DATA, 16 bytes from its beginning."""
+
+E, B, U, IMMEDIATE = 1, 2, 4, 8
+WHOLE = B | E

@@ -1,0 +1,248 @@
+"""Fragments to messages, and messages into their order (RFC 9260 sections 6.5, 6.6, 6.9; RFC 8260 section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from .chunks import Skip
+from .data_chunks import B, E, U
+from .errors import ProtocolError
+from .parameters import Cause
+from .serial import MASK_16, MASK_32, unwrap
+
+Message: TypeAlias = tuple[int, int, bytes]
+"""Stream id, payload protocol and data."""
+
+CHUNK_OVERHEAD_BYTES = 64
+"""What a chunk that waits costs beside its data: many small ones must not hold more than the window says."""
+
+
+class InStream:
+    """One incoming stream: the next message in order, and those that came before it."""
+
+    __slots__ = ("expected", "waiting")
+
+    def __init__(self) -> None:
+        self.expected = 0
+        """The number of the next ordered message, unbounded."""
+        self.waiting: dict[int, tuple[int, bytes]] = {}
+
+
+class _Run:
+    """Adjacent fragments of one message in DATA chunks."""
+
+    __slots__ = ("first", "flags", "following", "parts", "ppid", "size", "ssn", "stream_id")
+
+    def __init__(self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int) -> None:
+        self.first = tsn
+        self.following = tsn + 1
+        self.flags = flags
+        """B and E, as far as they have come, and U."""
+        self.stream_id = stream_id
+        self.ssn = ssn
+        self.ppid = ppid
+        self.parts: list[bytes] = []
+        self.size = 0
+
+
+class _Partial:
+    """The fragments of one message in I-DATA chunks."""
+
+    __slots__ = ("count", "parts", "ppid", "size")
+
+    def __init__(self) -> None:
+        self.parts: dict[int, bytes] = {}
+        self.size = 0
+        self.count: int | None = None
+        """How many there are, once the last has come."""
+        self.ppid = 0
+
+
+class Reassembly:
+    """What has arrived and is not a message yet, or not in order.
+
+    Bounded by the window: `held_bytes` is what it holds, and the caller takes no more when that is too much.
+    """
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self.held_bytes = 0
+        self.streams: dict[int, InStream] = {}
+        self._max_message_bytes = max_message_bytes
+        self._runs_by_first: dict[int, _Run] = {}
+        self._runs_by_following: dict[int, _Run] = {}
+        self._partials: dict[tuple[int, bool], dict[int, _Partial]] = {}
+
+    def add_fragment(  # noqa: PLR0917  (made for every chunk: keywords would cost)
+        self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes
+    ) -> list[Message]:
+        """Take a fragment of a DATA message. Returns what can be delivered now."""
+        run = None if flags & B else self._runs_by_following.pop(tsn, None)
+        if run is None:
+            run = self._runs_by_first[tsn] = _Run(tsn, flags & (B | U), stream_id, ssn, ppid)
+        else:
+            self._check_same(run, stream_id, ssn, flags)
+            run.following = tsn + 1
+        run.parts.append(data)
+        run.size += len(data)
+        self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
+        if flags & E:
+            run.flags |= E
+        elif (right := self._runs_by_first.get(tsn + 1)) is not None and not right.flags & B:
+            self._check_same(run, right.stream_id, right.ssn, right.flags)
+            self._join(run, right)
+        if run.size > self._max_message_bytes:
+            raise ProtocolError(Cause.OUT_OF_RESOURCE, f"a message above {self._max_message_bytes} bytes")
+        if run.flags & B and run.flags & E:
+            self._forget(run)
+            if run.flags & U:
+                return [(run.stream_id, run.ppid, b"".join(run.parts))]
+            return self.put_in_order(run.stream_id, run.ssn, MASK_16, run.ppid, b"".join(run.parts))
+        if not run.flags & E:
+            self._runs_by_following[run.following] = run
+        return []
+
+    def add_i_fragment(
+        self, flags: int, stream_id: int, wire_mid: int, ppid_or_fsn: int, data: bytes
+    ) -> list[Message]:
+        """Take a fragment of an I-DATA message. Returns what can be delivered now."""
+        unordered = bool(flags & U)
+        mid = self._mid(stream_id, wire_mid, unordered=unordered)
+        partial = self._partials.setdefault((stream_id, unordered), {}).setdefault(mid, _Partial())
+        fsn = 0 if flags & B else ppid_or_fsn
+        if fsn in partial.parts or (not flags & B and not fsn):
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"fragment {fsn} of message {mid} came twice")
+        if flags & B:
+            partial.ppid = ppid_or_fsn
+        if flags & E:
+            partial.count = fsn + 1
+        partial.parts[fsn] = data
+        partial.size += len(data)
+        self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
+        if partial.size > self._max_message_bytes:
+            raise ProtocolError(Cause.OUT_OF_RESOURCE, f"a message above {self._max_message_bytes} bytes")
+        if partial.count is None or len(partial.parts) < partial.count:
+            return []
+        parts = partial.parts
+        if any(index not in parts for index in range(partial.count)):
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"message {mid} has fragments beyond its last")
+        self._forget_partial(stream_id, mid, unordered=unordered)
+        whole = b"".join([parts[index] for index in range(partial.count)])
+        if unordered:
+            return [(stream_id, partial.ppid, whole)]
+        return self.put_in_order(stream_id, wire_mid, MASK_32, partial.ppid, whole)
+
+    def put_in_order(
+        self, stream_id: int, wire_number: int, mask: int, ppid: int, data: bytes
+    ) -> list[Message]:
+        """Take a whole ordered message with its SSN or MID. Returns those whose turn has come."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            stream = self.streams[stream_id] = InStream()
+        expected = stream.expected
+        number = expected + ((wire_number - expected) & mask)
+        if number != expected:
+            if number in stream.waiting:
+                raise ProtocolError(
+                    Cause.PROTOCOL_VIOLATION, f"two messages {wire_number} on stream {stream_id}"
+                )
+            stream.waiting[number] = ppid, data
+            self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
+            return []
+        stream.expected = number + 1
+        messages = [(stream_id, ppid, data)]
+        if stream.waiting:
+            self._continue(stream_id, stream, messages)
+        return messages
+
+    def forward(self, cumulative: int, skips: Iterable[Skip], *, interleaved: bool) -> list[Message]:
+        """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next."""
+        messages: list[Message] = []
+        if not interleaved:
+            for run in [run for run in self._runs_by_first.values() if run.first <= cumulative]:
+                self._forget(run)
+        for stream_id, number, unordered in skips:
+            if interleaved:
+                self._skip_partials(stream_id, number, unordered=unordered)
+            if unordered:
+                continue
+            stream = self.streams.setdefault(stream_id, InStream())
+            mask = MASK_32 if interleaved else MASK_16
+            distance = (number - stream.expected) & mask
+            if distance > mask >> 1:
+                continue
+            last = stream.expected + distance
+            passed = sorted(mid for mid in stream.waiting if mid <= last)
+            messages += [self._take(stream_id, stream, mid) for mid in passed]
+            stream.expected = last + 1
+            self._continue(stream_id, stream, messages)
+        return messages
+
+    def reset(self, stream_id: int) -> None:
+        """Begin a stream anew (RFC 6525 section 5.2.2); what is not whole of it is dropped."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            for number in list(stream.waiting):
+                self._take(stream_id, stream, number)
+        for run in [run for run in self._runs_by_first.values() if run.stream_id == stream_id]:
+            self._forget(run)
+        for unordered in (False, True):
+            for mid in list(self._partials.get((stream_id, unordered), ())):
+                self._forget_partial(stream_id, mid, unordered=unordered)
+
+    def _continue(self, stream_id: int, stream: InStream, messages: list[Message]) -> None:
+        while stream.expected in stream.waiting:
+            messages.append(self._take(stream_id, stream, stream.expected))
+            stream.expected += 1
+
+    def _take(self, stream_id: int, stream: InStream, number: int) -> Message:
+        ppid, data = stream.waiting.pop(number)
+        self.held_bytes -= len(data) + CHUNK_OVERHEAD_BYTES
+        return stream_id, ppid, data
+
+    def _join(self, run: _Run, right: _Run) -> None:
+        """Append the run that follows."""
+        del self._runs_by_first[right.first]
+        self._runs_by_following.pop(right.following, None)
+        run.parts += right.parts
+        run.size += right.size
+        run.following = right.following
+        run.flags |= right.flags & E
+
+    def _forget(self, run: _Run) -> None:
+        del self._runs_by_first[run.first]
+        if self._runs_by_following.get(run.following) is run:
+            del self._runs_by_following[run.following]
+        self.held_bytes -= run.size + CHUNK_OVERHEAD_BYTES * len(run.parts)
+
+    def _mid(self, stream_id: int, wire_mid: int, *, unordered: bool) -> int:
+        """Return the message id of a fragment, unbounded; unordered ones are told apart as on the wire."""
+        if unordered:
+            return wire_mid
+        stream = self.streams.get(stream_id)
+        expected = stream.expected if stream else 0
+        mid = unwrap(wire_mid, expected)
+        if mid < expected:
+            raise ProtocolError(
+                Cause.PROTOCOL_VIOLATION, f"a fragment of message {wire_mid}, which was complete"
+            )
+        return mid
+
+    def _skip_partials(self, stream_id: int, number: int, *, unordered: bool) -> None:
+        partials = self._partials.get((stream_id, unordered), {})
+        for mid in [mid for mid in partials if (number - mid) & MASK_32 <= MASK_32 >> 1]:
+            self._forget_partial(stream_id, mid, unordered=unordered)
+
+    def _forget_partial(self, stream_id: int, mid: int, *, unordered: bool) -> None:
+        partials = self._partials[stream_id, unordered]
+        partial = partials.pop(mid)
+        if not partials:
+            del self._partials[stream_id, unordered]
+        self.held_bytes -= partial.size + CHUNK_OVERHEAD_BYTES * len(partial.parts)
+
+    @staticmethod
+    def _check_same(run: _Run, stream_id: int, ssn: int, flags: int) -> None:
+        if run.stream_id != stream_id or run.ssn != ssn or (run.flags ^ flags) & U:
+            raise ProtocolError(
+                Cause.PROTOCOL_VIOLATION, "a message that changes its stream or number half way"
+            )

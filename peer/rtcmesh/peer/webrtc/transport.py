@@ -1,0 +1,174 @@
+"""The transport of a mesh on a WebRTC connection: two data channels that both ends know of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.sctp import (
+    Association,
+    AssociationConnected,
+    AssociationRestarted,
+    ChannelClosed,
+    ChannelWritable,
+    Event,
+    MessageReceived,
+    SctpError,
+)
+from rtcmesh.peer.stats import TransportStats
+from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportFactory, TransportSink
+from rtcmesh.signaling.messages import IceServer
+
+from .config import WebRtcConfig
+from .connection import Connection
+from .description import Description
+from .ice import IceAgentFactory
+from .ice_server import parse_servers
+from .stats import transport_stats
+
+logger = logging.getLogger(__name__)
+
+PACKETS, DATAGRAMS = 0, 1
+"""The ids of the two channels, negotiated out of band (RFC 8832 section 1): nobody waits for them to open."""
+
+MIN_MESSAGE_BYTES = 64 * 1024
+"""What every remote peer must take in one data channel message."""
+
+MAX_WAITING_DATAGRAM_BYTES = 32 * 1024
+"""Datagrams that cannot be sent soon are worth nothing later."""
+
+
+class WebRtcTransport:
+    """One connection with a reliable, ordered channel and one that is neither. See `Transport`."""
+
+    def __init__(
+        self,
+        sink: TransportSink,
+        ice_servers: Sequence[IceServer],
+        *,
+        config: WebRtcConfig | None = None,
+        agent: IceAgentFactory | None = None,
+    ) -> None:
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._connection = Connection(self, parse_servers(ice_servers), config, agent=agent)
+        self._association: Association | None = None
+        self._open = False
+        self._closed = False
+
+    @classmethod
+    def factory(cls, config: WebRtcConfig) -> TransportFactory:
+        """Return what makes transports with this configuration; for `Mesh.join(transports=…)`."""
+        return partial(cls, config=config)
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes of packets that wait to be sent for the first time."""
+        return self._buffered(PACKETS)
+
+    async def create_offer(self) -> str:
+        """Return an offer with the host candidates. See `Transport`."""
+        return await self._connection.create_offer()
+
+    async def create_answer(self, offer: str) -> str:
+        """Apply an offer and return the answer. See `Transport`."""
+        _check(offer)
+        return await self._connection.create_answer(offer)
+
+    async def accept_answer(self, answer: str) -> None:
+        """Apply the answer. See `Transport`."""
+        _check(answer)
+        await self._connection.accept_answer(answer)
+
+    async def add_candidate(self, candidate: str) -> None:
+        """Add a remote candidate; empty: no more follow. See `Transport`."""
+        await self._connection.add_candidate(candidate)
+
+    def send(self, packet: bytes) -> None:
+        """Queue a packet on the reliable channel. See `Transport`."""
+        self._send(PACKETS, packet)
+
+    def send_datagram(self, datagram: bytes) -> None:
+        """Send a packet on the other channel, unless too many wait there. See `Transport`."""
+        if self._open and self._buffered(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
+            self._send(DATAGRAMS, datagram)
+
+    def stats(self) -> TransportStats:
+        """Return the figures of the connection."""
+        return transport_stats(self._connection, (PACKETS, DATAGRAMS) if self._open else ())
+
+    async def close(self) -> None:
+        """Deliver what was sent and release everything. See `Transport`."""
+        self._closed, self._open = True, False
+        await self._connection.close()
+
+    # ConnectionListener
+
+    def association_made(self, association: Association) -> None:
+        """Open both channels before anything can arrive on them."""
+        now = self._loop.time()
+        self._association = association
+        association.open_channel(now, label="packets", negotiated_id=PACKETS)
+        association.open_channel(
+            now, label="datagrams", negotiated_id=DATAGRAMS, ordered=False, max_retransmits=0
+        )
+        association.set_water_marks(PACKETS, low_bytes=LOW_WATER_BYTES, high_bytes=HIGH_WATER_BYTES)
+
+    def candidate_gathered(self, candidate: str) -> None:
+        """Pass it on."""
+        self._sink.candidate_gathered(candidate)
+
+    def event_received(self, event: Event) -> None:
+        """Translate what the association reports."""
+        match event:
+            case MessageReceived():
+                if event.channel_id == PACKETS:
+                    self._sink.packet_received(event.data)
+                else:
+                    self._sink.datagram_received(event.data)
+            case ChannelWritable():
+                if event.channel_id == PACKETS:
+                    self._sink.transport_writable()
+            case AssociationConnected():
+                self._open = True
+                self._sink.transport_opened()
+            case ChannelClosed():
+                self._end("a data channel was closed")
+            case AssociationRestarted():
+                self._end("the remote end lost its state")
+            case _:
+                logger.debug("ignored %s", event)
+
+    def connection_ended(self, reason: str) -> None:
+        """Tell the owner, once."""
+        self._end(reason)
+
+    # Rules
+
+    def _buffered(self, channel_id: int) -> int:
+        return self._association.buffered_amount(channel_id) if self._open and self._association else 0
+
+    def _send(self, channel_id: int, data: bytes) -> None:
+        if self._association is None or not self._open:
+            return
+        try:
+            self._association.send(channel_id, data, self._loop.time())
+        except SctpError as error:
+            self._loop.call_soon(self._end, str(error))
+        else:
+            self._connection.schedule_flush()
+
+    def _end(self, reason: str) -> None:
+        if not self._closed:
+            self._closed, self._open = True, False
+            self._sink.transport_closed(reason)
+
+
+def _check(sdp: str) -> None:
+    """Refuse a peer that would not take what this library sends."""
+    limit = Description.parse(sdp).max_message_bytes
+    if 0 < limit < MIN_MESSAGE_BYTES:  # RFC 8841 section 6: 0 means any size
+        raise TransportFailed(f"a peer that takes messages of {limit} bytes only")

@@ -1,0 +1,437 @@
+"""ICE by aioice, with what its public interface does not offer. The only module that touches its private names.
+
+aioice gathers everything before anything can be signaled, asks one STUN and one TURN server, and hands datagrams over
+through a queue. Here host candidates are told at once and the others as they come in, every server is asked, and what
+is not STUN (RFC 7983) goes straight to the listener, from a socket that moves many datagrams with each call.
+
+`missing_names` says whether the installed aioice has all that this needs; if not, `plain_ice` takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import struct
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
+
+import aioice
+from aioice import ice, stun, turn
+from aioice.candidate import candidate_foundation, candidate_priority
+
+from .candidate import Candidate
+from .config import IceTransportPolicy, WebRtcConfig
+from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
+from .datagrams import Datagrams
+from .ice import CandidatePair, IceListener, RemoteCandidates
+from .ice_server import StunServer, TurnServer
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 1.0
+"""How long a TURN server may take to confirm that an allocation is deleted."""
+
+MAX_RELAY_BUFFER_BYTES = 1024 * 1024
+"""What may wait on a TCP connection to a TURN server before datagrams are dropped."""
+
+_NAMES: Sequence[tuple[object, Sequence[str]]] = (
+    (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate")),
+    (ice.StunProtocol, ("datagram_received", "close")),
+    (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
+    (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
+    (ice.Connection, ("sort_check_list",)),
+    (turn, ("TurnTransport",)),
+    (turn.TurnClientMixin, ("send_data", "datagram_received")),
+)
+_ATTRIBUTES = ("_early_checks_done", "_nominated", "_protocols", "_remote_candidates")
+
+
+def missing_names() -> list[str]:
+    """Return the names that this module needs and the installed aioice does not have."""
+    missing = [name for place, names in _NAMES for name in names if not hasattr(place, name)]
+    probe = aioice.Connection(ice_controlling=True)
+    return missing + [name for name in _ATTRIBUTES if not hasattr(probe, name)]
+
+
+class TrickleIce:
+    """An agent that tells candidates as it finds them. See `IceAgent`."""
+
+    def __init__(
+        self,
+        listener: IceListener,
+        servers: Sequence[StunServer | TurnServer],
+        config: WebRtcConfig,
+        *,
+        is_controlling: bool,
+    ) -> None:
+        self._listener = listener
+        self._servers = servers
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._connection = _Connection(self, config, is_controlling=is_controlling)
+        self._admission = RemoteCandidates(resolve_mdns=config.resolve_mdns)
+        self._known: set[tuple[str, int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pair: ice.CandidatePair | None = None
+        self._closing = False
+        self.is_gathering = False
+        """Whether local candidates may still be found."""
+
+    @property
+    def ufrag(self) -> str:
+        """See `IceAgent`."""
+        return self._connection.local_username
+
+    @property
+    def password(self) -> str:
+        """See `IceAgent`."""
+        return self._connection.local_password
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """See `IceAgent`."""
+        if self._pair is None:
+            return None
+        return CandidatePair(
+            _from_aioice(self._pair.local_candidate), _from_aioice(self._pair.remote_candidate)
+        )
+
+    async def gather(self) -> None:
+        """See `IceAgent`."""
+        self.is_gathering = True
+        await self._connection.gather_candidates()
+        for candidate in self._connection.local_candidates:
+            self._found(candidate)
+        if self._servers:
+            self._spawn(self._ask_servers())
+        else:
+            self._end_gathering()
+
+    async def add_remote_candidate(self, candidate: Candidate | None) -> None:
+        """See `IceAgent`."""
+        if self._closing:
+            return
+        if candidate is None:
+            if self._admission.end():
+                await self._connection.add_remote_candidate(None)
+        elif self._admission.admit(candidate):
+            adding = self._connection.add_remote_candidate(_to_aioice(candidate))
+            if candidate.is_mdns:
+                self._spawn(adding)
+            else:
+                await adding
+
+    def start(self, ufrag: str, password: str, *, is_lite: bool) -> None:
+        """See `IceAgent`."""
+        self._connection.remote_username = ufrag
+        self._connection.remote_password = password
+        self._connection.remote_is_lite = is_lite
+        self._spawn(self._run())
+
+    def send(self, datagrams: Datagrams) -> None:
+        """See `IceAgent`."""
+        pair = self._pair
+        if pair is None or self._closing:
+            return
+        transport: object = pair.protocol.transport
+        if isinstance(transport, DatagramSocket):
+            transport.send(datagrams, pair.remote_addr)
+        elif isinstance(transport, turn.TurnTransport):
+            _send_over_relay(transport, datagrams, pair.remote_addr)
+        else:
+            for datagram in datagrams.split():
+                pair.protocol.transport.sendto(datagram, pair.remote_addr)
+
+    async def close(self) -> None:
+        """See `IceAgent`."""
+        self._closing = True
+        self._pair = None
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        protocols = self._connection.protocols
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._connection.close()
+        except TimeoutError:
+            await asyncio.gather(*(_abandon(protocol) for protocol in protocols))
+
+    # What the connection beneath reports
+
+    def datagrams_received(self, datagrams: Datagrams) -> None:
+        """Pass on what is not STUN."""
+        if not self._closing:
+            self._listener.datagrams_received(datagrams)
+
+    def pair_nominated(self, pair: ice.CandidatePair) -> None:
+        """Send over this pair from now on."""
+        if pair is not self._pair and not self._closing:
+            self._pair = pair
+            self._loop.call_soon(self._report_pair)
+
+    def socket_lost(self, protocol: ice.StunProtocol) -> None:
+        """End if the selected pair stood on this socket."""
+        if self._pair is not None and self._pair.protocol is protocol:
+            self._loop.call_soon(self._report_end, "its socket was closed")
+
+    async def open_hosts(self, component: int, addresses: Sequence[str]) -> list[aioice.Candidate]:
+        """Open a socket on each address; what cannot be bound is left out."""
+        candidates: list[aioice.Candidate] = []
+        for number, address in enumerate(addresses):
+            try:
+                protocol = await self._open(address)
+            except OSError as error:
+                logger.info("no candidate for %s: %s", address, error)
+                continue
+            host, port = protocol.transport.get_extra_info("sockname")[:2]
+            # Equal priorities would leave the order of pairs to chance (RFC 8445 section 5.1.2.1).
+            priority = candidate_priority(component, "host", 65_535 - number)
+            protocol.local_candidate = aioice.Candidate(
+                foundation=candidate_foundation("host", "udp", host),
+                component=component,
+                transport="udp",
+                priority=priority,
+                host=host,
+                port=port,
+                type="host",
+            )
+            self._connection.protocols.append(protocol)
+            candidates.append(protocol.local_candidate)
+        return candidates
+
+    # Rules
+
+    async def _open(self, address: str) -> _Protocol:
+        if supports_batches(self._loop):
+            protocol = _Protocol(self._connection, self)
+            DatagramSocket.bind(self._loop, address, protocol)
+            return protocol
+        _, protocol = await self._loop.create_datagram_endpoint(
+            lambda: _Protocol(self._connection, self), local_addr=(address, 0)
+        )
+        return protocol
+
+    async def _run(self) -> None:
+        try:
+            await self._connection.connect()
+        except ConnectionError as error:
+            self._report_end(str(error))
+            return
+        await self._connection.get_event()  # the only one there is: consent expired (RFC 7675)
+        self._report_end("the other end no longer answers ICE")
+
+    async def _ask_servers(self) -> None:
+        asking: list[Coroutine[Any, Any, None]] = []
+        for server in self._servers:
+            if isinstance(server, TurnServer):
+                asking.append(self._allocate(server))
+            else:
+                hosts = (
+                    []
+                    if self._config.ice_transport_policy is IceTransportPolicy.RELAY
+                    else self._ipv4_hosts()
+                )
+                asking += [self._reflect(server, protocol) for protocol in hosts]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.gathering_timeout), asyncio.TaskGroup() as tasks:
+                for each in asking:
+                    tasks.create_task(each)
+        self._end_gathering()
+
+    def _ipv4_hosts(self) -> list[ice.StunProtocol]:
+        return [
+            protocol for protocol in self._connection.protocols if ":" not in protocol.local_candidate.host
+        ]
+
+    async def _reflect(self, server: StunServer, protocol: ice.StunProtocol) -> None:
+        try:
+            candidate, _ = await ice.server_reflexive_candidate(protocol, (server.host, server.port))
+        except (OSError, stun.TransactionError, KeyError) as error:
+            logger.info("STUN server %s:%d: %s", server.host, server.port, repr(error))
+            return
+        self._found(candidate)
+
+    async def _allocate(self, server: TurnServer) -> None:
+        tls = (self._config.turn_tls or ssl.create_default_context()) if server.tls else None
+        try:
+            candidate, protocol = await ice.relayed_candidate(
+                component=1,
+                hide_related_address=self._config.ice_transport_policy is IceTransportPolicy.RELAY,
+                protocol_factory=lambda: _Protocol(self._connection, self),
+                turn_server=(server.host, server.port),
+                turn_username=server.username,
+                turn_password=server.password,
+                turn_ssl=cast("bool", tls),  # handed on to asyncio, which takes a context as well
+                turn_transport=server.transport,
+            )
+        except (OSError, stun.TransactionError) as error:
+            logger.info("TURN server %s:%d: %s", server.host, server.port, repr(error))
+            return
+        self._connection.add_local(protocol)
+        self._found(candidate)
+
+    def _found(self, candidate: aioice.Candidate) -> None:
+        """Tell a candidate, unless it says nothing new (RFC 8445 section 5.1.3)."""
+        if (candidate.host, candidate.port) not in self._known:
+            self._known.add((candidate.host, candidate.port))
+            self._listener.candidate_found(_from_aioice(candidate))
+
+    def _end_gathering(self) -> None:
+        self.is_gathering = False
+        self._connection.local_candidates_ended()
+        self._listener.candidate_found(None)
+
+    def _report_pair(self) -> None:
+        if not self._closing:
+            self._listener.pair_selected()
+
+    def _report_end(self, reason: str) -> None:
+        if not self._closing:
+            self._listener.ice_ended(reason)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Connection(aioice.Connection):
+    """An aioice connection to which local candidates may come later."""
+
+    def __init__(self, agent: TrickleIce, config: WebRtcConfig, *, is_controlling: bool) -> None:
+        super().__init__(
+            ice_controlling=is_controlling,
+            use_ipv4=config.use_ipv4,
+            use_ipv6=config.use_ipv6,
+            transport_policy=aioice.TransportPolicy[config.ice_transport_policy.name],
+        )
+        self._agent = agent
+
+    @property
+    def protocols(self) -> list[ice.StunProtocol]:
+        """One for each local socket and allocation."""
+        return self._protocols
+
+    def add_local(self, protocol: ice.StunProtocol) -> None:
+        """Pair a late local candidate with the remote ones."""
+        self._protocols.append(protocol)
+        for candidate in self._remote_candidates:
+            self._pair_remote_candidate(candidate)
+        self.sort_check_list()
+
+    def local_candidates_ended(self) -> None:
+        """Fail now if all that there is has failed."""
+        if self._early_checks_done:
+            self._check_list_maybe_fail()
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[aioice.Candidate]:
+        """Open the hosts and leave the servers for later."""
+        del timeout
+        return await self._agent.open_hosts(component, addresses)
+
+    def check_complete(self, pair: ice.CandidatePair) -> None:
+        """Take note of what is nominated, without the pause that `connect` makes."""
+        super().check_complete(pair)
+        nominated = self._nominated.get(pair.component)
+        if nominated is not None:
+            self._agent.pair_nominated(nominated)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Pass on what came neither as STUN nor as DTLS: nothing that anybody waits for."""
+
+    def protocol_lost(self, protocol: ice.StunProtocol) -> None:
+        """Tell the agent."""
+        super().protocol_lost(protocol)
+        self._agent.socket_lost(protocol)
+
+    def _remote_candidates_expected(self) -> bool:
+        return self._agent.is_gathering or super()._remote_candidates_expected()
+
+
+class _Protocol(ice.StunProtocol, DatagramsProtocol):
+    """A socket of ours or an allocation on a TURN server: STUN goes to aioice, DTLS to the agent (RFC 7983)."""
+
+    def __init__(self, connection: _Connection, agent: TrickleIce) -> None:
+        super().__init__(connection)
+        self._agent = agent
+
+    def datagrams_received(self, datagrams: Datagrams, addr: Address) -> None:
+        """Sort a run of datagrams."""
+        first_bytes = bytes(datagrams.data[:: datagrams.size_bytes])
+        if min(first_bytes) > 19 and max(first_bytes) < 64:
+            self._agent.datagrams_received(datagrams)
+            return
+        for datagram in datagrams.split():
+            self.datagram_received(datagram, addr)
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Sort one datagram."""
+        assert isinstance(data, bytes)
+        if data and 19 < data[0] < 64:
+            self._agent.datagrams_received(Datagrams(data, len(data)))
+        else:
+            super().datagram_received(data, addr)
+
+
+def _send_over_relay(transport: turn.TurnTransport, datagrams: Datagrams, addr: Address) -> None:
+    """Send through a TURN server; without the task for each packet once a channel is bound (RFC 8656 section 12)."""
+    client: Any = vars(transport).get("_TurnTransport__inner_protocol")
+    channel = None if client is None else client.peer_to_channel.get(addr)
+    if client is None or channel is None or time.time() > client.channel_refresh_at[channel]:
+        for datagram in datagrams.split():
+            transport.sendto(datagram, addr)
+        return
+    inner = client.transport
+    if inner.is_closing() or getattr(inner, "get_write_buffer_size", int)() > MAX_RELAY_BUFFER_BYTES:
+        return
+    for datagram in datagrams.split():
+        client._send(struct.pack("!HH", channel, len(datagram)) + datagram)  # noqa: SLF001
+
+
+async def _abandon(protocol: ice.StunProtocol) -> None:
+    """Let go of a socket whose orderly end takes too long; a server forgets an allocation that is not refreshed."""
+    deletion: asyncio.Task[None] | None = vars(protocol.transport).get("_TurnTransport__close_task")
+    if deletion is None:
+        protocol.transport.close()
+        deletion = vars(protocol.transport).get("_TurnTransport__close_task")
+    if deletion is not None:
+        deletion.cancel()
+        await asyncio.wait([deletion])
+
+
+def _from_aioice(candidate: aioice.Candidate) -> Candidate:
+    return Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        protocol=candidate.transport.lower(),
+        priority=candidate.priority,
+        address=candidate.host,
+        port=candidate.port,
+        type=candidate.type,
+        related_address=candidate.related_address,
+        related_port=candidate.related_port,
+        tcp_type=candidate.tcptype,
+    )
+
+
+def _to_aioice(candidate: Candidate) -> aioice.Candidate:
+    return aioice.Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport=candidate.protocol,
+        priority=candidate.priority,
+        host=candidate.address,
+        port=candidate.port,
+        # aioice takes no prflx: nobody signals one, but RFC 8839 allows it.
+        type="srflx" if candidate.type == "prflx" else candidate.type,
+        related_address=candidate.related_address,
+        related_port=candidate.related_port,
+        tcptype=candidate.tcp_type,
+    )

@@ -1,0 +1,427 @@
+"""Both ICE agents: what every agent guarantees, and what only the fast one does."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
+from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
+from rtcmesh.peer.webrtc.datagrams import Datagrams
+from rtcmesh.peer.webrtc.ice import IceAgent, IceAgentFactory
+from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
+from rtcmesh.peer.webrtc.plain_ice import PlainIce
+from rtcmesh.peer.webrtc.trickle_ice import TrickleIce, missing_names
+from support.tls import certificate_for
+from support.turn import TurnServer as Turn
+
+Servers = list[StunServer | TurnServer]
+
+
+class End:
+    """An agent, its host and what it reported."""
+
+    def __init__(
+        self,
+        make: IceAgentFactory,
+        host: Host | None,
+        *,
+        controlling: bool,
+        servers: Servers | None = None,
+        config: WebRtcConfig | None = None,
+    ) -> None:
+        self.host = host
+        self.candidates: list[Candidate] = []
+        self.received: list[bytes] = []
+        self.reason = ""
+        self.changed = asyncio.Condition()
+        self.gathered, self.selected, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.news = asyncio.Event()
+        self.remote: End | None = None
+        self.agent: IceAgent = make(self, servers or [], config or WebRtcConfig(), is_controlling=controlling)
+
+    def candidate_found(self, candidate: Candidate | None) -> None:
+        assert not self.gathered.is_set(), "nothing follows the end of candidates"
+        if candidate is None:
+            self.gathered.set()
+        else:
+            self.candidates.append(candidate)
+        if self.remote is not None:
+            asyncio.get_running_loop().create_task(self.remote.agent.add_remote_candidate(candidate))
+
+    def pair_selected(self) -> None:
+        self.selected.set()
+
+    def datagrams_received(self, datagrams: Datagrams) -> None:
+        self.received += datagrams.split()
+        self.news.set()
+
+    def ice_ended(self, reason: str) -> None:
+        self.reason = reason
+        self.ended.set()
+
+    async def gather(self) -> None:
+        if self.host is None:
+            await self.agent.gather()
+        else:
+            with self.host:
+                await self.agent.gather()
+
+    async def wait_for(self, count: int) -> None:
+        while len(self.received) < count:
+            self.news.clear()
+            await self.news.wait()
+
+    @property
+    def types(self) -> list[str]:
+        return sorted(candidate.type for candidate in self.candidates)
+
+
+async def connect(ann: End, bob: End) -> None:
+    """Exchange everything, trickling what comes late, and wait until both have a pair."""
+    await asyncio.gather(ann.gather(), bob.gather())
+    for end, other in ((ann, bob), (bob, ann)):
+        for candidate in end.candidates:
+            await other.agent.add_remote_candidate(candidate)
+        if end.gathered.is_set():
+            await other.agent.add_remote_candidate(None)
+        else:
+            end.remote = other
+        other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
+    await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+
+
+async def exchange(ann: End, bob: End, count: int = 3) -> None:
+    sent = [bytes([22, number]) * 100 for number in range(count)]
+    for end, other in ((ann, bob), (bob, ann)):
+        end.agent.send(Datagrams(b"".join(sent), 200))
+        await other.wait_for(count)
+        assert other.received == sent
+
+
+@asynccontextmanager
+async def ends(*made: End) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(end.agent.close() for end in made))
+
+
+@pytest.fixture(params=[TrickleIce, PlainIce])
+def make(request: pytest.FixtureRequest) -> IceAgentFactory:
+    agent: IceAgentFactory = request.param
+    return agent
+
+
+def network() -> tuple[VirtualNetwork, Host, Host, Host]:
+    net = VirtualNetwork(link=LinkConfig(delay=0.02))
+    return net, net.add_host("ann"), net.add_host("bob"), net.add_host("server")
+
+
+def virtually(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        with virtual_webrtc():
+            await scenario()
+
+    run_virtual(main())
+
+
+def test_datagrams_cross_both_ways(make: IceAgentFactory) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(make, ann_host, controlling=True), End(make, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+def test_both_families_of_addresses_are_candidates(make: IceAgentFactory) -> None:
+    async def scenario() -> None:
+        net = VirtualNetwork(link=LinkConfig(delay=0.02))
+        both = net.add_host("ann", ("10.1.0.1", "fd00::1")), net.add_host("bob", ("fd00::2",))
+        ann, bob = End(make, both[0], controlling=True), End(make, both[1], controlling=False)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            assert {candidate.address for candidate in ann.candidates} == {"10.1.0.1", "fd00::1"}
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+def test_a_peer_that_cannot_be_reached_is_an_end_with_a_reason(make: IceAgentFactory) -> None:
+    async def scenario() -> None:
+        net, ann_host, bob_host, _ = network()
+        net.partition(ann_host, bob_host)
+        ann, bob = End(make, ann_host, controlling=True), End(make, bob_host, controlling=False)
+        async with ends(ann, bob):
+            connecting = asyncio.create_task(connect(ann, bob))
+            await asyncio.gather(ann.ended.wait(), bob.ended.wait())
+            assert ann.reason
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+
+    virtually(scenario)
+
+
+def test_candidates_that_nobody_can_use_are_ignored(make: IceAgentFactory) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(make, ann_host, controlling=True), End(make, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await ann.gather()
+            for text in (
+                "1 1 tcp 1 10.0.0.9 9 typ host tcptype active",
+                "1 2 udp 1 10.0.0.9 9 typ host",
+                "1 1 udp 1 224.0.0.1 9 typ host",
+                "1 1 udp 1 0.0.0.0 9 typ host",
+                "1 1 udp 1 10.0.0.9 0 typ host",
+                "1 1 udp 1 host.example 9 typ host",
+                "1 1 udp 1 10.0.0.9 9 typ unknown",
+                "1 1 udp 1 0c8a3f8e-21e5-4f0c-8f0c-9d1dd2f5a4b1.local 9 typ host",
+            ):
+                await ann.agent.add_remote_candidate(Candidate.parse(text))
+            assert asyncio.get_running_loop().time() == 0, "no name is waited for"
+            await bob.gather()
+            for end, other in ((ann, bob), (bob, ann)):
+                for candidate in end.candidates:
+                    await other.agent.add_remote_candidate(candidate)
+                other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
+            await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+
+    virtually(scenario)
+
+
+def test_closing_at_any_time_is_harmless(make: IceAgentFactory) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        for moment in (0.0, 0.005, 0.02, 0.03, 0.05, 0.1):
+            ann, bob = End(make, ann_host, controlling=True), End(make, bob_host, controlling=False)
+            await End(make, ann_host, controlling=True).agent.close()
+            async with ends(ann, bob):
+                connecting = asyncio.create_task(connect(ann, bob))
+                await asyncio.sleep(moment)
+                await ann.agent.close()
+                ann.agent.send(Datagrams(b"\x16late", 5))
+                connecting.cancel()
+                await asyncio.gather(connecting, return_exceptions=True)
+
+    virtually(scenario)
+
+
+def test_host_candidates_come_at_once_and_those_of_servers_as_they_are_found() -> None:
+    async def scenario() -> None:
+        _, ann_host, _, server_host = network()
+        turn = Turn(server_host.address)
+        with server_host:
+            port = await turn.listen_udp()
+        servers: Servers = [
+            StunServer(host="server", port=port),
+            StunServer(host=server_host.address, port=port),
+            TurnServer(
+                host=server_host.address,
+                port=port,
+                transport="udp",
+                tls=False,
+                username="user",
+                password="secret",
+            ),
+        ]
+        ann = End(TrickleIce, ann_host, controlling=True, servers=servers)
+        async with ends(ann):
+            await ann.gather()
+            assert asyncio.get_running_loop().time() == 0
+            assert ann.types == ["host"]
+            assert not ann.gathered.is_set()
+            await ann.gathered.wait()
+            assert ann.types == ["host", "relay"], "what STUN says is the address of the host itself"
+            assert turn.bindings == 2, "every server is asked"
+        assert turn.allocations == set(), "closing gives the allocation back"
+        turn.close()
+
+    virtually(scenario)
+
+
+def test_a_silent_server_delays_nothing_but_the_end_of_candidates() -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, server_host = network()
+        silent = Turn(server_host.address)
+        silent.is_silent = True
+        with server_host:
+            port = await silent.listen_udp()
+        servers: Servers = [
+            StunServer(host="nobody.example", port=1),
+            StunServer(host=server_host.address, port=port),
+            TurnServer(
+                host=server_host.address,
+                port=port,
+                transport="udp",
+                tls=False,
+                username="user",
+                password="secret",
+            ),
+            TurnServer(
+                host=server_host.address,
+                port=port,
+                transport="tcp",
+                tls=False,
+                username="user",
+                password="secret",
+            ),
+        ]
+        ann = End(TrickleIce, ann_host, controlling=True, servers=servers)
+        bob = End(TrickleIce, bob_host, controlling=False)
+        loop = asyncio.get_running_loop()
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            assert loop.time() < 0.2
+            await ann.gathered.wait()
+            assert loop.time() == pytest.approx(WebRtcConfig().gathering_timeout, abs=0.1)
+            await exchange(ann, bob)
+        silent.close()
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_with_the_relay_policy_only_the_relay_is_seen(transport: str) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, server_host = network()
+        turn = Turn(server_host.address)
+        with server_host:
+            port = await (turn.listen_udp() if transport == "udp" else turn.listen_tcp())
+        server = TurnServer(
+            host=server_host.address,
+            port=port,
+            transport=transport,
+            tls=False,
+            username="user",
+            password="secret",
+        )
+        config = WebRtcConfig(ice_transport_policy=IceTransportPolicy.RELAY)
+        ann = End(TrickleIce, ann_host, controlling=True, servers=[server], config=config)
+        bob = End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await ann.gathered.wait()
+            assert ann.types == ["relay"]
+            assert ann.candidates[0].related_address == "0.0.0.0"
+            await exchange(ann, bob, count=50)
+            assert turn.relayed > 100
+            pair = bob.agent.selected_pair
+            assert pair is not None
+            assert pair.remote.address == server_host.address
+        turn.close()
+
+    virtually(scenario)
+
+
+def test_a_turn_server_that_dies_does_not_hold_up_closing() -> None:
+    async def scenario() -> None:
+        _, ann_host, _, server_host = network()
+        turn = Turn(server_host.address)
+        with server_host:
+            port = await turn.listen_udp()
+        server = TurnServer(
+            host=server_host.address,
+            port=port,
+            transport="udp",
+            tls=False,
+            username="user",
+            password="secret",
+        )
+        ann = End(TrickleIce, ann_host, controlling=True, servers=[server])
+        await ann.gather()
+        await ann.gathered.wait()
+        turn.is_silent = True
+        before = asyncio.get_running_loop().time()
+        await ann.agent.close()
+        assert asyncio.get_running_loop().time() - before < 1.5
+        turn.close()
+
+    virtually(scenario)
+
+
+def test_a_wrong_password_costs_the_relay_and_nothing_else() -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, server_host = network()
+        turn = Turn(server_host.address)
+        with server_host:
+            port = await turn.listen_udp()
+        server = TurnServer(
+            host=server_host.address, port=port, transport="udp", tls=False, username="user", password="wrong"
+        )
+        ann = End(TrickleIce, ann_host, controlling=True, servers=[server])
+        bob = End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await ann.gathered.wait()
+            assert ann.types == ["host"]
+            await exchange(ann, bob)
+        turn.close()
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp", "tls"])
+async def test_a_relay_on_real_sockets(kind: str) -> None:
+    tls, trusting = certificate_for("127.0.0.1")
+    turn = Turn("127.0.0.1")
+    port = await (turn.listen_udp() if kind == "udp" else turn.listen_tcp(tls if kind == "tls" else None))
+    server = TurnServer(
+        host="127.0.0.1",
+        port=port,
+        transport="udp" if kind == "udp" else "tcp",
+        tls=kind == "tls",
+        username="user",
+        password="secret",
+    )
+    config = WebRtcConfig(ice_transport_policy=IceTransportPolicy.RELAY, turn_tls=trusting)
+    ann = End(TrickleIce, None, controlling=True, servers=[server], config=config)
+    bob = End(TrickleIce, None, controlling=False, servers=[server], config=config)
+    async with ends(ann, bob):
+        await connect(ann, bob)
+        await exchange(ann, bob, count=50)
+    turn.close()
+
+
+async def test_a_server_with_a_certificate_nobody_vouches_for_is_not_used() -> None:
+    tls, _ = certificate_for("127.0.0.1")
+    turn = Turn("127.0.0.1")
+    port = await turn.listen_tcp(tls)
+    server = TurnServer(
+        host="127.0.0.1", port=port, transport="tcp", tls=True, username="user", password="secret"
+    )
+    ann = End(TrickleIce, None, controlling=True, servers=[server])
+    async with ends(ann):
+        await ann.gather()
+        await ann.gathered.wait()
+        assert "relay" not in ann.types
+    turn.close()
+
+
+async def test_runs_cross_real_sockets(make: IceAgentFactory) -> None:
+    ann, bob = End(make, None, controlling=True), End(make, None, controlling=False)
+    async with ends(ann, bob):
+        await connect(ann, bob)
+        await exchange(ann, bob, count=60)
+        pair = ann.agent.selected_pair
+        assert (pair is None) == (make is PlainIce)
+        if pair is not None:
+            assert pair.local.address == pair.remote.address
+
+
+def test_the_installed_aioice_has_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing_names() == []
+    monkeypatch.delattr("aioice.ice.Connection._pair_remote_candidate")
+    assert missing_names() == ["_pair_remote_candidate"]
+
+
+def test_contexts_are_the_standard_librarys() -> None:
+    assert isinstance(certificate_for("127.0.0.1")[0], ssl.SSLContext)
