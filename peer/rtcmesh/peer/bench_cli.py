@@ -109,7 +109,7 @@ def relay(
 @app.command()
 def signaling(
     rooms: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 20,
-    members: Annotated[int, typer.Option(min=2, help="Members of each room.")] = 10,
+    members: Annotated[int, typer.Option(min=2, max=2000, help="Members of each room.")] = 10,
     *,
     joins: Annotated[float, typer.Option(min=1, help="Joins a second at the start.")] = 200.0,
     signals: Annotated[

@@ -24,6 +24,9 @@ from .load import LoadPeer, Peer, Tally, running
 from .rival import SocketIoPeer, serve_socketio
 from .usage import report_usage
 
+MAX_MEMBERS = 2000
+"""Of one room."""
+
 PRESENCE_PER_SECOND = 50
 """How often one member of each room changes its presence."""
 
@@ -315,6 +318,7 @@ def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
 
 def _serve(pipe: Pipe, store: str | None = None) -> None:
     from .config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
+    from .room import RoomLimits
     from .server import serve
     from .store_url import StoreUrl
     from .traffic import TrafficLimits
@@ -325,10 +329,12 @@ def _serve(pipe: Pipe, store: str | None = None) -> None:
     )
     door = DoorLimits(max_sockets_per_address=10**6, sockets_per_address=None)
 
+    room = RoomLimits(max_members=MAX_MEMBERS)
+    service = ServiceConfig(traffic=traffic, room=room, max_queue_bytes=8 * 1_048_576)
     redis = None if store is None else RedisConfig(url=StoreUrl.parse(store))
 
     async def main() -> None:
-        config = ServerConfig(port=0, door=door, service=ServiceConfig(traffic=traffic), redis=redis)
+        config = ServerConfig(port=0, door=door, service=service, redis=redis)
         async with serve(config) as server:
             pipe.send(server.url)
             await report_usage(pipe)

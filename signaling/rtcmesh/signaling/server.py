@@ -1,6 +1,7 @@
 """The signaling service as an HTTP server: the WebSocket, the probes and the metrics."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger as aiohttp_logger
 
 from .address import Address, origin_of
 from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
@@ -214,6 +217,7 @@ async def listening(
     runner = web.AppRunner(
         application,
         access_log=None,
+        logger=_logger_of_requests(turned_away),
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         shutdown_timeout=shutdown_timeout,
     )
@@ -231,6 +235,20 @@ async def listening(
     finally:
         entrance.close()
         await runner.cleanup()
+
+
+def _logger_of_requests(turned_away: Counter[str]) -> logging.Logger:
+    """Return what aiohttp logs to: as always, except that malformed requests are counted and cost no traceback."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        malformed = record.exc_info is not None and isinstance(record.exc_info[1], HttpProcessingError)
+        turned_away["malformed"] += malformed
+        return not malformed
+
+    logger = logging.Logger(aiohttp_logger.name)  # noqa: LOG001 (one for each server, with counters of its own)
+    logger.parent = aiohttp_logger
+    logger.addFilter(is_ours)
+    return logger
 
 
 async def _open_registry(config: ServerConfig) -> Registry:

@@ -18,6 +18,7 @@ REJECTIONS = (
     "head_too_large",
     "not_http",
     # requests
+    "malformed",
     "not_websocket",
     "origin",
     "subprotocol",
