@@ -80,13 +80,12 @@ class Disturber:
         """Say what a disturbance hits: the loss of a direct path is another thing when no relay stands by."""
         if cause != DIRECT_DEATH:
             return cause
-        kinds = [
-            {path.kind for peer in mesh.peers.values() for path in peer.stats().paths}
-            for mesh in self._meshes.values()
-        ]
-        if any(PathKind.DIRECT not in known for known in kinds):
+        peers = [peer for mesh in self._meshes.values() for peer in mesh.peers.values()]
+        if any(peer.path is not PathKind.DIRECT for peer in peers):
             return "direct, not in use"
-        return DIRECT_DEATH if all(PathKind.RELAYED in known for known in kinds) else "direct, no relay"
+        if any(PathKind.RELAYED not in {path.kind for path in peer.stats().paths} for peer in peers):
+            return "direct, no relay"
+        return DIRECT_DEATH
 
     def _pair(self) -> tuple[str, str]:
         """Return the two names, in either order."""
