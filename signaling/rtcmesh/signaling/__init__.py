@@ -4,9 +4,10 @@ The HTTP server is `rtcmesh.signaling.server.serve`, which needs the extra `serv
 `rtcmesh.signaling.messages`, the test kit is `rtcmesh.signaling.testing`.
 """
 
+from .bucket import Rate
 from .client import SignalingLink
 from .codes import CloseCode, LeaveReason, NackCode, RefusalCode
-from .config import ClientConfig, ServerConfig, ServiceConfig
+from .config import ClientConfig, DoorLimits, ServerConfig, ServiceConfig
 from .errors import (
     Closed,
     InvalidPresence,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId, parse_peer_id, short
-from .memory_registry import MemoryRegistry
+from .memory_registry import MemoryLimits, MemoryRegistry
 from .messages import (
     IceServer,
     IceServersRenewed,
@@ -40,6 +41,7 @@ from .room import RoomLimits
 from .sealing import PairSeal
 from .service import SignalingService
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
+from .traffic import TrafficLimits
 
 __all__ = [
     "ClientConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "Closed",
     "Dial",
     "DialFailed",
+    "DoorLimits",
     "IceServer",
     "IceServersRenewed",
     "Identity",
@@ -58,6 +61,7 @@ __all__ = [
     "LinkResumed",
     "LocalPrekey",
     "Member",
+    "MemoryLimits",
     "MemoryRegistry",
     "MissingExtra",
     "NackCode",
@@ -72,6 +76,7 @@ __all__ = [
     "PresenceChanged",
     "PresenceTooLarge",
     "ProtocolError",
+    "Rate",
     "RefusalCode",
     "Registry",
     "RoomLimits",
@@ -85,6 +90,7 @@ __all__ = [
     "SignalingUnreachable",
     "SocketClosed",
     "TextSocket",
+    "TrafficLimits",
     "Welcome",
     "parse_peer_id",
     "short",
