@@ -109,7 +109,7 @@ def relay(
 @app.command()
 def signaling(
     rooms: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 20,
-    members: Annotated[int, typer.Option(min=2, max=2000, help="Members of each room.")] = 10,
+    members: Annotated[int, typer.Option(min=2, max=1000, help="Members of each room.")] = 10,
     *,
     joins: Annotated[float, typer.Option(min=1, help="Joins a second at the start.")] = 200.0,
     signals: Annotated[
@@ -142,6 +142,26 @@ def signaling(
     with console.status("measuring") as status:
         contenders = (memory_server(), *(() if store is None else contenders_on(store)))
         results = run_load(work, contenders, status.update)
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
+
+
+@app.command()
+def flood(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    signals: Annotated[float, typer.Option(min=1, help="Signals a second of everybody else.")] = 200.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure what a flood from one address costs everybody else on a signaling server."""
+    from rtcmesh.signaling.bench import Work
+    from rtcmesh.signaling.flood import run_flood, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = run_flood(Work(seconds=seconds, signals_per_second=signals))
     if json:
         _write_json(results)
     else:

@@ -135,13 +135,17 @@ def parse_url(url: str) -> URL:
 
 
 @asynccontextmanager
-async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
-    """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`."""
+async def dial_websocket(url: str, *, local_host: str | None = None) -> AsyncGenerator[TextSocket, None]:
+    """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`.
+
+    `local_host` is the address of this machine to come from, if it has several.
+    """
     try:
         target = parse_url(url)
     except ValueError as error:
         raise DialFailed(str(error)) from error
-    async with aiohttp.ClientSession() as session:
+    connector = None if local_host is None else aiohttp.TCPConnector(local_addr=(local_host, 0))
+    async with aiohttp.ClientSession(connector=connector) as session:
         try:
             websocket = await session.ws_connect(
                 target,

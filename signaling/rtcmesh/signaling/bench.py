@@ -10,13 +10,15 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
 from random import Random
+from typing import TYPE_CHECKING
 
+import aiohttp
 import msgspec
 from rich.table import Table
 
@@ -24,8 +26,13 @@ from .load import LoadPeer, Peer, Tally, running
 from .rival import SocketIoPeer, serve_socketio
 from .usage import report_usage
 
-MAX_MEMBERS = 2000
+if TYPE_CHECKING:
+    from .config import ServerConfig
+
+MAX_MEMBERS = 1000
 """Of one room."""
+
+_SLOW_CONSUMERS = 'rtcmesh_signaling_connections_ended_total{reason="slow_consumer"}'
 
 PRESENCE_PER_SECOND = 50
 """How often one member of each room changes its presence."""
@@ -71,7 +78,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     kb_per_connection: float
     """Resident memory for each idle member."""
     cut_off: int
-    """Connections that the servers ended: those of the slow readers."""
+    """Connections that the servers ended because their peer did not read."""
 
 
 class LoadResults(msgspec.Struct, frozen=True):
@@ -95,22 +102,25 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class _Usage:
+class Usage:
+    """What processes have used."""
+
     cpu_seconds: float
     resident_bytes: int
 
 
-class _Server:
-    """A server process, and what it uses."""
+class Server:
+    """A server process."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         self.url: str = pipe.recv()
 
-    def usage(self) -> _Usage:
+    def usage(self) -> Usage:
+        """Return what it has used so far."""
         self._pipe.send("usage")
         cpu_seconds, resident_bytes = self._pipe.recv()
-        return _Usage(cpu_seconds, resident_bytes)
+        return Usage(cpu_seconds, resident_bytes)
 
 
 def run_load(work: Work, contenders: tuple[Contender, ...], progress: Callable[[str], None]) -> LoadResults:
@@ -118,7 +128,7 @@ def run_load(work: Work, contenders: tuple[Contender, ...], progress: Callable[[
     figures: list[Figures] = []
     for contender in contenders:
         progress(contender.name)
-        with _processes(contender) as servers:
+        with processes(contender) as servers:
             figures.append(asyncio.run(_measure(work, contender, servers)))
     return LoadResults(os.cpu_count() or 1, work, tuple(figures))
 
@@ -165,8 +175,8 @@ def table_of(results: LoadResults) -> Table:
     return table
 
 
-async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> Figures:
-    tally, random = Tally(), Random(0)
+async def _measure(work: Work, contender: Contender, servers: list[Server]) -> Figures:
+    tally = Tally()
     rooms = [
         [contender.peer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
         for room in range(work.rooms)
@@ -174,17 +184,17 @@ async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> 
     peers = [peer for room in rooms for peer in room]
     idle = _total(servers)
     async with AsyncExitStack() as stack:
-        await _join_all(peers, work, stack)
+        await join_all(peers, work, stack)
         joins, tally.joins = tally.joins, []
         resident = _total(servers).resident_bytes - idle.resident_bytes
-        signals = await _send_signals(work, rooms, tally, servers, random)
+        signals = await send_signals(work, rooms, tally, servers)
         events = await _change_presence(work, rooms, tally, servers)
-        cut_off = tally.lost
+        cut_off = await _cut_off(servers)
     return Figures(
         server=contender.name,
         servers=len(servers),
-        joins=_percentiles(joins),
-        delivery=_percentiles(tally.deliveries),
+        joins=percentiles(joins),
+        delivery=percentiles(tally.deliveries),
         delivered_per_second=signals.count / signals.seconds,
         delivered_per_cpu_second=signals.count / signals.cpu_seconds,
         cpu_ms_per_thousand=1e6 * signals.cpu_seconds / max(signals.count, 1),
@@ -194,7 +204,7 @@ async def _measure(work: Work, contender: Contender, servers: list[_Server]) -> 
     )
 
 
-async def _join_all(peers: list[Peer], work: Work, stack: AsyncExitStack) -> None:
+async def join_all(peers: Sequence[Peer], work: Work, stack: AsyncExitStack) -> None:
     """Let everybody in at the rate of the work, whatever the server makes of it."""
     started_at = time.perf_counter()
     joining: list[asyncio.Task[None]] = []
@@ -213,7 +223,7 @@ async def _join_all(peers: list[Peer], work: Work, stack: AsyncExitStack) -> Non
 
 
 @dataclass(frozen=True)
-class _Stretch:
+class Stretch:
     """How much happened while something was measured."""
 
     count: int
@@ -221,9 +231,11 @@ class _Stretch:
     cpu_seconds: float
 
 
-async def _send_signals(
-    work: Work, rooms: list[list[Peer]], tally: Tally, servers: list[_Server], random: Random
-) -> _Stretch:
+async def send_signals(
+    work: Work, rooms: Sequence[Sequence[Peer]], tally: Tally, servers: list[Server]
+) -> Stretch:
+    """Let all members signal to the others of their rooms."""
+    random = Random(0)
     interval = work.rooms * work.members / work.signals_per_second if work.signals_per_second else 0.0
 
     async def send(peer: Peer, others: list[Peer]) -> None:
@@ -244,7 +256,7 @@ async def _send_signals(
         return await _stretch(work.seconds, servers, lambda: len(tally.deliveries))
 
 
-async def _churn(work: Work, rooms: list[list[Peer]], random: Random) -> None:
+async def _churn(work: Work, rooms: Sequence[Sequence[Peer]], random: Random) -> None:
     """Let new members come and go beside those who stay."""
     async with asyncio.TaskGroup() as group:
         while True:
@@ -258,8 +270,8 @@ async def _visit(peer: Peer) -> None:
 
 
 async def _change_presence(
-    work: Work, rooms: list[list[Peer]], tally: Tally, servers: list[_Server]
-) -> _Stretch:
+    work: Work, rooms: list[list[Peer]], tally: Tally, servers: list[Server]
+) -> Stretch:
     async def change(peer: Peer) -> None:
         number = 0
         while True:
@@ -273,21 +285,34 @@ async def _change_presence(
         return await _stretch(work.seconds, servers, lambda: tally.events)
 
 
-async def _stretch(seconds: float, servers: list[_Server], count: Callable[[], int]) -> _Stretch:
+async def _stretch(seconds: float, servers: list[Server], count: Callable[[], int]) -> Stretch:
     """Measure after a quarter of the time, so that everything is under way."""
     await asyncio.sleep(seconds / 4)
     started_at, before, used = time.perf_counter(), count(), _total(servers)
     await asyncio.sleep(seconds)
     after, elapsed = count() - before, time.perf_counter() - started_at
-    return _Stretch(after, elapsed, max(_total(servers).cpu_seconds - used.cpu_seconds, 1e-9))
+    return Stretch(after, elapsed, max(_total(servers).cpu_seconds - used.cpu_seconds, 1e-9))
 
 
-def _total(servers: list[_Server]) -> _Usage:
+async def _cut_off(servers: list[Server]) -> int:
+    """Return what the servers count themselves; nothing where they do not."""
+    count = 0
+    async with aiohttp.ClientSession() as session:
+        for server in servers:
+            async with session.get(f"{server.url}/metrics") as response:
+                for line in (await response.text()).splitlines():
+                    if line.startswith(_SLOW_CONSUMERS):
+                        count += int(float(line.split()[-1]))
+    return count
+
+
+def _total(servers: list[Server]) -> Usage:
     usages = [server.usage() for server in servers]
-    return _Usage(sum(u.cpu_seconds for u in usages), sum(u.resident_bytes for u in usages))
+    return Usage(sum(u.cpu_seconds for u in usages), sum(u.resident_bytes for u in usages))
 
 
-def _percentiles(seconds: list[float]) -> Percentiles:
+def percentiles(seconds: list[float]) -> Percentiles:
+    """Return the percentiles of durations."""
     if len(seconds) < 2:
         return Percentiles(float("nan"), float("nan"))
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
@@ -295,10 +320,11 @@ def _percentiles(seconds: list[float]) -> Percentiles:
 
 
 @contextmanager
-def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
+def processes(contender: Contender) -> Generator[list[Server], None, None]:
+    """Run the servers of a contender until the end of the block."""
     context = multiprocessing.get_context("spawn")
     pipes: list[Pipe] = []
-    processes: list[BaseProcess] = []
+    started: list[BaseProcess] = []
     try:
         for _ in range(contender.servers):
             here, there = context.Pipe()
@@ -306,20 +332,37 @@ def _processes(contender: Contender) -> Generator[list[_Server], None, None]:
             process.start()
             there.close()
             pipes.append(here)
-            processes.append(process)
-        yield [_Server(pipe) for pipe in pipes]
+            started.append(process)
+        yield [Server(pipe) for pipe in pipes]
     finally:
         for pipe in pipes:
             pipe.close()
-        for ended in processes:
+        for ended in started:
             ended.join(10)
             ended.kill()
+
+
+def serve_here(pipe: Pipe, trusted: str) -> None:
+    """Run our server with its rooms in memory, and no limits for peers from this address."""
+    from .address import parse_network
+    from .config import DoorLimits, ServerConfig, ServiceConfig
+    from .traffic import TrafficLimits
+
+    # Requests of a trusted proxy that names nobody count as its own; the bench's peers would meet the limits of one.
+    many = TrafficLimits(
+        max_connections_per_address=10**6, connections_per_address=None, messages_per_address=None
+    )
+    config = ServerConfig(
+        port=0,
+        door=DoorLimits(trusted_proxies=(parse_network(trusted),)),
+        service=ServiceConfig(traffic=many),
+    )
+    asyncio.run(_run(pipe, config))
 
 
 def _serve(pipe: Pipe, store: str | None = None) -> None:
     from .config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
     from .room import RoomLimits
-    from .server import serve
     from .store_url import StoreUrl
     from .traffic import TrafficLimits
 
@@ -329,14 +372,16 @@ def _serve(pipe: Pipe, store: str | None = None) -> None:
     )
     door = DoorLimits(max_sockets_per_address=10**6, sockets_per_address=None)
 
-    room = RoomLimits(max_members=MAX_MEMBERS)
-    service = ServiceConfig(traffic=traffic, room=room, max_queue_bytes=8 * 1_048_576)
+    room = RoomLimits(max_members=MAX_MEMBERS, max_presence_bytes=64)
+    service = ServiceConfig(traffic=traffic, room=room, max_queue_bytes=1_572_864)
     redis = None if store is None else RedisConfig(url=StoreUrl.parse(store))
 
-    async def main() -> None:
-        config = ServerConfig(port=0, door=door, service=service, redis=redis)
-        async with serve(config) as server:
-            pipe.send(server.url)
-            await report_usage(pipe)
+    asyncio.run(_run(pipe, ServerConfig(port=0, door=door, service=service, redis=redis)))
 
-    asyncio.run(main())
+
+async def _run(pipe: Pipe, config: "ServerConfig") -> None:
+    from .server import serve
+
+    async with serve(config) as server:
+        pipe.send(server.url)
+        await report_usage(pipe)

@@ -95,6 +95,8 @@ class DoorLimits:
     """TCP connections at once."""
     max_sockets_per_address: int = 1024
     """The same from one address: an IPv4 address, or the /64 of an IPv6 address."""
+    sockets: Rate | None = field(default_factory=lambda: Rate(per_second=1000, burst=1000))
+    """New TCP connections in all; whoever comes faster waits for the system to hand it over."""
     sockets_per_address: Rate | None = field(default_factory=lambda: Rate(per_second=50, burst=500))
     """New TCP connections from one address; None: as many as come."""
     trusted_proxies: tuple[Network, ...] = ()

@@ -18,7 +18,7 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close
 
 
 class Door:
-    """A protocol factory around another one: a connection goes through to `inside` with its first whole request head.
+    """Stands before a protocol factory: a connection goes through to `inside` with its first whole request head.
 
     A connection that says nothing, or something else than HTTP, costs a few hundred bytes for `head_timeout` at most.
     When too many wait so, the one that has waited longest gives way. All sockets are counted, and those of each
@@ -41,34 +41,35 @@ class Door:
         """How many TCP connections are open."""
         return self._sockets
 
-    def __call__(self) -> asyncio.Protocol:
-        """Return the protocol of a new connection."""
-        return _Doorstep(self)
+    def step(self, address: Address) -> asyncio.Protocol:
+        """Return the protocol of a connection that has entered."""
+        return _Doorstep(self, address)
 
     def close(self) -> None:
         """Drop all that wait."""
         for waiting in list(self._waiting):
             waiting.drop()
 
-    def enter(self, doorstep: "_Doorstep", transport: Transport) -> Address | None:
-        """Let a connection wait for its head; None: it is turned away."""
-        peer: object = transport.get_extra_info("peername")
-        host = str(cast("tuple[object, ...]", peer)[0]) if isinstance(peer, tuple) else ""
+    def enter(self, host: str) -> Address | None:
+        """Let a connection from this host in; None: it is turned away."""
         address = UNKNOWN if is_within(host, self._limits.trusted_proxies) else address_of(host)
         if self._sockets >= self._limits.max_sockets:
             self.turn_away("sockets_full")
             return None
-        if address is not UNKNOWN:
+        if address != UNKNOWN:
             crowded = self._crowd.enter(address, asyncio.get_running_loop().time())
             if crowded is not None:
                 self.turn_away(crowded.value)
                 return None
         self._sockets += 1
+        return address
+
+    def wait(self, doorstep: "_Doorstep") -> None:
+        """Let a connection wait for its head, in place of another if need be."""
         if len(self._waiting) >= self._limits.max_waiting:
             self.turn_away("crowded_out")
             next(iter(self._waiting)).drop()
         self._waiting[doorstep] = None
-        return address
 
     def go_through(self, doorstep: "_Doorstep") -> asyncio.Protocol:
         """Return the protocol inside."""
@@ -79,7 +80,7 @@ class Door:
         """Note that a connection that had entered has ended."""
         self._waiting.pop(doorstep, None)
         self._sockets -= 1
-        if address is not UNKNOWN:
+        if address != UNKNOWN:
             self._crowd.leave(address)
 
     def turn_away(self, reason: str) -> None:
@@ -124,12 +125,12 @@ class _Doorstep(asyncio.Protocol):
         "_transport",
     )
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, address: Address) -> None:
         self._door = door
+        self._address = address
         self._head = b""
         self._inside: asyncio.Protocol | None = None
         self._transport: Transport | None = None
-        self._address: Address | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lost: Callable[[], None] | None = None
         self._paused = False
@@ -137,10 +138,7 @@ class _Doorstep(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
-        self._address = self._door.enter(self, self._transport)
-        if self._address is None:
-            self.drop()
-            return
+        self._door.wait(self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._door.limits.head_timeout, self._expire)
 
@@ -156,8 +154,7 @@ class _Doorstep(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
-        if self._address is not None:
-            self._door.leave(self, self._address)
+        self._door.leave(self, self._address)
         if self._inside is not None:
             self._inside.connection_lost(exc)
         self._paused = True

@@ -25,7 +25,7 @@ from .messages import (
     encode,
 )
 from .prekey import LocalPrekey, sign_join
-from .text_socket import SocketClosed, TextSocket
+from .text_socket import Dial, SocketClosed, TextSocket
 
 SIGNAL_WINDOW = 16
 """How many signals of a peer are on the way at most."""
@@ -81,7 +81,8 @@ class Peer(Protocol):
 class LoadPeer:
     """One member; `run` reads what comes. The socket, the room and the identity are its whole state."""
 
-    def __init__(self, url: str, room: str, tally: Tally) -> None:
+    def __init__(self, url: str, room: str, tally: Tally, *, dial: Dial = dial_websocket) -> None:
+        self._dial = dial
         self.identity = Identity.create()
         self._url = url
         self._room = room
@@ -106,7 +107,7 @@ class LoadPeer:
         """Be a member; one that does not read takes nothing from its socket after the welcome."""
         started_at = time.perf_counter()
         async with AsyncExitStack() as stack:
-            socket = await stack.enter_async_context(dial_websocket(self._url))
+            socket = await stack.enter_async_context(self._dial(self._url))
             welcome = await self._introduce(socket)
             self._tally.joins.append(time.perf_counter() - started_at)
             self._socket = socket

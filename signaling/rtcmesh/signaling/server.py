@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger as aiohttp_logger
 
+from .acceptor import Acceptor, listen
 from .address import Address, origin_of
 from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
 from .config import DoorLimits, ServerConfig
@@ -33,9 +34,6 @@ FRAME_HEADROOM = 4
 
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds for which a connection may be idle after a request; longer than the usual 60 of a reverse proxy."""
-
-BACKLOG = 1024
-"""Connections that the system keeps for us while we are busy."""
 
 _POST_FAILURES = {
     400: "post_invalid",
@@ -225,13 +223,13 @@ async def listening(
     assert runner.server is not None
     entrance = Door(runner.server, door, turned_away)
     try:
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(entrance, host, port, backlog=BACKLOG)
+        listening_socket = listen(host, port)
+        address, actual_port = listening_socket.getsockname()[:2]
+        acceptor = Acceptor(listening_socket, entrance)
         try:
-            address, actual_port = listener.sockets[0].getsockname()[:2]
             yield f"http://[{address}]:{actual_port}" if ":" in address else f"http://{address}:{actual_port}"
         finally:
-            listener.close()
+            await acceptor.aclose()
     finally:
         entrance.close()
         await runner.cleanup()
