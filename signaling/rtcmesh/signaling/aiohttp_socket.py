@@ -22,6 +22,9 @@ from .text_socket import DialFailed, SocketClosed, TextSocket, Unreachable
 
 SIGNALING_PATH = "/v1/signaling"
 
+RELEASE_TIMEOUT = 1.0
+"""Seconds for aiohttp to notice that an aborted connection has ended."""
+
 _FINAL_TEXT = 0x81
 
 _ServerWebSocket: TypeAlias = web.WebSocketResponse[Literal[False]]
@@ -172,3 +175,7 @@ async def dial_websocket(url: str, *, local_host: str | None = None) -> AsyncGen
             yield AiohttpSocket(websocket, abort)
         finally:
             abort()
+            # Nothing is on the way any more; this only lets aiohttp release what it holds.
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(RELEASE_TIMEOUT):
+                    await websocket.close()

@@ -185,6 +185,8 @@ class HttpEndpoint:
             return web.Response(status=413)
         except TimeoutError:
             return web.Response(status=408)
+        except (OSError, web.RequestPayloadError):
+            return web.Response(status=400)  # the peer went away in the middle, or what it sent cannot be decoded
         except ProtocolError as error:
             return web.Response(status=400, text=str(error))
         socket = self._sockets.get(post.head.connection)
