@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 FRAME_HEADROOM = 4
 """How much longer than the limit a frame may be and still get an answer instead of a bare close (1009)."""
 
+LINGERING_TIME = 1.0
+"""Seconds for the rest of a body that nobody wants, so that its sender can read why."""
+
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds for which a connection may be idle after a request; longer than the usual 60 of a reverse proxy."""
 
@@ -217,6 +220,7 @@ async def listening(
         access_log=None,
         logger=_logger_of_requests(turned_away),
         keepalive_timeout=KEEPALIVE_TIMEOUT,
+        lingering_time=LINGERING_TIME,
         shutdown_timeout=shutdown_timeout,
     )
     await runner.setup()
