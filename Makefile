@@ -4,7 +4,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check format bench soak clean
+.PHONY: setup demo test check format bench bench-peers soak clean
 
 setup: $(VENV)/.dev
 
@@ -27,6 +27,12 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.base
 	$(BIN)/rtcmesh bench mesh
+
+# The other stacks that `rtcmesh bench data` measures beside ours: what there is for this Python, and for Node.
+bench-peers: $(VENV)/.dev
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check aiolibdatachannel
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check wrtc
+	-npm install --silent --no-audit --no-fund --prefix $(VENV)/node werift node-datachannel @roamhq/wrtc
 
 soak: $(VENV)/.dev
 	$(BIN)/rtcmesh bench paths --runs 10000

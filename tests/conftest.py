@@ -1,6 +1,12 @@
-"""What holds for every test: whoever starts a task ends it."""
+"""What holds for every test: whoever starts a task ends it, and what needs root is not passed over in silence.
+
+Tests that make network namespaces are left out without root, and the last lines of the run say so; where CI is set they
+run, and fail.
+"""
 
 import asyncio
+import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -10,6 +16,7 @@ ROUNDS_TO_SETTLE = 10
 """Rounds of the loop in which tasks that were cancelled, or about to return, may end."""
 
 _leaks: list[str] = []
+_left_out: list[pytest.Item] = []
 
 # A busy machine makes a property slow, not wrong; and where CI is set, new examples are as welcome as elsewhere.
 settings.register_profile(
@@ -42,3 +49,19 @@ def _record_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(asyncio.sleep(0))
     _leaks.extend(map(repr, asyncio.all_tasks(loop)))
     _cancel_all_tasks(loop)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("CI") or (sys.platform == "linux" and os.geteuid() == 0):
+        return
+    _left_out[:] = [item for item in items if item.get_closest_marker("namespaces")]
+    items[:] = [item for item in items if item not in _left_out]
+    config.hook.pytest_deselected(items=_left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _left_out:
+        terminalreporter.write_line(
+            f"{len(_left_out)} tests that make network namespaces were left out: they need root on Linux",
+            yellow=True,
+        )

@@ -37,7 +37,7 @@ def packet(sequence: int, size: int = 28) -> Packet:
     return Packet(sequence, Kind.UDP, SOURCE, DESTINATION, bytes(size - 28))
 
 
-def send_all(link: Link, gaps: list[float], first: int = 0) -> list[float]:
+def send_all(link: Link[Packet], gaps: list[float], first: int = 0) -> list[float]:
     """Send one packet after each gap, and return when each was sent."""
     now, sent_at = 0.0, list[float]()
     for number, gap in enumerate(gaps, first):
@@ -51,7 +51,7 @@ def send_all(link: Link, gaps: list[float], first: int = 0) -> list[float]:
 def test_every_packet_is_accounted_for(
     before: LinkConfig, after: LinkConfig, gaps: list[float], seed: int
 ) -> None:
-    link = Link(before, Random(seed))
+    link = Link[Packet](before, Random(seed))
     now = send_all(link, gaps)[-1] if gaps else 0.0
     link.config = after
     link.cut()
@@ -71,7 +71,7 @@ def test_every_packet_is_accounted_for(
 def test_no_packet_arrives_before_it_was_sent_or_its_delay_has_passed(
     config: LinkConfig, gaps: list[float], seed: int
 ) -> None:
-    link = Link(config, Random(seed))
+    link = Link[Packet](config, Random(seed))
     sent_at = send_all(link, gaps)
     delay = config.delay if config.jitter == 0 else 0.0
     for at, arrived in link.arrivals(math.inf):
@@ -82,7 +82,7 @@ def test_no_packet_arrives_before_it_was_sent_or_its_delay_has_passed(
 def test_order_is_kept_without_reordering_even_when_the_delay_changes(
     config: LinkConfig, delays: list[float], gaps: list[float], seed: int
 ) -> None:
-    link, now = Link(config, Random(seed)), 0.0
+    link, now = Link[Packet](config, Random(seed)), 0.0
     for number, gap in enumerate(gaps):
         now += gap
         delay = delays[number % len(delays)]
@@ -103,7 +103,7 @@ def test_order_is_kept_without_reordering_even_when_the_delay_changes(
 def test_a_bottleneck_lets_no_more_through_than_its_rate_and_holds_no_more_than_its_queue(
     packets: list[tuple[float, int]], rate: float, queue: int, delay: float
 ) -> None:
-    link = Link(LinkConfig(delay=delay, rate_bytes_per_second=rate, max_queue_bytes=queue), Random(1))
+    link = Link[Packet](LinkConfig(delay=delay, rate_bytes_per_second=rate, max_queue_bytes=queue), Random(1))
     now, sent_at = 0.0, list[float]()
     for number, (gap, size) in enumerate(packets):
         now += gap
@@ -120,7 +120,7 @@ def test_a_bottleneck_lets_no_more_through_than_its_rate_and_holds_no_more_than_
 
 
 def test_a_bottleneck_carries_its_rate_while_it_is_saturated() -> None:
-    link = Link(LinkConfig(rate_bytes_per_second=1e6, max_queue_bytes=30_000), Random(1))
+    link = Link[Packet](LinkConfig(rate_bytes_per_second=1e6, max_queue_bytes=30_000), Random(1))
     for number in range(20_000):
         link.send(packet(number, 1_000), number * 0.0005)  # twice the rate, for 10 s
     assert sum(arrived.size for _, arrived in link.arrivals(10)) == pytest.approx(1e7, rel=0.001)
@@ -129,7 +129,7 @@ def test_a_bottleneck_carries_its_rate_while_it_is_saturated() -> None:
 
 @given(configs, gaps, st.integers(0, 5))
 def test_the_same_seed_gives_the_same_fate(config: LinkConfig, gaps: list[float], seed: int) -> None:
-    links = [Link(config, Random(seed)) for _ in range(2)]
+    links = [Link[Packet](config, Random(seed)) for _ in range(2)]
     for link in links:
         send_all(link, gaps)
     assert links[0].counters == links[1].counters
@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_fate(config: LinkConfig, gaps: list[float]
 def test_arrivals_come_at_the_deadline_and_not_before(
     config: LinkConfig, gaps: list[float], seed: int
 ) -> None:
-    link = Link(config, Random(seed))
+    link = Link[Packet](config, Random(seed))
     send_all(link, gaps)
     while (deadline := link.deadline()) is not None:
         assert link.arrivals(math.nextafter(deadline, -math.inf)) == []
@@ -149,14 +149,14 @@ def test_arrivals_come_at_the_deadline_and_not_before(
 
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.5])
 def test_the_loss_rate_is_the_configured_one(loss: float) -> None:
-    link, packets = Link(LinkConfig(loss=loss), Random(1)), 50_000
+    link, packets = Link[Packet](LinkConfig(loss=loss), Random(1)), 50_000
     send_all(link, [0.001] * packets)
     deviation = math.sqrt(packets * loss * (1 - loss))
     assert abs(link.counters.lost - packets * loss) < 3 * deviation
 
 
 def test_a_duplicated_packet_arrives_twice() -> None:
-    link = Link(LinkConfig(duplication=0.5), Random(1))
+    link = Link[Packet](LinkConfig(duplication=0.5), Random(1))
     send_all(link, [0.001] * 1000)
     sequences = [arrived.sequence for _, arrived in link.arrivals(math.inf)]
     assert len(sequences) == 1000 + link.counters.duplicated
@@ -165,7 +165,7 @@ def test_a_duplicated_packet_arrives_twice() -> None:
 
 
 def test_a_reordered_packet_is_overtaken() -> None:
-    link = Link(LinkConfig(delay=0.05, reordering=0.1, reordering_delay=0.01), Random(1))
+    link = Link[Packet](LinkConfig(delay=0.05, reordering=0.1, reordering_delay=0.01), Random(1))
     send_all(link, [0.001] * 1000)
     sequences = [arrived.sequence for _, arrived in link.arrivals(math.inf)]
     overtaken = sum(earlier > later for earlier, later in itertools.pairwise(sequences))
@@ -174,7 +174,7 @@ def test_a_reordered_packet_is_overtaken() -> None:
 
 
 def test_jitter_has_the_configured_mean_and_deviation_and_wanders_slowly() -> None:
-    link = Link(LinkConfig(delay=0.1, jitter=0.01), Random(1))
+    link = Link[Packet](LinkConfig(delay=0.1, jitter=0.01), Random(1))
     sent_at = send_all(link, [2.0] * 5000)
     delays = [at - sent_at[arrived.sequence] for at, arrived in link.arrivals(math.inf)]
     mean = sum(delays) / len(delays)
@@ -182,14 +182,14 @@ def test_jitter_has_the_configured_mean_and_deviation_and_wanders_slowly() -> No
     assert mean == pytest.approx(0.1, abs=0.001)
     assert deviation == pytest.approx(0.01, rel=0.1)
 
-    link = Link(LinkConfig(delay=0.1, jitter=0.01), Random(1))
+    link = Link[Packet](LinkConfig(delay=0.1, jitter=0.01), Random(1))
     sent_at = send_all(link, [0.001] * 5000)
     delays = [at - sent_at[arrived.sequence] for at, arrived in link.arrivals(math.inf)]
     assert max(abs(a - b) for a, b in itertools.pairwise(delays)) < 0.005
 
 
 def test_a_cut_link_delivers_what_is_in_flight_and_nothing_else() -> None:
-    link = Link(LinkConfig(delay=1), Random(1))
+    link = Link[Packet](LinkConfig(delay=1), Random(1))
     link.send(packet(0), 0)
     link.cut()
     link.send(packet(1), 0.5)

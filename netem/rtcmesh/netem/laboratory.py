@@ -9,6 +9,7 @@ from .host import Host
 from .link import Link, LinkConfig
 from .loop import DEFAULT_LIMIT, VirtualEventLoop, running_virtual_loop
 from .network import Network, Trace
+from .packet import Packet
 from .randomness import seed_randomness
 from .stack import Stack
 from .wire import Wire
@@ -83,7 +84,7 @@ class VirtualNetwork:
         self._wire.hosts[name] = host
         return host
 
-    def link(self, source: Host, destination: Host) -> Link:
+    def link(self, source: Host, destination: Host) -> Link[Packet]:
         """Return the link from one host to another."""
         return self.machine.link(source.name, destination.name)
 
@@ -102,6 +103,6 @@ class VirtualNetwork:
         for link in self._links(source, destination, one_way=one_way):
             link.heal()
 
-    def _links(self, source: Host, destination: Host, *, one_way: bool) -> list[Link]:
+    def _links(self, source: Host, destination: Host, *, one_way: bool) -> list[Link[Packet]]:
         there = self.link(source, destination)
         return [there] if one_way else [there, self.link(destination, source)]

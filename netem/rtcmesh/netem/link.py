@@ -5,9 +5,19 @@ import heapq
 import math
 from dataclasses import dataclass, fields
 from random import Random
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from .packet import Packet
+
+class Sized(Protocol):
+    """What a link can carry."""
+
+    @property
+    def size(self) -> int:
+        """The length in bytes of the whole IP packet."""
+        ...
+
+
+P = TypeVar("P", bound=Sized)
 
 JITTER_TIME_CONSTANT = 0.5
 """Seconds over which the jitter of a link forgets what it was."""
@@ -70,14 +80,14 @@ class Fate(enum.Enum):
     CUT = "cut"
 
 
-class Arrival(NamedTuple):
+class Arrival(NamedTuple, Generic[P]):
     """A packet at the far end of a link, and when it got there."""
 
     at: float
-    packet: Packet
+    packet: P
 
 
-class Link:
+class Link(Generic[P]):
     """Carries packets one way, and decides everything about a packet when it is sent.
 
     Packets that are not held back for reordering arrive in the order in which they were sent, whatever the jitter or
@@ -91,7 +101,7 @@ class Link:
         self.counters = LinkCounters()
         self.is_cut = False
         self._random = random
-        self._flight: list[tuple[float, int, Packet]] = []
+        self._flight: list[tuple[float, int, P]] = []
         self._entered = 0
         self._last_due = -math.inf
         self._busy_until = -math.inf
@@ -116,7 +126,7 @@ class Link:
         """Carry packets again."""
         self.is_cut = False
 
-    def send(self, packet: Packet, now: float) -> Fate:
+    def send(self, packet: P, now: float) -> Fate:
         """Take a packet in and say what becomes of it; `CARRIED` when at least one copy arrives."""
         self.counters.sent += 1
         fate = self._enter(packet, now)
@@ -130,16 +140,16 @@ class Link:
         """When the next packet arrives."""
         return self._flight[0][0] if self._flight else None
 
-    def arrivals(self, now: float) -> list[Arrival]:
+    def arrivals(self, now: float) -> list[Arrival[P]]:
         """Hand over the packets that arrived up to `now`, in order of arrival."""
-        arrived: list[Arrival] = []
+        arrived: list[Arrival[P]] = []
         while self._flight and self._flight[0][0] <= now:
             due, _, packet = heapq.heappop(self._flight)
             arrived.append(Arrival(due, packet))
         self.counters.delivered += len(arrived)
         return arrived
 
-    def _enter(self, packet: Packet, now: float) -> Fate:
+    def _enter(self, packet: P, now: float) -> Fate:
         if self.is_cut:
             self.counters.cut += 1
             return Fate.CUT

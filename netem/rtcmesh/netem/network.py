@@ -33,7 +33,7 @@ class _Lane:
     """A link with the arrival time under which the network has it in its agenda."""
 
     number: int
-    link: Link
+    link: Link[Packet]
     announced: float = math.inf
 
 
@@ -70,11 +70,11 @@ class Network:
         """Name the host that has an address."""
         return self._host_of.get(address)
 
-    def link(self, source: str, destination: str) -> Link:
+    def link(self, source: str, destination: str) -> Link[Packet]:
         """Return the link from one host to another."""
         return self._lane(source, destination).link
 
-    def links(self) -> dict[tuple[str, str], Link]:
+    def links(self) -> dict[tuple[str, str], Link[Packet]]:
         """Return the links that were used or configured, by (source, destination)."""
         return {pair: lane.link for pair, lane in self._lanes.items()}
 
@@ -103,7 +103,7 @@ class Network:
 
     def packets_due(self, now: float) -> list[Packet]:
         """Hand over the packets that arrived up to `now`."""
-        arrivals: list[Arrival] = []
+        arrivals: list[Arrival[Packet]] = []
         while (deadline := self.deadline()) is not None and deadline <= now:
             lane = heapq.heappop(self._agenda)[2]
             lane.announced = math.inf
@@ -118,7 +118,7 @@ class Network:
         pair = (source, destination)
         if pair not in self._lanes:
             config = self._default if source != destination else LinkConfig()
-            link = Link(config, Random(f"{self._seed}/{source}/{destination}"))
+            link: Link[Packet] = Link(config, Random(f"{self._seed}/{source}/{destination}"))
             self._lanes[pair] = _Lane(len(self._lanes), link)
         return self._lanes[pair]
 

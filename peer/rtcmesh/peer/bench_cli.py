@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -166,6 +167,52 @@ def flood(
         _write_json(results)
     else:
         console.print(table_of(results))
+
+
+@app.command()
+def data(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often each contender does each piece of work.")
+    ] = 10,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 3.0,
+    connections: Annotated[int, typer.Option(min=1, help="How many idle connections.")] = 100,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A part of the name of a stack or a piece of work; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="A folder for the tables, the plot and the raw figures."
+        ),
+    ] = None,
+    *,
+    loss: Annotated[
+        bool, typer.Option(help="Also over links with a delay and a loss; needs Linux and root.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Measure data channels beside other stacks, two processes each: those that `make bench-peers` has installed."""
+    from .data_bench.command import run_data_bench
+    from .data_bench.results import tables_of, write_to
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        results = run_data_bench(
+            rounds=rounds,
+            seconds=seconds,
+            connections=connections,
+            only=tuple(only or ()),
+            loss=loss,
+            progress=status.update,
+        )
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
 
 
 def _write_json(results: object) -> None:

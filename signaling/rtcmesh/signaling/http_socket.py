@@ -186,7 +186,9 @@ class HttpEndpoint:
         except TimeoutError:
             return web.Response(status=408)
         except (OSError, web.RequestPayloadError):
-            return web.Response(status=400)  # the peer went away in the middle, or what it sent cannot be decoded
+            return web.Response(
+                status=400
+            )  # the peer went away in the middle, or what it sent cannot be decoded
         except ProtocolError as error:
             return web.Response(status=400, text=str(error))
         socket = self._sockets.get(post.head.connection)

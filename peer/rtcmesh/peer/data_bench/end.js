@@ -1,0 +1,129 @@
+// One end of a contest on any stack with the W3C interface, in Node or in a page. What it is told and what it
+// reports are the orders and reports of orders.py, as objects; what the process costs is its owner's business.
+
+function makeEnd(RTCPeerConnection, number, report) {
+  const HIGH_WATER_BYTES = 1024 * 1024;
+  const SENDS_PER_TURN = 256;
+  const PING_BYTES = 64;
+
+  const connection = new RTCPeerConnection({ iceServers: [] });
+  let channel;
+  let onMessage = () => {};
+  let onWritable = () => {};
+
+  const seconds = () => performance.now() / 1000;
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+  const pause = (time) => new Promise((resolve) => setTimeout(resolve, time * 1000));
+  const sizeOf = (data) => data.byteLength ?? data.length;
+
+  const take = (opened) => {
+    channel = opened;
+    channel.binaryType = "arraybuffer";
+    channel.bufferedAmountLowThreshold = HIGH_WATER_BYTES / 2;
+    channel.onbufferedamountlow = () => onWritable();
+    channel.onmessage = ({ data }) => onMessage(data);
+    if (channel.readyState === "open") report({ type: "opened", connection: number });
+    else channel.onopen = () => report({ type: "opened", connection: number });
+  };
+  connection.ondatachannel = (event) => take(event.channel);
+
+  const gathered = () =>
+    new Promise((resolve) => {
+      const look = () => connection.iceGatheringState === "complete" && resolve();
+      connection.onicegatheringstatechange = look;
+      connection.iceGatheringStateChange?.subscribe?.(look);
+      look();
+    });
+
+  const describe = async (description) => {
+    await connection.setLocalDescription(description);
+    await gathered();
+    report({ type: "description", sdp: connection.localDescription.sdp, connection: number });
+  };
+
+  const flood = async (size) => {
+    const data = new Uint8Array(size);
+    for (;;) {
+      let sent = 0;
+      while (sent < SENDS_PER_TURN && channel.bufferedAmount < HIGH_WATER_BYTES) {
+        channel.send(data);
+        sent += 1;
+      }
+      // The event is not to be relied on in every stack.
+      if (sent < SENDS_PER_TURN) await Promise.race([new Promise((resolve) => (onWritable = resolve)), pause(0.005)]);
+      else await turn();
+    }
+  };
+
+  const count = async (settle, duration) => {
+    let messages = 0;
+    let bytes = 0;
+    let last = seconds();
+    let longestGap = 0;
+    const take = (data) => {
+      messages += 1;
+      bytes += sizeOf(data);
+      const now = seconds();
+      if (now - last > longestGap) longestGap = now - last;
+      last = now;
+    };
+    const first = await new Promise((resolve) => (onMessage = resolve));
+    take(first);
+    onMessage = take;
+    await pause(settle);
+    const earlier = bytes;
+    const began = seconds();
+    messages = longestGap = 0;
+    last = began;
+    await pause(duration);
+    const ended = seconds();
+    report({
+      type: "counted",
+      messages,
+      bytes: bytes - earlier,
+      seconds: ended - began,
+      longest_gap: Math.max(longestGap, ended - last),
+      total_bytes: bytes,
+    });
+  };
+
+  const ping = async (duration) => {
+    const data = new Uint8Array(PING_BYTES);
+    const roundTrips = [];
+    let answered;
+    onMessage = () => answered();
+    const until = seconds() + duration;
+    for (let sentAt = seconds(); sentAt < until; sentAt = seconds()) {
+      const answer = new Promise((resolve) => (answered = resolve));
+      channel.send(data);
+      await answer;
+      roundTrips.push(seconds() - sentAt);
+    }
+    report({ type: "pinged", round_trips: roundTrips });
+  };
+
+  return async (order) => {
+    switch (order.type) {
+      case "offer":
+        take(connection.createDataChannel("bench"));
+        return describe(await connection.createOffer());
+      case "answer":
+        await connection.setRemoteDescription({ type: "offer", sdp: order.sdp });
+        return describe(await connection.createAnswer());
+      case "accept":
+        return connection.setRemoteDescription({ type: "answer", sdp: order.sdp });
+      case "flood":
+        return flood(order.size);
+      case "count":
+        return count(order.settle, order.seconds);
+      case "echo":
+        onMessage = (data) => channel.send(data);
+        return;
+      case "ping":
+        return ping(order.seconds);
+    }
+    throw new Error(`unknown order ${order.type}`);
+  };
+}
+
+if (typeof module !== "undefined") module.exports = { makeEnd };
