@@ -184,9 +184,10 @@ def test_an_address_is_what_one_host_has_only_one_of() -> None:
         ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("10.0.0.1", "203.0.113.5, 198.51.100.7", "198.51.100.7"),
         ("10.0.0.1", "198.51.100.7, 10.0.0.2", "198.51.100.7"),
-        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "", UNKNOWN),
+        ("10.0.0.1", "10.0.0.2", UNKNOWN),
         ("10.0.0.1", "garbage", UNKNOWN),
-        ("10.0.0.1", " , ,", "10.0.0.1"),
+        ("10.0.0.1", " , ,", UNKNOWN),
     ],
 )
 def test_only_what_trusted_proxies_say_is_believed(host: str, forwarded_for: str, origin: str) -> None:

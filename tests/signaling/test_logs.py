@@ -72,7 +72,8 @@ def test_nothing_that_is_logged_breaks_its_line() -> None:
 def test_people_get_columns_without_colours_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     configure_logs(LogFormat.CONSOLE, LogLevel.INFO, stream)
-    logging.getLogger("rtcmesh.test").info("joined", extra={"connection": "c0ffee"})
+    logging.getLogger("rtcmesh.test").info("joined", extra={"connection": "c0ffee", "detail": "a\nb\x1b[31m"})
+    assert stream.getvalue().count("\n") == 1
     assert "joined" in stream.getvalue()
-    assert "connection=c0ffee" in stream.getvalue()
+    assert "connection='c0ffee'" in stream.getvalue()
     assert "\x1b" not in stream.getvalue()

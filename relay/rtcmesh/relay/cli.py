@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from rtcmesh.signaling.address import parse_network
+from rtcmesh.signaling.address import LOOPBACK, Network, parse_network
 from rtcmesh.signaling.config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
 from rtcmesh.signaling.errors import MissingExtra, StoreFailed, StoreUnreachable
 from rtcmesh.signaling.messages import IceServer
@@ -86,7 +86,8 @@ TrustedProxies = Annotated[
     typer.Option(
         "--trusted-proxy",
         callback=_checked_networks,
-        help="An address or network of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8.",
+        help="An address or network of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; this machine's "
+        "own always are.",
     ),
 ]
 MaxConnections = Annotated[int, typer.Option(min=1, help="Connections at once; more are told to come back.")]
@@ -177,7 +178,7 @@ def serve(
         drain_window=drain_window,
         max_connections=max_connections,
     )
-    proxies = tuple(parse_network(text) for text in trusted_proxy or ())
+    proxies = _trusted(trusted_proxy)
     # A third more sockets than connections: probes, metrics, POSTs, and those who are told to come back.
     door = DoorLimits(trusted_proxies=proxies, max_sockets=max_connections + max_connections // 3 + 64)
     config = ServerConfig(
@@ -212,6 +213,7 @@ def serve_relay(
     allow_origin: AllowedOrigins = None,
     ticket_secret: Secret = None,
     *,
+    trusted_proxy: TrustedProxies = None,
     log_format: LogForm = "console",
     log_level: LogDepth = "warning",
     verbose: Verbose = False,
@@ -222,7 +224,12 @@ def serve_relay(
             f"a relay alone needs the secret of its signaling servers: set {_SECRET_VARIABLE}"
         )
     key = _key_of(ticket_secret)
-    config = RelayServerConfig(host=host, port=port, allowed_origins=tuple(allow_origin or ()))
+    config = RelayServerConfig(
+        host=host,
+        port=port,
+        allowed_origins=tuple(allow_origin or ()),
+        door=DoorLimits(trusted_proxies=_trusted(trusted_proxy)),
+    )
 
     async def run(stopped: asyncio.Event) -> None:
         from .server import serve as serve_alone
@@ -242,6 +249,10 @@ def _redis_config(url: str | None, resume_secret: str | None) -> RedisConfig | N
         return RedisConfig(url=StoreUrl.parse(url), resume_secret=secret)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _trusted(texts: list[str] | None) -> tuple[Network, ...]:
+    return (*LOOPBACK, *(parse_network(text) for text in texts or ()))
 
 
 def _own_address() -> str:

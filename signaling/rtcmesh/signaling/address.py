@@ -10,6 +10,10 @@ Address = NewType("Address", str)
 Network: TypeAlias = IPv4Network | IPv6Network
 
 UNKNOWN = Address("unknown")
+"""Where nobody knows; it has no limits of its own."""
+
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""This machine, where a reverse proxy may run."""
 
 
 def address_of(host: str) -> Address:
@@ -33,10 +37,12 @@ def origin_of(host: str, forwarded_for: str, trusted: Sequence[Network]) -> Addr
     """Return where a request comes from that `host` handed over, with its `X-Forwarded-For`.
 
     Each proxy appends whom it heard, so the list is read from its end for as long as whoever said so is trusted: what
-    a stranger wrote is never believed.
+    a stranger wrote is never believed. Where a trusted proxy names nobody, nobody knows.
     """
     heard = [entry.strip() for entry in forwarded_for.split(",") if entry.strip()]
-    while heard and is_within(host, trusted):
+    while is_within(host, trusted):
+        if not heard:
+            return UNKNOWN
         host = heard.pop()
     return address_of(host)
 

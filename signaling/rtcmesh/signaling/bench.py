@@ -345,35 +345,22 @@ def processes(contender: Contender) -> Generator[list[Server], None, None]:
 def serve_here(pipe: Pipe, trusted: str) -> None:
     """Run our server with its rooms in memory, and no limits for peers from this address."""
     from .address import parse_network
-    from .config import DoorLimits, ServerConfig, ServiceConfig
-    from .traffic import TrafficLimits
+    from .config import DoorLimits, ServerConfig
 
-    # Requests of a trusted proxy that names nobody count as its own; the bench's peers would meet the limits of one.
-    many = TrafficLimits(
-        max_connections_per_address=10**6, connections_per_address=None, messages_per_address=None
-    )
-    config = ServerConfig(
-        port=0,
-        door=DoorLimits(trusted_proxies=(parse_network(trusted),)),
-        service=ServiceConfig(traffic=many),
-    )
+    config = ServerConfig(port=0, door=DoorLimits(trusted_proxies=(parse_network(trusted),)))
     asyncio.run(_run(pipe, config))
 
 
 def _serve(pipe: Pipe, store: str | None = None) -> None:
+    from .address import LOOPBACK
     from .config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
     from .room import RoomLimits
     from .store_url import StoreUrl
-    from .traffic import TrafficLimits
 
-    # All peers of a bench come from one address.
-    traffic = TrafficLimits(
-        max_connections_per_address=10**6, connections_per_address=None, messages_per_address=None
-    )
-    door = DoorLimits(max_sockets_per_address=10**6, sockets_per_address=None)
-
+    # All peers of a bench come from one address, as those behind a proxy do.
+    door = DoorLimits(trusted_proxies=LOOPBACK)
     room = RoomLimits(max_members=MAX_MEMBERS, max_presence_bytes=64)
-    service = ServiceConfig(traffic=traffic, room=room, max_queue_bytes=1_572_864)
+    service = ServiceConfig(room=room, max_queue_bytes=1_572_864)
     redis = None if store is None else RedisConfig(url=StoreUrl.parse(store))
 
     asyncio.run(_run(pipe, ServerConfig(port=0, door=door, service=service, redis=redis)))

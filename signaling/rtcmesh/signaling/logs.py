@@ -46,7 +46,7 @@ def configure_logs(log_format: LogFormat, level: LogLevel, stream: TextIO | None
             structlog.processors.JSONRenderer(),
         ]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        render = [structlog.dev.ConsoleRenderer(colors=target.isatty(), repr_native_str=True)]
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
