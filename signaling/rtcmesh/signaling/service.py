@@ -132,6 +132,8 @@ class SignalingService:
                 reconnect_in = self._random.uniform(0.0, spread)
                 connection.send(Draining(reconnect_in=reconnect_in, alternatives=self._config.alternatives))
                 connection.fail(RefusalCode.SHUTTING_DOWN, retry_after=reconnect_in)
+            if batch:
+                _logger.info("sent peers away", extra={"peers": len(batch), "remaining": len(remaining)})
             if remaining:
                 await asyncio.sleep(DRAIN_INTERVAL)
 
