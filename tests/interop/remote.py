@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 
@@ -14,6 +15,20 @@ class Reliability:
     max_retransmits: int | None = None
     max_lifetime: float | None = None
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether a message may be lost."""
+        return self.max_retransmits is not None or self.max_lifetime is not None
+
+
+class Quirk(Enum):
+    """A defect of a stack that this library can do nothing about."""
+
+    NO_EMPTY_MESSAGES = auto()
+    """An empty message takes its number in the stream and is never sent: what is sent later waits for it, for ever."""
+    LIMITED_IS_ORDERED = auto()
+    """A channel with a limit on retransmissions is announced as an ordered one, whatever was asked for."""
+
 
 class Remote(Protocol):
     """Another stack's connection. Descriptions are complete: they hold all candidates.
@@ -23,6 +38,8 @@ class Remote(Protocol):
 
     max_message_bytes: int
     """The largest message that it takes."""
+    quirks: frozenset[Quirk]
+    """What it does otherwise than the RFCs have it."""
 
     async def offer(self) -> str:
         """Make an offer."""

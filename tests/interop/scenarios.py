@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
-from interop.remote import Reliability, Remote
+from interop.remote import Quirk, Reliability, Remote
 from support.endpoint import Endpoint
 
 RELIABILITIES = {
@@ -19,10 +20,17 @@ RELIABILITIES = {
 OpenRemote = Callable[[], AbstractAsyncContextManager[Remote]]
 
 
-def messages(limit: int) -> list[bytes | str]:
-    """Return messages of every size and kind that both ends take."""
-    sizes = [0, 1, 16 * 1024, min(limit, 256 * 1024)]
-    texts: list[bytes | str] = ["ö" * (size // 2) for size in sizes]
+LOST_AFTER = 2.0
+"""When a message that may be lost is sent again; a slow machine only sends more of them."""
+
+
+def messages(remote: Remote, reliability: Reliability) -> list[bytes | str]:
+    """Return messages of every size and kind that both ends take; small ones for channels that may lose a part."""
+    largest = 1024 if reliability.may_lose else 256 * 1024
+    sizes = sorted({min(size, largest, remote.max_message_bytes) for size in (0, 1, 16 * 1024, 256 * 1024)})
+    if Quirk.NO_EMPTY_MESSAGES in remote.quirks:
+        sizes.remove(0)
+    texts: list[bytes | str] = ["ö" * (size // 2) + "o" * (size % 2) for size in sizes]
     return texts + [bytes(range(256)) * (size // 256) + b"x" * (size % 256) for size in sizes]
 
 
@@ -47,16 +55,15 @@ async def connected(remote: Remote, *, offering: bool) -> AsyncGenerator[Endpoin
 async def check_everything(open_remote: OpenRemote, *, offering: bool) -> None:
     """Connect, open channels from either side, send everything there and back, close from either side."""
     async with open_remote() as remote, connected(remote, offering=offering) as endpoint:
-        limit = remote.max_message_bytes
         for name, reliability in RELIABILITIES.items():
-            await _check_our_channel(endpoint, remote, f"echo {name}", reliability, messages(limit))
-            await _check_their_channel(endpoint, remote, f"their {name}", reliability, messages(limit))
+            await _check_our_channel(endpoint, remote, f"echo {name}", reliability)
+            await _check_their_channel(endpoint, remote, f"their {name}", reliability)
         endpoint.close_channel("echo reliable")
         await remote.channel_closed("echo reliable")
         await endpoint.wait_for(lambda: "echo reliable" in endpoint.closed)
         await remote.close_channel("their reliable")
         await endpoint.wait_for(lambda: "their reliable" in endpoint.closed)
-        await _check_our_channel(endpoint, remote, "echo again", Reliability(), messages(limit))
+        await _check_our_channel(endpoint, remote, "echo again", Reliability())
         await remote.close()
         await endpoint.wait_for(lambda: endpoint.reason is not None)
 
@@ -76,7 +83,7 @@ async def check_closing(open_remote: OpenRemote, *, offering: bool) -> None:
 
 
 async def _check_our_channel(
-    endpoint: Endpoint, remote: Remote, label: str, reliability: Reliability, sent: list[bytes | str]
+    endpoint: Endpoint, remote: Remote, label: str, reliability: Reliability
 ) -> None:
     endpoint.open(
         label,
@@ -84,22 +91,56 @@ async def _check_our_channel(
         max_retransmits=reliability.max_retransmits,
         max_lifetime=reliability.max_lifetime,
     )
-    for number, message in enumerate(sent):
-        endpoint.send(label, message)
-        assert (await endpoint.messages(label, number + 1))[-1] == message
-    assert await remote.received(label, len(sent)) == sent
+    sent = messages(remote, reliability)
+    for message in sent:
+        await _until_lost_no_more(reliability, partial(_send_and_wait, endpoint, label, message))
+    assert _distinct(await remote.received(label, len(sent))) == sent
 
 
 async def _check_their_channel(
-    endpoint: Endpoint, remote: Remote, label: str, reliability: Reliability, sent: list[bytes | str]
+    endpoint: Endpoint, remote: Remote, label: str, reliability: Reliability
 ) -> None:
     await remote.open(label, reliability)
     await endpoint.wait_for(lambda: label in endpoint.opened)
     opened = endpoint.opened[label]
     assert opened.remote
-    assert (opened.ordered, opened.max_retransmits) == (reliability.ordered, reliability.max_retransmits)
+    assert opened.max_retransmits == reliability.max_retransmits
+    if not (reliability.may_lose and Quirk.LIMITED_IS_ORDERED in remote.quirks):
+        assert opened.ordered == reliability.ordered
     assert opened.max_lifetime == reliability.max_lifetime
-    for number, message in enumerate(sent):
-        await remote.send(label, message)
-        assert (await remote.received(label, number + 1))[-1] == message
-    assert endpoint.received[label] == sent
+    sent = messages(remote, reliability)
+    for message in sent:
+        await _until_lost_no_more(reliability, partial(_let_send_and_wait, remote, label, message))
+    assert _distinct(endpoint.received[label]) == sent
+
+
+async def _until_lost_no_more(reliability: Reliability, cross: Callable[[], Awaitable[None]]) -> None:
+    """Send a message until it has come back, which is at once unless the channel may lose it."""
+    if not reliability.may_lose:
+        await cross()
+        return
+    while True:
+        try:
+            async with asyncio.timeout(LOST_AFTER):
+                await cross()
+        except TimeoutError:
+            continue
+        return
+
+
+async def _send_and_wait(endpoint: Endpoint, label: str, message: bytes | str) -> None:
+    received = endpoint.received[label]
+    endpoint.send(label, message)
+    await endpoint.wait_for(lambda: received[-1:] == [message])
+
+
+async def _let_send_and_wait(remote: Remote, label: str, message: bytes | str) -> None:
+    await remote.send(label, message)
+    received = [*await remote.received(label, 1)]
+    while received[-1:] != [message]:
+        received = [*await remote.received(label, len(received) + 1)]
+
+
+def _distinct(received: list[bytes | str]) -> list[bytes | str]:
+    """Return what was received without repetitions."""
+    return list(dict.fromkeys(received))

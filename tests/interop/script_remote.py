@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from interop.remote import Reliability
+from interop.remote import Quirk, Reliability
 
 Run = Callable[[dict[str, Any]], Awaitable[Any]]
 """Lets the script carry out one command, and returns its result."""
@@ -15,9 +15,10 @@ Run = Callable[[dict[str, Any]], Awaitable[Any]]
 class ScriptRemote:
     """See `Remote`."""
 
-    def __init__(self, run: Run, max_message_bytes: int) -> None:
+    def __init__(self, run: Run, max_message_bytes: int, quirks: Iterable[Quirk] = ()) -> None:
         self._run = run
         self.max_message_bytes = max_message_bytes
+        self.quirks = frozenset(quirks)
 
     async def offer(self) -> str:
         """See `Remote`."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 import pytest
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
+from rtcmesh.netem import LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.testing import MemoryNetwork
 from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory
-from rtcmesh.peer.webrtc import WebRtcTransport
+from rtcmesh.peer.webrtc import WebRtcConfig, WebRtcTransport
+from rtcmesh.peer.webrtc.plain_ice import PlainIce
 
 
 class Sink:
@@ -26,6 +28,7 @@ class Sink:
         self.datagrams: list[bytes] = []
         self.candidates: asyncio.Queue[str] = asyncio.Queue()
         self.changed = asyncio.Event()
+        self.reason = ""
 
     def transport_opened(self) -> None:
         assert not self.opened.is_set(), "opened twice"
@@ -50,6 +53,7 @@ class Sink:
 
     def transport_closed(self, reason: str) -> None:
         assert reason
+        self.reason = reason
         assert not self.closed.is_set(), "closed twice"
         self.closed.set()
 
@@ -62,7 +66,7 @@ class Sink:
 class End:
     """One end: a transport, its sink, and the host it stands on."""
 
-    def __init__(self, factory: TransportFactory, host: Host) -> None:
+    def __init__(self, factory: TransportFactory, host: AbstractContextManager[object]) -> None:
         self.sink = Sink()
         self.host = host
         self.transport: Transport = factory(self.sink, ())
@@ -89,38 +93,68 @@ async def connect(offering: End, answering: End) -> None:
     await asyncio.gather(*adding, return_exceptions=True)
 
 
+VIRTUAL: dict[str, TransportFactory] = {
+    "webrtc": WebRtcTransport,
+    "webrtc, public names": partial(WebRtcTransport, agent=PlainIce),
+}
+
+
 @asynccontextmanager
 async def two_ends(kind: str) -> AsyncGenerator[tuple[End, End]]:
     network = VirtualNetwork(link=LinkConfig(delay=0.02))
     hosts = network.add_host("ann"), network.add_host("bob")
     memory = MemoryNetwork(delay=0.02)
     with virtual_webrtc():
-        if kind == "webrtc":
-            factories: list[TransportFactory] = [WebRtcTransport, WebRtcTransport]
-        else:
-            factories = [memory.factory("ann"), memory.factory("bob")]
-        ann, bob = (End(factory, host) for factory, host in zip(factories, hosts, strict=True))
-        try:
-            yield ann, bob
-        finally:
-            await asyncio.gather(ann.transport.close(), bob.transport.close())
+        factory = VIRTUAL.get(kind)
+        factories = [factory, factory] if factory else [memory.factory("ann"), memory.factory("bob")]
+        async with ends(
+            *(End(factory, host) for factory, host in zip(factories, hosts, strict=True))
+        ) as pair:
+            yield pair
+
+
+@asynccontextmanager
+async def ends(ann: End, bob: End) -> AsyncGenerator[tuple[End, End]]:
+    try:
+        yield ann, bob
+    finally:
+        await asyncio.gather(ann.transport.close(), bob.transport.close())
+
+
+@asynccontextmanager
+async def two_real_ends() -> AsyncGenerator[tuple[End, End]]:
+    """Two ends on the machine's own sockets."""
+    here: AbstractContextManager[object] = nullcontext()
+    async with ends(End(WebRtcTransport, here), End(WebRtcTransport, here)) as pair:
+        yield pair
 
 
 Scenario = Callable[[End, End], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "webrtc"])
+@pytest.fixture(params=["memory", *VIRTUAL, "webrtc, real sockets"])
 def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
     """Run a scenario with two fresh ends of this kind."""
+    return partial(run_scenario, str(request.param))
 
-    def run_scenario(scenario: Scenario) -> None:
-        async def main() -> None:
-            async with two_ends(str(request.param)) as (ann, bob):
-                await scenario(ann, bob)
 
+@pytest.fixture(params=[*VIRTUAL, "webrtc, real sockets"])
+def run_webrtc(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Run a scenario with two fresh ends on WebRTC."""
+    return partial(run_scenario, str(request.param))
+
+
+def run_scenario(kind: str, scenario: Scenario) -> None:
+    is_real = kind == "webrtc, real sockets"
+
+    async def main() -> None:
+        async with two_real_ends() if is_real else two_ends(kind) as (ann, bob):
+            await scenario(ann, bob)
+
+    if is_real:
+        asyncio.run(main())
+    else:
         run_virtual(main())
-
-    return run_scenario
 
 
 def test_packets_arrive_whole_and_in_order_both_ways(run: Callable[[Scenario], None]) -> None:
@@ -208,19 +242,118 @@ def test_a_transport_can_be_closed_at_any_time(run: Callable[[Scenario], None]) 
     run(scenario)
 
 
-def test_what_is_buffered_is_told_and_drains() -> None:
+def test_what_is_buffered_is_told_and_drains(run_webrtc: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        sent = 0
+        while ann.transport.buffered_amount < HIGH_WATER_BYTES:
+            ann.transport.send(bytes(16_000))
+            sent += 1
+        await ann.sink.writable.wait()
+        assert ann.transport.buffered_amount <= LOW_WATER_BYTES
+        await bob.sink.wait_for(lambda: len(bob.sink.packets) == sent)
+
+    run_webrtc(scenario)
+
+
+def test_what_was_sent_before_the_close_arrives(run_webrtc: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        sent = [bytes([number]) * 16_000 for number in range(100)]
+        for packet in sent:
+            ann.transport.send(packet)
+        await ann.transport.close()
+        await bob.sink.closed.wait()
+        assert bob.sink.packets == sent
+        assert bob.sink.reason == "shutdown"
+
+    run_webrtc(scenario)
+
+
+def test_figures_tell_what_happened(run_webrtc: Callable[[Scenario], None]) -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        before = ann.transport.stats()
+        assert before is not None
+        assert (before.dtls_state, before.dtls_role, before.data_channels) == ("new", None, ())
+        await connect(ann, bob)
+        for _ in range(10):
+            ann.transport.send(bytes(5_000))
+        await bob.sink.wait_for(lambda: len(bob.sink.packets) == 10)
+        sent, received = ann.transport.stats(), bob.transport.stats()
+        assert sent is not None
+        assert received is not None
+        assert (sent.dtls_state, {sent.dtls_role, received.dtls_role}) == ("connected", {"client", "server"})
+        assert 50_000 < sent.bytes_sent < 65_000
+        assert received.packets_received >= 40
+        assert sent.data_channels[0].messages_sent == received.data_channels[0].messages_received == 10
+        assert sent.congestion_window > 0
+        assert sent.current_round_trip_time is not None
+
+    run_webrtc(scenario)
+
+
+def test_the_selected_pair_is_told() -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        await connect(ann, bob)
+        stats = ann.transport.stats()
+        assert stats is not None
+        assert " 10.0.0.1 " in str(stats.local_candidate)
+        assert " 10.0.0.2 " in str(stats.remote_candidate)
+
+    run_scenario("webrtc", scenario)
+
+
+def test_candidates_may_come_before_the_description_that_they_belong_to() -> None:
+    async def scenario(ann: End, bob: End) -> None:
+        with ann.host:
+            offer = await ann.transport.create_offer()
+        lines = offer.splitlines(keepends=True)
+        candidates = [line for line in lines if line.startswith(("a=candidate", "a=end-of"))]
+        for line in candidates:
+            await bob.transport.add_candidate(line.strip() if "candidate:" in line else "")
+        with bob.host:
+            answer = await bob.transport.create_answer(
+                "".join(line for line in lines if line not in candidates)
+            )
+        with ann.host:
+            await ann.transport.accept_answer(answer)
+        await asyncio.gather(ann.sink.opened.wait(), bob.sink.opened.wait())
+
+    run_scenario("webrtc", scenario)
+
+
+def test_a_remote_end_that_fell_silent_does_not_hold_up_the_close() -> None:
     async def main() -> None:
-        async with two_ends("webrtc") as (ann, bob):
+        network = VirtualNetwork(link=LinkConfig(delay=0.02))
+        with virtual_webrtc():
+            ann, bob = (End(WebRtcTransport, network.add_host(name)) for name in ("ann", "bob"))
             await connect(ann, bob)
-            sent = 0
-            while ann.transport.buffered_amount < HIGH_WATER_BYTES:
-                ann.transport.send(bytes(16_000))
-                sent += 1
-            await ann.sink.writable.wait()
-            assert ann.transport.buffered_amount <= LOW_WATER_BYTES
-            await bob.sink.wait_for(lambda: len(bob.sink.packets) == sent)
+            network.partition(*network.hosts)
+            ann.transport.send(b"in vain")
+            before = asyncio.get_running_loop().time()
+            await ann.transport.close()
+            assert asyncio.get_running_loop().time() - before <= WebRtcConfig().close_timeout + 0.1
+            assert not ann.sink.closed.is_set(), "who closes is not told"
+            await bob.transport.close()
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_percent_of_loss_is_survived(seed: int) -> None:
+    async def main() -> None:
+        network = VirtualNetwork(link=LinkConfig(delay=0.025, loss=0.1))
+        with virtual_webrtc():
+            ann, bob = (End(WebRtcTransport, network.add_host(name)) for name in ("ann", "bob"))
+            async with ends(ann, bob):
+                await connect(ann, bob)
+                sent = [bytes([number]) * 10_000 for number in range(50)]
+                for packet in sent:
+                    ann.transport.send(packet)
+                await ann.transport.close()
+                assert bob.sink.packets == sent
+
+    run_virtual(main(), seed=seed)
 
 
 def test_an_offer_of_a_foreign_application_without_data_channels_is_a_typed_error() -> None:

@@ -12,14 +12,15 @@ PAGE = ROOT / "docs" / "reference.md"
 ENTRY = re.compile(r"^- \[`(\w+)`\]\(\.\./([\w/.]+)\): ", re.MULTILINE)
 PACKAGES = [
     "rtcmesh.peer",
-    "rtcmesh.peer.testing",
     "rtcmesh.peer.sctp",
+    "rtcmesh.peer.testing",
     "rtcmesh.peer.webrtc",
     "rtcmesh.relay",
     "rtcmesh.relay.testing",
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",
+    "rtcmesh.netem.real",
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.repository import ROOT
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "test", "check", "format", "bench", "clean"])
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "interop", "check", "format", "bench", "clean"])
 def test_make_knows_the_word(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -140,6 +140,23 @@ async def a_resume_brings_what_was_missed(registry: Registry) -> None:
     bob.leave()
 
 
+async def a_return_to_a_snapshot_is_told_to_whoever_had_signalled(registry: Registry) -> None:
+    alice, _ = await attach(registry, ALICE)
+    _, bob_sink = await attach(registry, BOB)
+    alice.suspend()
+    await bob_sink.wait_for(1)
+    back, sink = await attach(registry, ALICE)
+    assert not sink.admissions[0].resumed
+    events = await bob_sink.wait_for(2)
+    assert isinstance(events[1], PeerResumed)
+    assert events[1].anew
+    again, _ = await attach(registry, ALICE, resume=sink.resume)
+    again.suspend()
+    events = await bob_sink.wait_for(3)
+    assert isinstance(events[2], PeerSuspended), "taking a half-open connection over is told to nobody"
+    back.leave()
+
+
 async def a_token_that_is_not_the_members_own_brings_a_snapshot(registry: Registry) -> None:
     _, alice_sink = await attach(registry, ALICE)
     _, bob_sink = await attach(registry, BOB)
@@ -236,6 +253,7 @@ SUITE: list[Suite] = [
     an_id_that_is_left_out_is_refused_for_ever,
     rooms_are_apart_and_end_with_their_members,
     a_resume_brings_what_was_missed,
+    a_return_to_a_snapshot_is_told_to_whoever_had_signalled,
     a_token_that_is_not_the_members_own_brings_a_snapshot,
     a_token_rotates_and_retires_those_before_it,
     a_suspended_member_expires,

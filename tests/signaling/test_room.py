@@ -324,3 +324,19 @@ def test_answers_of_the_last_window_are_remembered_and_no_more() -> None:
 def test_limits_out_of_range_are_rejected(limits: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         RoomLimits(**limits)
+
+
+def test_an_event_for_a_thousand_members_is_encoded_once() -> None:
+    room = make_room(RoomLimits(max_members=1000))
+    letters = "abcdefghijklmnop"
+    ids = [PeerId(f"{x}{y}{z}".ljust(51, "b") + "a") for x in letters for y in letters for z in letters][
+        :1000
+    ]
+    first = join(room, ids[0])
+    for peer_id in ids[1:]:
+        join(room, peer_id)
+    room.effects()
+    room.set_presence(first.attachment, {"x": 1})
+    deliveries = room.effects()
+    assert len(deliveries) == 999
+    assert len({id(delivery.entry.frame) for delivery in deliveries if isinstance(delivery, Deliver)}) == 1

@@ -280,8 +280,9 @@ class RoomModel:
             return
         if not admission.resumed:
             standing.began_at, standing.tokens = len(self.log), []
-        if standing.expires_at is not None:
-            self._log(PeerResumed(offset=len(self.log) + 1, peer_id=peer_id), None, peer_id)
+        if standing.expires_at is not None or not admission.resumed:
+            resumed = PeerResumed(offset=len(self.log) + 1, peer_id=peer_id, anew=not admission.resumed)
+            self._log(resumed, None, peer_id)
         if presence is not None and presence != standing.presence:
             standing.presence = presence
             event = PresenceChanged(offset=len(self.log) + 1, peer_id=peer_id, presence=presence)

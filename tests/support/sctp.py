@@ -9,7 +9,10 @@ from itertools import count
 from math import inf
 from random import Random
 
-from rtcmesh.peer.sctp import Association, Event, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import Association, CongestionControl, Event, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp.chunks import CHUNK_HEADER, encode_sack
+from rtcmesh.peer.sctp.data_chunks import DATA_HEADER
+from rtcmesh.peer.sctp.packet import Envelope
 
 MAX_IDLE_WAKES = 100
 """A machine that is due again and again at the same time never gets anywhere."""
@@ -126,11 +129,18 @@ def corrupted(packet: bytes, random: Random) -> bytes:
     return bytes(damaged)
 
 
+class NearTheEnd(Random):
+    """Draws first TSNs that wrap around soon."""
+
+    def getrandbits(self, k: int, /) -> int:
+        return (1 << k) - 1 - super().getrandbits(6)
+
+
 class End:
     """An association and its shell: one input, then every output, then the next input."""
 
-    def __init__(self, clock: Clock, config: SctpConfig, seed: int) -> None:
-        self.association = Association(config, Random(seed))
+    def __init__(self, clock: Clock, config: SctpConfig, seed: int, random: type[Random] = Random) -> None:
+        self.association = Association(config, random(seed))
         self.events: list[Event] = []
         self.on_event: Callable[[Event], None] = self._keep
         self.consumes = True
@@ -140,6 +150,7 @@ class End:
         """Every packet, if somebody wants to see them."""
         self._clock = clock
         self._wake_at = inf
+        self._woke_at = -inf
         self._idle_wakes = 0
 
     @property
@@ -153,7 +164,6 @@ class End:
 
     def receive(self, packets: Sequence[bytes]) -> None:
         self.association.receive_packets(packets, self._clock.now)
-        self._idle_wakes = 0
         self.drain()
 
     def drain(self) -> None:
@@ -189,7 +199,8 @@ class End:
         self._wake_at = inf
         due = self.association.deadline()
         if due is not None and due <= self._clock.now:
-            self._idle_wakes += 1
+            self._idle_wakes = self._idle_wakes + 1 if self._woke_at == self._clock.now else 0
+            self._woke_at = self._clock.now
             assert self._idle_wakes < MAX_IDLE_WAKES, f"due again and again at {due}"
             self.association.handle_timeout(self._clock.now)
             self.drain()
@@ -210,14 +221,15 @@ class Network:
         bottleneck: Bottleneck | None = None,
         client: SctpConfig | None = None,
         server: SctpConfig | None = None,
+        random: type[Random] = Random,
     ) -> None:
         self.clock = clock or Clock()
-        random = Random(seed)
-        self.client = End(self.clock, client or SctpConfig(role=Role.CLIENT), random.getrandbits(32))
-        self.server = End(self.clock, server or SctpConfig(role=Role.SERVER), random.getrandbits(32))
+        seeds = Random(seed)
+        self.client = End(self.clock, client or SctpConfig(role=Role.CLIENT), seeds.getrandbits(32), random)
+        self.server = End(self.clock, server or SctpConfig(role=Role.SERVER), seeds.getrandbits(32), random)
         there = there or Impairments()
-        self.client.pipe = Pipe(self.clock, Random(random.getrandbits(32)), there, bottleneck)
-        self.server.pipe = Pipe(self.clock, Random(random.getrandbits(32)), back or there)
+        self.client.pipe = Pipe(self.clock, Random(seeds.getrandbits(32)), there, bottleneck)
+        self.server.pipe = Pipe(self.clock, Random(seeds.getrandbits(32)), back or there)
         self.client.remote, self.server.remote = self.server, self.client
         for end in (self.client, self.server):
             end.association.remote_max_message_bytes = 256 * 1024
@@ -228,8 +240,11 @@ class Network:
             assert end.pipe is not None
             end.pipe.impairments = Impairments(delay=end.pipe.impairments.delay)
 
-    def connect(self) -> None:
-        """Establish the association, and forget the events of that."""
+    def connect(self, *channels: int) -> None:
+        """Establish the association with these negotiated channels, and forget the events of that."""
+        for end in (self.client, self.server):
+            for channel in channels:
+                end.association.open_channel(0, negotiated_id=channel)
         self.client.do(lambda association, now: association.connect(now))
         assert self.clock.run(self.clock.now + 60, lambda: bool(self.client.events and self.server.events))
         self.client.events.clear()
@@ -237,3 +252,136 @@ class Network:
 
     def run(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
         return self.clock.run(self.clock.now + seconds, done)
+
+
+def seal(chunks: bytes, tag: int) -> bytes:
+    """Return the packet that carries these chunks to an end with this tag."""
+    return Envelope(5000, 5000, tag).seal(chunks)
+
+
+class Puppet:
+    """A remote end that says what the test wants, to an established end that takes it for the other one."""
+
+    def __init__(self, network: Network, end: End) -> None:
+        self.network = network
+        self.end = end
+        established = end.association._established
+        assert established is not None
+        self.tag = established.incoming.tag
+        self.next_tsn = established.inbound.receipts.cumulative + 1
+        self.first_tsn = established.sender.recovery.next_tsn
+        """The TSN that the end sends next."""
+        self.heard: list[bytes] = []
+        other = network.server if end is network.client else network.client
+        other.receive = self._listen  # type: ignore[method-assign]
+        other.pipe = None
+
+    def say(self, *chunks: bytes) -> None:
+        self.end.receive([seal(b"".join(chunks), self.tag)])
+
+    def data(
+        self, payload: bytes, *, flags: int = 3, stream: int = 0, number: int = 0, ppid: int = 53
+    ) -> bytes:
+        """Return the next DATA chunk."""
+        header = DATA_HEADER.pack(
+            0, flags, 16 + len(payload), self.next_tsn & 0xFFFFFFFF, stream, number, ppid
+        )
+        self.next_tsn += 1
+        return header + payload + bytes(-len(payload) % 4)
+
+    def sack(self, count: int, *blocks: int, window: int = 1 << 20) -> None:
+        """Acknowledge the first `count` TSNs, and blocks relative to them."""
+        ranges = [
+            [self.first_tsn + count - 1 + first, self.first_tsn + count - 1 + last]
+            for first, last in zip(blocks[::2], blocks[1::2], strict=True)
+        ]
+        self.say(encode_sack(self.first_tsn + count - 1, window, ranges, []))
+
+    def chunks(self) -> list[tuple[int, bytes]]:
+        """Return type and value of the chunks that were heard since the last time."""
+        chunks: list[tuple[int, bytes]] = []
+        packets, self.heard = self.heard, []
+        for packet in packets:
+            offset = 12
+            while offset < len(packet):
+                kind, _, length = CHUNK_HEADER.unpack_from(packet, offset)
+                chunks.append((kind, packet[offset + 4 : offset + length]))
+                offset += (length + 3) & ~3
+        return chunks
+
+    def tsns(self) -> list[int]:
+        """Return the TSNs of the data that was heard since the last time, counted from the first."""
+        return [
+            (int.from_bytes(value[:4], "big") - self.first_tsn) & 0xFFFFFFFF
+            for kind, value in self.chunks()
+            if kind == 0
+        ]
+
+    def _listen(self, packets: Sequence[bytes]) -> None:
+        self.heard += packets
+
+
+class Bulk:
+    """Messages from client to server, as many as it takes."""
+
+    def __init__(self, network: Network, message_bytes: int = 16 * 1024) -> None:
+        self.network = network
+        self.received = 0
+        """Bytes."""
+        self._message = bytes(message_bytes)
+        network.connect(0)
+        network.server.on_event = self._count
+        network.client.association.set_water_marks(0, low_bytes=100_000, high_bytes=200_000)
+        network.client.on_event = lambda _event: self._fill()
+        self._fill()
+        network.client.drain()
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, MessageReceived):
+            self.received += len(event.data)
+
+    def _fill(self) -> None:
+        while self.network.client.association.send(0, self._message, self.network.clock.now):
+            pass
+
+
+class Shared:
+    """Bulk flows over one bottleneck, and what each of them gets."""
+
+    def __init__(
+        self,
+        *controls: CongestionControl,
+        bits_per_second: float,
+        round_trip: float,
+        queue_round_trips: float = 1.0,
+        loss: float = 0.0,
+        reordering: float = 0.0,
+        apart: float = 2.0,
+        seed: int = 0,
+    ) -> None:
+        self.clock = Clock()
+        queue_bytes = bits_per_second / 8 * round_trip * queue_round_trips
+        self.bottleneck = Bottleneck(self.clock, bits_per_second, queue_bytes)
+        self.flows: list[Bulk] = []
+        self.backlogs: list[float] = []
+        """Seconds of queue, every 10 ms of `run`."""
+        path = Impairments(delay=round_trip / 2, loss=loss, reordering=reordering, jitter=0.01)
+        for number, control in enumerate(controls):
+            if number:
+                self.clock.run(self.clock.now + apart)
+            config = SctpConfig(role=Role.CLIENT, congestion_control=control)
+            network = Network(
+                seed + number, path, clock=self.clock, bottleneck=self.bottleneck, client=config
+            )
+            self.flows.append(Bulk(network))
+
+    def run(self, seconds: float) -> list[float]:
+        """Return what each flow got in this time, in bits per second."""
+        before = [flow.received for flow in self.flows]
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.run(min(until, self.clock.now + 0.01))
+            self.backlogs.append(self.bottleneck.backlog)
+        return [
+            8 * (flow.received - bytes_) / seconds for flow, bytes_ in zip(self.flows, before, strict=True)
+        ]

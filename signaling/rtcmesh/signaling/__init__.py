@@ -4,9 +4,10 @@ The HTTP server is `rtcmesh.signaling.server.serve`, which needs the extra `serv
 `rtcmesh.signaling.messages`, the test kit is `rtcmesh.signaling.testing`.
 """
 
+from .bucket import Rate
 from .client import SignalingLink
 from .codes import CloseCode, LeaveReason, NackCode, RefusalCode
-from .config import ClientConfig, RedisConfig, ServerConfig, ServiceConfig
+from .config import ClientConfig, DoorLimits, RedisConfig, ServerConfig, ServiceConfig
 from .errors import (
     Closed,
     InvalidPresence,
@@ -22,7 +23,7 @@ from .errors import (
 )
 from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId, parse_peer_id, short
-from .memory_registry import MemoryRegistry
+from .memory_registry import MemoryLimits, MemoryRegistry
 from .messages import (
     IceServer,
     IceServersRenewed,
@@ -43,6 +44,7 @@ from .sealing import PairSeal
 from .service import SignalingService
 from .store_url import StoreUrl
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
+from .traffic import TrafficLimits
 
 __all__ = [
     "ClientConfig",
@@ -50,6 +52,7 @@ __all__ = [
     "Closed",
     "Dial",
     "DialFailed",
+    "DoorLimits",
     "IceServer",
     "IceServersRenewed",
     "Identity",
@@ -61,6 +64,7 @@ __all__ = [
     "LinkResumed",
     "LocalPrekey",
     "Member",
+    "MemoryLimits",
     "MemoryRegistry",
     "MissingExtra",
     "NackCode",
@@ -75,6 +79,7 @@ __all__ = [
     "PresenceChanged",
     "PresenceTooLarge",
     "ProtocolError",
+    "Rate",
     "RedisConfig",
     "RefusalCode",
     "Registry",
@@ -92,6 +97,7 @@ __all__ = [
     "StoreUnreachable",
     "StoreUrl",
     "TextSocket",
+    "TrafficLimits",
     "Welcome",
     "parse_peer_id",
     "short",

@@ -1,6 +1,7 @@
 """The client link: one membership in a room, kept through lost connections and restarted servers."""
 
 import asyncio
+import logging
 import os
 from asyncio import Future
 from collections import deque
@@ -9,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
-from .aiohttp_socket import dial_websocket, parse_url
+from .aiohttp_socket import parse_url
 from .backoff import Backoff
 from .codes import NackCode, RefusalCode
 from .config import ClientConfig
@@ -24,10 +25,12 @@ from .errors import (
 )
 from .event_queue import EventQueue
 from .events import LinkEvent, LinkLost, LinkResumed
+from .fallback import FallbackDial
 from .identity import Identity, PeerId
 from .membership import Membership
 from .messages import (
     MAX_SERVER_MESSAGE_BYTES,
+    MAX_TOKEN_BYTES,
     Ack,
     Challenge,
     Draining,
@@ -46,6 +49,8 @@ from .messages import (
 from .prekey import Prekey
 from .session import Ending, Role, Session
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
+
+_logger = logging.getLogger(__name__)
 
 
 class SignalingLink:
@@ -111,6 +116,8 @@ class SignalingLink:
         """
         if not is_room_name(room):
             raise JoinRefused(RefusalCode.BAD_ROOM)
+        if token is not None and len(token.encode()) > MAX_TOKEN_BYTES:
+            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the token is longer than the limit")
         urls = (url,) if isinstance(url, str) else tuple(url)
         if not urls:
             raise ValueError("a signaling link needs the URL of at least one server")
@@ -135,7 +142,7 @@ class SignalingLink:
             urls[first:] + urls[:first],
             membership,
             config=config,
-            dial=dial_websocket if dial is None else dial,
+            dial=_fallback_dial(config) if dial is None else dial,
             random=random,
         )
         try:
@@ -315,6 +322,7 @@ class SignalingLink:
     async def _handle(self, connection: Connection, message: ServerMessage | PeerMessage) -> None:
         match message:
             case Challenge():
+                _logger.debug("joining", extra={"connection": message.connection})
                 connection.send(self._membership.join(message))
             case Welcome():
                 await self._begin(connection, message)
@@ -402,3 +410,7 @@ class SignalingLink:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _fallback_dial(config: ClientConfig) -> Dial:
+    return FallbackDial(patience=config.websocket_patience, retry_after=config.websocket_retry_after)

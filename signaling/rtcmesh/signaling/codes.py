@@ -49,6 +49,7 @@ class RefusalCode(StrEnum):
     INTERNAL = "internal", 4011, False, "the server failed"
     UNAVAILABLE = "unavailable", 4012, False, "the rooms cannot be reached at the moment"
     EPOCH_CHANGED = "epoch_changed", 4013, False, "the room's stream began anew: join again for a snapshot"
+    RATE_LIMITED = "rate_limited", 4014, False, "too many want in at once, here or from this address"
     UNKNOWN = "unknown", 4099, False, "a refusal that this version does not know"
 
     @classmethod

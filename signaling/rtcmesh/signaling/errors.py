@@ -37,10 +37,11 @@ class PresenceTooLarge(SignalingError):
 class JoinRefused(SignalingError):
     """The server refuses this membership, at the join or later, and trying again would not change that."""
 
-    def __init__(self, code: RefusalCode, message: str = "") -> None:
+    def __init__(self, code: RefusalCode, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"the signaling server refused: {self.message or self.code.meaning} ({self.code.value})"

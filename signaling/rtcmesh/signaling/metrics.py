@@ -42,7 +42,9 @@ class Metrics(Collector):
         yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=rooms.rooms)
         yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=rooms.members)
         yield CounterMetricFamily(
-            f"{prefix}_connections_accepted", "Connections since the start.", value=stats.connections_total
+            f"{prefix}_connections_accepted",
+            "Connections that were let in.",
+            value=stats.connections_accepted,
         )
         troubles = GaugeMetricFamily(
             f"{prefix}_store_trouble", "What is wrong with the shared store.", labels=["kind"]
@@ -53,6 +55,7 @@ class Metrics(Collector):
         families = (
             ("joins", "Successful joins.", "welcome", stats.joins),
             ("signals", "Signals by what became of them.", "result", stats.signals),
+            ("limited", "Connections refused or slowed down for their rate.", "limit", stats.limits),
             ("connections_ended", "Connections that have ended.", "reason", stats.endings),
             ("handshakes_rejected", "Requests that were no connection.", "reason", stats.rejections),
             ("store_commands", "Commands to the shared store.", "result", rooms.commands),

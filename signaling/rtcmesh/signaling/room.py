@@ -19,7 +19,6 @@ from .identity import PeerId
 from .messages import (
     MAX_SIGNAL_WINDOW,
     Ack,
-    Frame,
     Join,
     Member,
     Nack,
@@ -34,10 +33,14 @@ from .messages import (
     RoomEvent,
     SendSignal,
     Signal,
+    encode,
     presence_bytes,
 )
 from .prekey import Prekey
 from .resume_token import ResumeKey
+
+ENTRY_OVERHEAD_BYTES = 1024
+"""What an event of the history takes at most besides its encoding and its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class StreamEntry:
     """One event of the stream with its encoding, which is made once for all who get it."""
 
     event: RoomEvent
-    frame: Frame
+    frame: bytes
     receiver: PeerId | None
     """The one member it is for; None: all but the subject."""
     subject: PeerId
@@ -171,6 +174,17 @@ class Room:
         """The offset of the newest event, 0 before the first."""
         return self._offset
 
+    @property
+    def history_bytes(self) -> int:
+        """What the history holds, as bytes in memory."""
+        # The event holds the sealed bytes, or the presence, once more beside the frame.
+        return 2 * self._history_bytes + ENTRY_OVERHEAD_BYTES * len(self._history)
+
+    @property
+    def suspended(self) -> int:
+        """How many members are suspended."""
+        return len(self._expires_at)
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -254,6 +268,21 @@ class Room:
         for peer_id in [peer_id for peer_id, at in self._expires_at.items() if at <= now]:
             self._remove(peer_id, LeaveReason.EXPIRED)
 
+    @property
+    def newest_expiry(self) -> float:
+        """When the member expires that was suspended last; 0 if none is."""
+        return next(reversed(self._expires_at.values()), 0.0)
+
+    def expire_oldest(self) -> None:
+        """Let the member expire that has been suspended for longest, if there is one: its place is needed."""
+        if self._expires_at:
+            self._remove(next(iter(self._expires_at)), LeaveReason.EXPIRED)
+
+    def forget_history(self) -> None:
+        """Keep no event of the past; members that are away now will get a snapshot."""
+        self._history.clear()
+        self._history_bytes = 0
+
     def deadline(self) -> float | None:
         """Return when the next suspended member expires."""
         return next(iter(self._expires_at.values()), None)
@@ -281,8 +310,9 @@ class Room:
         if resume is None:
             member.began_at = self._offset + 1
             member.last_signal_id, member.nacks = 0, {}
-        if self._expires_at.pop(join.peer_id, None) is not None:
-            self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
+        if self._expires_at.pop(join.peer_id, None) is not None or resume is None:
+            resumed = PeerResumed(offset=self._offset + 1, peer_id=join.peer_id, anew=resume is None)
+            self._append(resumed, about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
         self._change_relay(join.peer_id, join.relay)
@@ -360,16 +390,19 @@ class Room:
         self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
 
     def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
-        entry = StreamEntry(event, Frame.of(event), receiver, about)
+        entry = StreamEntry(event, encode(event), receiver, about)
         self._offset = event.offset
         self._history.append(entry)
-        self._history_bytes += entry.frame.size_bytes
+        self._history_bytes += len(entry.frame)
         limits = self._limits
         while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
-            self._history_bytes -= self._history.popleft().frame.size_bytes
-        self._effects.extend(
-            Deliver(attachment, entry) for attachment, id_ in self._attached.items() if entry.concerns(id_)
-        )
+            self._history_bytes -= len(self._history.popleft().frame)
+        if receiver is None:
+            self._effects.extend(
+                Deliver(attachment, entry) for attachment, id_ in self._attached.items() if id_ != about
+            )
+        elif (attachment := self._members[receiver].attachment) is not None:
+            self._effects.append(Deliver(attachment, entry))
 
     def _peer(self, attachment: int) -> PeerId:
         try:

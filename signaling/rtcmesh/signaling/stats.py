@@ -6,6 +6,31 @@ from enum import StrEnum
 
 from .codes import CloseCode, NackCode, RefusalCode
 from .session import Ending
+from .traffic import Limited
+
+REJECTIONS = (
+    # TCP connections, at the door
+    "sockets_full",
+    "address_full",
+    "address_rate",
+    "crowded_out",
+    "head_timeout",
+    "head_too_large",
+    "not_http",
+    # requests
+    "malformed",
+    "not_websocket",
+    "origin",
+    "subprotocol",
+    # POSTs of the HTTP fallback
+    "post_invalid",
+    "post_slow",
+    "post_too_large",
+    "post_unknown",
+    "post_out_of_turn",
+    "post_undeliverable",
+)
+"""Why somebody was turned away before there was a connection."""
 
 
 def zeros(*names: str) -> Counter[str]:
@@ -19,24 +44,27 @@ class ServiceStats:
 
     connections: int = 0
     """Connections now."""
-    connections_total: int = 0
-    """Connections ever."""
+    connections_accepted: int = 0
+    """Connections that were let in; those that were not are among the endings."""
     joins: Counter[str] = field(default_factory=lambda: zeros("resumed", "snapshot"))
     """Successful joins, by what the welcome brought."""
     signals: Counter[str] = field(
         default_factory=lambda: zeros(
-            "accepted", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
+            "accepted", "repeated", *(code.value for code in NackCode if code is not NackCode.EPOCH_CHANGED)
         )
     )
-    """Signals that were taken for delivery, and refused ones by their code."""
+    """Signals that were taken for delivery, those sent again on their connection, and refused ones by their code."""
     endings: Counter[str] = field(
         default_factory=lambda: zeros(
             *(code.value for code in RefusalCode), *(code.name.lower() for code in CloseCode), "other"
         )
     )
     """Connections that have ended, by their close code."""
-    rejections: Counter[str] = field(default_factory=lambda: zeros("not_websocket", "origin", "subprotocol"))
-    """Requests that were turned away before they became a connection."""
+    rejections: Counter[str] = field(default_factory=lambda: zeros(*REJECTIONS))
+    """TCP connections and requests that were turned away before they became a connection."""
+
+    limits: Counter[str] = field(default_factory=lambda: zeros(*(limit.value for limit in Limited)))
+    """How often somebody was refused or slowed down for its rate, by the limit."""
 
     def count_ending(self, ending: Ending) -> str:
         """Count the end of a connection and return the name under which it was counted."""

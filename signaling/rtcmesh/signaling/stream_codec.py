@@ -10,7 +10,6 @@ from .codes import LeaveReason, RefusalCode
 from .errors import SignalingError
 from .identity import PeerId
 from .messages import (
-    Frame,
     Member,
     PeerJoined,
     PeerLeft,
@@ -122,7 +121,7 @@ def decode_entry(raw: RawEntry) -> StoredEntry:
             return place, AttachmentsEnded(peer_id, int(data), _ENDS[receiver])
         event = _decode_event(place.offset, kind, peer_id, data)
         to = PeerId(receiver.decode()) if receiver else None
-        return place, StreamEntry(event, Frame.of(event), to, peer_id)
+        return place, StreamEntry(event, encode(event), to, peer_id)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
         raise CorruptStore(f"entry {place} cannot be read: {error}") from error
 
@@ -176,7 +175,7 @@ def _decode_event(offset: int, kind: bytes, peer_id: PeerId, data: bytes) -> Roo
         case b"suspended":
             return PeerSuspended(offset=offset, peer_id=peer_id)
         case b"resumed":
-            return PeerResumed(offset=offset, peer_id=peer_id)
+            return PeerResumed(offset=offset, peer_id=peer_id, anew=data == b"anew")
         case b"presence":
             return PresenceChanged(offset=offset, peer_id=peer_id, presence=_presence_decoder.decode(data))
         case b"relay":

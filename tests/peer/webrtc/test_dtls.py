@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtcmesh.peer.webrtc import records
 from rtcmesh.peer.webrtc.certificate import Certificate
 from rtcmesh.peer.webrtc.datagrams import MAX_RUN_DATAGRAMS, Datagrams
 from rtcmesh.peer.webrtc.description import Fingerprint
@@ -221,6 +222,25 @@ def test_a_finished_server_does_not_repeat_itself_for_ever() -> None:
     cross(ends.client, ends.server, [b"data: the client is done"] * 2)
     ends.server.receive(one(finished), 0.0)
     assert ends.server.datagrams_to_send() == []
+
+
+def test_without_the_private_names_of_pyopenssl_it_only_takes_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    records.is_fast.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_lib", None)
+        assert not records.is_fast()
+        assert "pyOpenSSL" in caplog.text
+        ends = connected()
+        packets = [bytes([number]) * 1_000 for number in range(100)]
+        assert cross(ends.client, ends.server, packets) == packets
+        ends.server.shutdown()
+        ends.collect()
+        ends.deliver()
+        assert ends.client.state is DtlsState.CLOSED
+    records.is_fast.cache_clear()
+    assert records.is_fast()
 
 
 def test_seals_runs_that_the_kernel_can_cut() -> None:

@@ -25,7 +25,8 @@ The modules, from the wire to the application:
 """
 
 from .association import Association
-from .config import SAFE_PACKET_BYTES, CongestionControl, Role, SctpConfig
+from .config import SAFE_PACKET_BYTES as SAFE_PACKET_BYTES
+from .config import CongestionControl, Role, SctpConfig
 from .errors import (
     BufferFull,
     ChannelIdTaken,
@@ -49,7 +50,6 @@ from .events import (
 from .stats import AssociationStats, ChannelStats
 
 __all__ = [
-    "SAFE_PACKET_BYTES",
     "Association",
     "AssociationClosed",
     "AssociationConnected",

@@ -3,9 +3,9 @@
     cumulative        ranges
     ─────────●        ●────●     ●──●         ●             every TSN up to `cumulative`, and those in `ranges`
 
-A SACK is due after every second packet, at once when something is missing or came twice, and else after 20 ms. Between
-two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth packet
-or a quarter of a round trip.
+A SACK is due after every second packet, after every single one while something is missing, and else after 20 ms.
+Between two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth
+packet, when something begins to be missing, and else after a quarter of a round trip.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Receipts:
         "_delay",
         "_due_at",
         "_duplicates",
+        "_gaps",
+        "_ours",
         "_packets",
         "_packets_per_sack",
         "cumulative",
@@ -51,16 +53,20 @@ class Receipts:
         self._duplicates: list[int] = []
         self._packets = 0
         self._due_at = inf
+        self._gaps = 0
+        """How many ranges there were when the last packet had arrived."""
+        self._ours = False
         self._packets_per_sack = PACKETS_PER_SACK
         self._delay = ACK_DELAY
 
     def expect_ours(self) -> None:
         """Acknowledge less often: the other end is one of this package."""
+        self._ours = True
         self._packets_per_sack = PACKETS_PER_SACK_OF_OURS
 
     def round_trip_measured(self, smoothed: float) -> None:
         """Wait no longer than a quarter of a round trip for company."""
-        if self._packets_per_sack != PACKETS_PER_SACK:
+        if self._ours:
             self._delay = min(ACK_DELAY, smoothed / 4)
 
     def add(self, tsn: int) -> bool:
@@ -95,10 +101,13 @@ class Receipts:
     def packet_arrived(self, now: float) -> None:
         """Note the end of a packet with user data: decide when a SACK is due for it."""
         self._packets += 1
-        if self.ranges or self._duplicates or self._packets >= self._packets_per_sack:
+        gaps = len(self.ranges)
+        misses = gaps > (self._gaps if self._ours else 0)
+        if misses or self._duplicates or self._packets >= self._packets_per_sack:
             self.due = True
         elif self._packets == 1:
             self._due_at = now + self._delay
+        self._gaps = gaps
 
     @property
     def pending(self) -> bool:

@@ -29,7 +29,7 @@ from .events import (
     Event,
 )
 from .handshake import Handshake, HandshakeState, Verdict
-from .outbound import Outbound
+from .outbound import MESSAGE_OVERHEAD_BYTES, Outbound
 from .packet import HEADER_BYTES, Envelope, tag_of
 from .parameters import Cause, Parameter
 from .sent import Limit
@@ -55,6 +55,7 @@ class Association:
         self.remote_max_message_bytes = DEFAULT_REMOTE_MAX_MESSAGE_BYTES
         """What the session description of the remote end says (RFC 8841); 0: any size."""
         self._config = config
+        self._max_buffered_bytes = config.max_buffered_bytes
         self._random = random
         self._outbound = Outbound()
         self._channels = Channels(config.role, self._outbound, config.max_streams)
@@ -178,7 +179,7 @@ class Association:
         When it returns False, `ChannelWritable` follows. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`,
         `NotEstablished`.
         """
-        channel = self._channels.get(channel_id)
+        channel = self._channels.by_id.get(channel_id)
         if channel is None or not channel.takes_messages or self._shutting_down or self._closed:
             raise self._refusal(channel_id)
         if isinstance(data, str):
@@ -190,8 +191,9 @@ class Association:
         size = len(data)
         if size > self.remote_max_message_bytes > 0:
             raise MessageTooLarge(size, self.remote_max_message_bytes)
-        if self._outbound.buffered + size > self._config.max_buffered_bytes:
-            raise BufferFull(self._config.max_buffered_bytes)
+        outbound, stream = self._outbound, channel.stream
+        if outbound.buffered + size + MESSAGE_OVERHEAD_BYTES * len(stream.queue) > self._max_buffered_bytes:
+            raise BufferFull(self._max_buffered_bytes)
         channel.messages_sent += 1
         channel.bytes_sent += size
         if not size:
@@ -200,12 +202,11 @@ class Association:
         limit = None
         if channel.limited:
             limit = Limit.of(channel.opening.max_retransmits, channel.opening.max_lifetime, now)
-        stream = channel.stream
-        self._outbound.add(stream, (channel.flags, ppid, data, limit))
-        if stream.buffered >= stream.high_water:
-            stream.blocked = True
-            return False
-        return True
+        outbound.add(stream, (channel.flags, ppid, data, limit))
+        if stream.buffered < stream.high_water:
+            return True
+        stream.blocked = True
+        return False
 
     def set_water_marks(self, channel_id: int, *, low_bytes: int, high_bytes: int) -> None:
         """Say when `send` returns False, and when `ChannelWritable` follows. Default: 16 and 64 KiB."""

@@ -22,9 +22,9 @@ from .stats import ChannelStats
 MAX_EARLY_BYTES = 64 * 1024
 """What may arrive on channels that this end has not opened yet."""
 
-_STRING, _STRING_EMPTY = PayloadProtocol.STRING, PayloadProtocol.STRING_EMPTY
-_TEXTS = (_STRING, _STRING_EMPTY)
-_EMPTY = (_STRING_EMPTY, PayloadProtocol.BINARY_EMPTY)
+_EMPTY = frozenset({int(PayloadProtocol.STRING_EMPTY), int(PayloadProtocol.BINARY_EMPTY)})
+_TEXTS = frozenset({int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)})
+_OF_USERS = frozenset({*_EMPTY, *_TEXTS, int(PayloadProtocol.BINARY)})
 
 
 class ChannelState(Enum):
@@ -106,7 +106,7 @@ class Channels:
         self._role = role
         self._outbound = outbound
         self._max_streams = max_streams
-        self._channels: dict[int, Channel] = {}
+        self.by_id: dict[int, Channel] = {}
         self._closing: dict[int, Channel] = {}
         self._next_id = role.value
         self._connected = False
@@ -115,19 +115,10 @@ class Channels:
 
     def __getitem__(self, channel_id: int) -> Channel:
         """Return a channel. Raises `ChannelNotOpen`."""
-        channel = self._channels.get(channel_id)
+        channel = self.by_id.get(channel_id)
         if channel is None:
             raise ChannelNotOpen(channel_id)
         return channel
-
-    def get(self, channel_id: int) -> Channel | None:
-        """Return a channel, or None."""
-        return self._channels.get(channel_id)
-
-    @property
-    def ids(self) -> list[int]:
-        """The ids that are in use."""
-        return list(self._channels)
 
     # Opening
 
@@ -135,13 +126,11 @@ class Channels:
         """Open a channel. Raises `ChannelIdTaken`, `NoChannelIdLeft`."""
         if negotiated_id is None:
             channel_id = self._free_id()
-        elif 0 <= negotiated_id < self._max_streams and negotiated_id not in self._channels:
+        elif 0 <= negotiated_id < self._max_streams and negotiated_id not in self.by_id:
             channel_id = negotiated_id
         else:
             raise ChannelIdTaken(negotiated_id)
-        channel = self._channels[channel_id] = Channel(
-            channel_id, opening, negotiated=negotiated_id is not None
-        )
+        channel = self.by_id[channel_id] = Channel(channel_id, opening, negotiated=negotiated_id is not None)
         if not channel.negotiated:
             message = dcep.encode_open(opening)
             self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, message, None))
@@ -153,16 +142,19 @@ class Channels:
         """Note that the association is established: negotiated channels are open. `max_streams` is the other end's."""
         self._connected = True
         self._max_streams = min(self._max_streams, max_streams)
-        for channel in list(self._channels.values()):
+        for channel in list(self.by_id.values()):
             if channel.negotiated and channel.state is ChannelState.CONNECTING:
                 self._negotiated_opened(channel)
 
     def restarted(self) -> None:
         """Forget what the other end has forgotten."""
-        for channel in list(self._channels.values()):
+        for channel in list(self.by_id.values()):
             self._outbound.drop(channel.stream)
             if channel.negotiated and channel.state is not ChannelState.CLOSING:
-                channel.stream = OutStream(channel.id, channel.opening.priority)
+                before, channel.stream = channel.stream, OutStream(channel.id, channel.opening.priority)
+                channel.stream.low_water, channel.stream.high_water = before.low_water, before.high_water
+                if before.blocked:
+                    self._outbound.writable.append(channel.id)
             else:
                 self._forget(channel)
 
@@ -179,34 +171,39 @@ class Channels:
         for _ in range(count):
             channel_id = self._next_id
             self._next_id = channel_id + 2 if channel_id + 2 < self._max_streams else parity
-            if channel_id not in self._channels:
+            if channel_id not in self.by_id:
                 return channel_id
         raise NoChannelIdLeft
 
     # What arrives
 
-    def deliver(self, messages: list[Message]) -> None:
-        """Turn messages into events."""
-        channels, events = self._channels, self.events
+    def deliver(self, messages: list[Message]) -> int:
+        """Turn messages into events. Returns how large they are together."""
+        by_id, events = self.by_id, self.events
+        total = 0
         for message in messages:
             stream_id, ppid, data = message
-            channel = channels.get(stream_id)
-            if ppid == PayloadProtocol.DCEP:
-                self._drop(data)
-                self._receive_dcep(stream_id, data)
-                continue
-            if channel is None:
-                self._keep_early(message)
-                continue
-            if channel.state is ChannelState.CONNECTING:
+            size = len(data)
+            total += size
+            channel = by_id.get(stream_id)
+            if channel is None or ppid not in _OF_USERS or channel.state is ChannelState.CONNECTING:
+                if ppid not in _OF_USERS:
+                    self._drop(data)
+                    if ppid == PayloadProtocol.DCEP:
+                        self._receive_dcep(stream_id, data)
+                    continue
+                if channel is None:
+                    self._keep_early(message)
+                    continue
                 # A message of the other end says as much as its ACK, which may come later.
                 events.append(channel.opened(remote=False))
             if ppid in _EMPTY:
                 self._drop(data, messages=0)
-                data = b""
+                data, size = b"", 0
             channel.messages_received += 1
-            channel.bytes_received += len(data)
+            channel.bytes_received += size
             events.append(MessageReceived(stream_id, data, ppid in _TEXTS))
+        return total
 
     def _receive_dcep(self, stream_id: int, data: bytes) -> None:
         try:
@@ -215,19 +212,19 @@ class Channels:
             # RFC 8832 section 6: the channel is closed, the association goes on.
             self._refuse(stream_id)
             return
-        channel = self._channels.get(stream_id)
+        channel = self.by_id.get(stream_id)
         if opening is None:
             if channel is not None and channel.state is ChannelState.CONNECTING:
                 self.events.append(channel.opened(remote=False))
         elif channel is not None or stream_id >= self._max_streams:
             self._refuse(stream_id)
         else:
-            channel = self._channels[stream_id] = Channel(stream_id, opening, negotiated=False)
+            channel = self.by_id[stream_id] = Channel(stream_id, opening, negotiated=False)
             self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, dcep.ACK, None))
             self.events.append(channel.opened(remote=True))
 
     def _refuse(self, stream_id: int) -> None:
-        channel = self._channels.get(stream_id)
+        channel = self.by_id.get(stream_id)
         if channel is None:
             self.resets.append(stream_id)
         else:
@@ -257,7 +254,7 @@ class Channels:
 
     def remote_reset(self, stream_id: int) -> None:
         """Note that the remote end has reset its stream: it closes the channel, or confirms that we do."""
-        channel = self._channels.get(stream_id)
+        channel = self.by_id.get(stream_id)
         if channel is not None:
             channel.remote_reset = True
             if channel.state is not ChannelState.CLOSING:
@@ -266,7 +263,7 @@ class Channels:
 
     def local_reset(self, stream_id: int) -> None:
         """Note that the remote end has confirmed the reset of our stream."""
-        channel = self._channels.get(stream_id)
+        channel = self.by_id.get(stream_id)
         if channel is not None and channel.reset_requested:
             channel.local_reset = True
             self._finish(channel)
@@ -292,6 +289,6 @@ class Channels:
             self._forget(channel)
 
     def _forget(self, channel: Channel) -> None:
-        del self._channels[channel.id]
+        del self.by_id[channel.id]
         self._closing.pop(channel.id, None)
         self.events.append(ChannelClosed(channel.id))

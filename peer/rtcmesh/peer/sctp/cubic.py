@@ -81,6 +81,10 @@ class Cubic:
         self.window = max(self.window, MIN_WINDOW_PACKETS * packet_bytes)
         self._packet_bytes = packet_bytes
 
+    def begin_at(self, window: int) -> None:
+        """Begin with a window that was found otherwise, and without slow start."""
+        self.window, self._threshold = window, window
+
     def _shrink(self, window: float) -> None:
         self.window = int(max(window, MIN_WINDOW_PACKETS * self._packet_bytes))
         self._threshold = self.window

@@ -30,6 +30,7 @@ from .events import AssociationClosed, CloseReason
 from .extensions import Extensions
 from .heartbeat import Heartbeat, decode_heartbeat_ack, encode_heartbeat
 from .inbound import Inbound
+from .loss_tolerant import LossTolerant
 from .mtu import MtuSearch
 from .outbound import Outbound
 from .packet import HEADER_BYTES, Envelope
@@ -37,6 +38,9 @@ from .parameters import Cause, Parameter
 from .reset import StreamReset
 from .sender import Sender
 from .shutdown import Shutdown, ShutdownState
+
+MAX_ANSWERS = 64
+"""How many answers wait at most for the end of a read batch."""
 
 _DATA, _I_DATA = int(ChunkType.DATA), int(ChunkType.I_DATA)
 _STOP_UNLESS, _REPORT = 0x80, 0x40
@@ -57,6 +61,7 @@ class Established:
     ) -> None:
         extensions = Extensions(agreement.extensions)
         outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
+        outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
         self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
         self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
         self.sender = Sender(
@@ -93,6 +98,7 @@ class Established:
         self._heartbeat = Heartbeat(config.heartbeat_interval, random, now)
         self._probes: list[bytes] = []
         self.sender.packet_bytes = self.mtu.size
+        self.sender.recovery.may_abandon = outbound.may_abandon
         if self._ours:
             self.inbound.receipts.expect_ours()
 
@@ -122,15 +128,16 @@ class Established:
                 break
             offset = (offset + length + 3) & ~3
         if has_data:
-            self._data_arrived(now)
+            if inbound.messages:
+                self._deliver()
+            self._acknowledge(now)
 
     def batch_ended(self, now: float) -> None:
         """Note that the packets of one read batch have been received."""
         self._heartbeat.heard(now)
 
-    def _data_arrived(self, now: float) -> None:
+    def _acknowledge(self, now: float) -> None:
         inbound = self.inbound
-        self._deliver()
         inbound.receipts.packet_arrived(now)
         if inbound.receipts.due and not self._ours:
             # Other stacks count SACKs: to grow their window, and to find what is missing.
@@ -139,23 +146,26 @@ class Established:
             self.shutdown.data_arrived(inbound.receipts.cumulative)
 
     def _deliver(self) -> None:
-        if self.inbound.messages:
-            messages, self.inbound.messages = self.inbound.messages, []
-            self._channels.deliver(messages)
+        messages, self.inbound.messages = self.inbound.messages, []
+        self.inbound.delivered(self._channels.deliver(messages), len(messages))
 
     def _skip_unknown(self, kind: int, chunk: bytes) -> bool:
         """Return whether to go on after an unknown chunk; its top bits say so (RFC 9260 section 3.2)."""
         if kind & _REPORT:
             cause = Parameter(Cause.UNRECOGNIZED_CHUNK, chunk[:256])
-            self.control.append(encode_causes(ChunkType.ERROR, [cause]))
+            self._answer(encode_causes(ChunkType.ERROR, [cause]))
         return bool(kind & _STOP_UNLESS)
+
+    def _answer(self, chunk: bytes) -> None:
+        """Send a chunk that the remote end has asked for, unless it has asked for too many at once."""
+        if len(self.control) < MAX_ANSWERS:
+            self.control.append(chunk)
 
     def _receive_sack(self, _flags: int, value: bytes, now: float) -> None:
         self.sender.receive_sack(decode_sack(value), now)
 
     def _receive_heartbeat(self, _flags: int, value: bytes, _now: float) -> None:
-        if len(self.control) < 64:
-            self.control.append(encode_chunk(ChunkType.HEARTBEAT_ACK, value))
+        self._answer(encode_chunk(ChunkType.HEARTBEAT_ACK, value))
 
     def _receive_heartbeat_ack(self, _flags: int, value: bytes, now: float) -> None:
         beat = decode_heartbeat_ack(value)
@@ -185,12 +195,12 @@ class Established:
     def _receive_reconfiguration(self, _flags: int, value: bytes, _now: float) -> None:
         self._deliver()
         reset, channels = self._reset, self._channels
-        for stream_id in reset.receive(value, self.inbound.receipts.cumulative, channels.ids):
+        for stream_id in reset.receive(value, self.inbound.receipts.cumulative, list(channels.by_id)):
             self.inbound.reset(stream_id)
             channels.remote_reset(stream_id)
         wanted, reset.wanted = reset.wanted, []
         for stream_id in wanted:
-            if channels.get(stream_id) is not None:
+            if stream_id in channels.by_id:
                 channels.close(stream_id)
         confirmed, reset.confirmed = reset.confirmed, []
         for stream_id in confirmed:
@@ -239,7 +249,7 @@ class Established:
         if self._ours and sender.recovery.round_trip.smoothed is not None:
             receipts.round_trip_measured(sender.recovery.round_trip.smoothed)
         chunks, self.control = self.control, []
-        if receipts.due or (receipts.pending and not sender.outbound.empty):
+        if receipts.due or (sender.outbound.active and receipts.pending):
             # RFC 9260 section 6.1: an acknowledgement travels with data when there is some.
             chunks.append(self.inbound.sack(self._room))
         if reconfiguration := self._reset.chunk(sender.recovery.next_tsn - 1, self._timeout, now):
@@ -282,6 +292,7 @@ class Established:
         self.shutdown.handle_timeout(timeout, now)
         if self.sender.handle_timeout(now) and self.mtu.timed_out(self.sender.recovery.timeouts, now):
             self._packet_size_changed()
+            self.sender.recovery.divide(self._room)
         if beat := self._heartbeat.handle_timeout(timeout, now):
             self.control.append(beat)
         if (probe := self.mtu.handle_timeout(timeout, now)) is not None:
@@ -300,4 +311,4 @@ def _congestion(config: SctpConfig) -> Congestion:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return Cubic(config.packet_bytes)
+            return LossTolerant(config.packet_bytes)

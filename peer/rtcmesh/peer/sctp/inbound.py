@@ -36,7 +36,7 @@ class Inbound:
 
     # Chunks
 
-    def receive_data(self, packet: bytes, offset: int, end: int) -> int:  # noqa: C901, PLR0912, PLR0915  (the hot loop)
+    def receive_data(self, packet: bytes, offset: int, end: int) -> int:  # noqa: C901, PLR0912  (the hot loop)
         """Take the DATA or I-DATA chunks that begin at `offset`. Returns where the first other chunk begins.
 
         Raises `ProtocolError`; the association is then over.
@@ -46,8 +46,6 @@ class Inbound:
         interleaved = expected_kind != ChunkType.DATA
         header, mask = (20, MASK_32) if interleaved else (16, MASK_16)
         room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
-        delivered = len(messages)
-        unread = 0
         while offset < end:
             if packet[offset] != expected_kind:
                 break
@@ -90,9 +88,6 @@ class Inbound:
                     messages.append((stream_id, ppid, data))
                 else:
                     messages += reassembly.put_in_order(stream_id, number, mask, ppid, data)
-        for index in range(delivered, len(messages)):
-            unread += len(messages[index][2]) + CHUNK_OVERHEAD_BYTES
-        self._unread_bytes += unread
         return offset
 
     def receive_forward_tsn(self, forward: ForwardTsn) -> None:
@@ -101,18 +96,17 @@ class Inbound:
         cumulative = unwrap(forward.cumulative_tsn, receipts.cumulative)
         if cumulative - receipts.cumulative > MAX_AHEAD:
             raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a FORWARD TSN beyond what can have been sent")
-        if cumulative > receipts.cumulative:
-            interleaved = self._kind != ChunkType.DATA
-            self._deliver(self.reassembly.forward(cumulative, forward.skips, interleaved=interleaved))
+        is_news = cumulative > receipts.cumulative
         receipts.forward(cumulative)
+        if is_news:
+            interleaved = self._kind != ChunkType.DATA
+            self.messages += self.reassembly.forward(
+                cumulative, receipts.cumulative, forward.skips, interleaved=interleaved
+            )
 
     def reset(self, stream_id: int) -> None:
         """Begin a stream anew (RFC 6525 section 5.2.2)."""
         self.reassembly.reset(stream_id)
-
-    def _deliver(self, messages: list[Message]) -> None:
-        self.messages += messages
-        self._unread_bytes += sum(len(data) + CHUNK_OVERHEAD_BYTES for _, _, data in messages)
 
     # The window
 
@@ -120,6 +114,10 @@ class Inbound:
     def window(self) -> int:
         """How much more the remote end may send."""
         return max(0, self._window - self._unread_bytes - self.reassembly.held_bytes)
+
+    def delivered(self, size: int, messages: int) -> None:
+        """Note what was handed to the application."""
+        self._unread_bytes += size + messages * CHUNK_OVERHEAD_BYTES
 
     def consumed(self, size: int, messages: int) -> None:
         """Open the window again, and say so when it was nearly shut (RFC 9260 section 6.2)."""

@@ -30,6 +30,9 @@ _I_DATA = int(ChunkType.I_DATA)
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _LEAST_FRAGMENT = 64
 
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a message that waits costs beside its data."""
+
 
 class OutStream:
     """One outgoing stream: what waits on it."""
@@ -76,18 +79,16 @@ class Outbound:
     def __init__(self) -> None:
         self.interleaved = False
         """Whether to send I-DATA: both ends support it. Set before anything is sent."""
+        self.may_abandon = True
+        """Whether the remote end can pass over what is abandoned; otherwise every message is reliable."""
         self.buffered = 0
         """Bytes on all streams."""
         self.writable: list[int] = []
         """Streams that fell to their low-water mark, until they are taken."""
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
-        self._active: deque[OutStream] = deque()
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._active
+        self.active: deque[OutStream] = deque()
+        """Streams with something to send, in the order of their turns."""
 
     def add(self, stream: OutStream, message: Waiting) -> None:
         """Let a message wait."""
@@ -98,7 +99,7 @@ class Outbound:
         if not stream.active:
             stream.active = True
             stream.credit = stream.quantum
-            self._active.append(stream)
+            self.active.append(stream)
 
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
@@ -107,33 +108,39 @@ class Outbound:
         stream.buffered = stream.offset = 0
         if stream.active:
             stream.active = False
-            self._active.remove(stream)
+            self.active.remove(stream)
 
     def next_packet(self, tsn: int, room: int, now: float) -> Sent | None:
         """Return chunks of at most `room` bytes, numbered from `tsn`, or None when nothing waits.
 
         They are of one or more streams and reliable, or of one stream and of the same limit.
         """
-        first, active = tsn, self._active
+        first, active = tsn, self.active
         room = left = room & ~3
+        if active[0].offset and (packet := self._full_fragment(active[0], tsn, room)) is not None:
+            return packet
         parts: list[bytes] = []
         skips: list[Skip] | None = None
         limit: Limit | None = None
         full = False
         while active and not full:
             stream = active[0]
+            before = stream.buffered
             if stream.credit <= 0 and (self.interleaved or not stream.offset):
                 stream.credit = stream.quantum if len(active) == 1 else stream.credit + stream.quantum
                 active.rotate(-1)
                 continue
-            if stream.queue[0][3] is not None:
+            its_limit = stream.queue[0][3]
+            if its_limit is not None:
                 if parts:
                     break
-                self._expire(stream, now)
-                limit = stream.queue[0][3] if stream.queue else None
-                if limit is not None:
-                    skips, full = [], True
-            before = stream.buffered
+                if its_limit.abandoned or (its_limit.expires_at <= now and self.may_abandon):
+                    gap = self._expire(stream, tsn, now)
+                    self._end_turn(stream, before)
+                    if gap is not None:
+                        return gap
+                    continue
+                limit, skips, full = its_limit, [], True
             left, tsn, filled = self._fill(stream, parts, left, tsn, room, limit, skips)
             full = full or filled
             self._end_turn(stream, before)
@@ -141,22 +148,52 @@ class Outbound:
             return None
         return Sent(first, tsn, b"".join(parts), limit, skips)
 
-    def _expire(self, stream: OutStream, now: float) -> None:
-        """Drop what is too late (RFC 3758 section 3.5); what is sent of it already, FORWARD TSN passes over."""
+    def _full_fragment(self, stream: OutStream, tsn: int, room: int) -> Sent | None:
+        """Return a fragment from the middle of a reliable message that fills a packet: most of what bulk data is."""
+        flags, ppid, data, limit = stream.queue[0]
+        interleaved, offset = self.interleaved, stream.offset
+        size = room - (20 if interleaved else 16)
+        if limit is not None or len(data) - offset <= size or (interleaved and stream.credit <= 0):
+            return None
+        mid = stream.mids[flags >> 2]
+        if interleaved:
+            fragment = stream.fragment
+            stream.fragment = fragment + 1
+            header = _pack_i_data(_I_DATA, flags, room, tsn & MASK_32, stream.id, 0, mid & MASK_32, fragment)
+        else:
+            header = _pack_data(_DATA, flags, room, tsn & MASK_32, stream.id, mid & MASK_16, ppid)
+        stream.offset = offset + size
+        stream.last_tsn = tsn
+        stream.credit -= size
+        stream.buffered -= size
+        self.buffered -= size
+        if stream.blocked and stream.buffered <= stream.low_water:
+            stream.blocked = False
+            self.writable.append(stream.id)
+        return Sent(tsn, tsn + 1, header + data[offset : offset + size], None, None)
+
+    def _expire(self, stream: OutStream, tsn: int, now: float) -> Sent | None:
+        """Drop what is too late (RFC 3758 section 3.5).
+
+        When a part of it is sent already, and perhaps acknowledged, one more TSN stands for the rest. It is returned,
+        to be passed over with FORWARD TSN: otherwise the remote end would wait for the rest for ever.
+        """
         queue = stream.queue
         while queue:
             flags, _, data, limit = queue[0]
-            if limit is None or not (limit.abandoned or limit.expires_at <= now):
-                return
+            if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
+                return None
             queue.popleft()
             stream.buffered -= len(data) - stream.offset
-            self.buffered -= len(data) - stream.offset
-            if stream.offset:
+            if not limit.abandoned:
                 limit.abandoned = True
-                stream.mids[flags >> 2] += 1
-                stream.offset = 0
-            else:
                 self.expired += 1
+            if stream.offset:
+                mid = stream.mids[flags >> 2]
+                stream.mids[flags >> 2] = mid + 1
+                stream.offset, stream.last_tsn = 0, tsn
+                return Sent(tsn, tsn + 1, b"", limit, [Skip(stream.id, mid, bool(flags & U))])
+        return None
 
     def _end_turn(self, stream: OutStream, before: int) -> None:
         taken = before - stream.buffered
@@ -167,7 +204,7 @@ class Outbound:
             self.writable.append(stream.id)
         if not stream.queue:
             stream.active = False
-            self._active.popleft()
+            self.active.popleft()
 
     def _fill(  # noqa: PLR0912, PLR0915, PLR0917  (the hot loop)
         self,
@@ -204,6 +241,7 @@ class Outbound:
                     flags |= E
                     offset = 0
                     fragment = stream.fragment
+                    full = limit is not None
                 else:
                     piece = data
                     flags |= WHOLE
@@ -211,7 +249,7 @@ class Outbound:
             elif parts and (
                 limit is not None or (left < room >> 2 if header + size <= room else left < _LEAST_FRAGMENT)
             ):
-                # Rather a packet with a little space than small fragments; and what is abandoned, is by itself.
+                # Rather a packet with a little space than small fragments.
                 full = True
                 break
             else:
@@ -244,6 +282,9 @@ class Outbound:
             if size & 3:
                 parts.append(_PADDING[size & 3])
                 left &= ~3
+            if full:
+                # Nothing shares a packet with a part of what may be abandoned because another part is lost.
+                break
         stream.offset = offset
         stream.buffered -= taken
         if taken:

@@ -7,6 +7,9 @@ from math import inf
 BURST_SECONDS = 0.002
 """Timers are late by a millisecond or so: what was missed meanwhile may be sent at once."""
 
+PAUSE_SECONDS = 0.001
+"""How long to wait at least: a timer for every packet would cost more than the packet."""
+
 MIN_BURST_PACKETS = 4
 
 
@@ -36,7 +39,7 @@ class Pacer:
         self._level -= size
 
     def deadline(self) -> float:
-        """When the next packet may be sent."""
+        """When the next packets may be sent."""
         if self.rate is None or self._level > 0:
             return self._filled_at
-        return self._filled_at + (1 - self._level) / self.rate
+        return self._filled_at + PAUSE_SECONDS - self._level / self.rate

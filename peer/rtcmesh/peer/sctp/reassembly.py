@@ -71,7 +71,7 @@ class Reassembly:
         self._max_message_bytes = max_message_bytes
         self._runs_by_first: dict[int, _Run] = {}
         self._runs_by_following: dict[int, _Run] = {}
-        self._partials: dict[tuple[int, bool], dict[int, _Partial]] = {}
+        self._partials: dict[tuple[int, bool, int], _Partial] = {}
 
     def add_fragment(  # noqa: PLR0917  (made for every chunk: keywords would cost)
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes
@@ -106,29 +106,32 @@ class Reassembly:
         self, flags: int, stream_id: int, wire_mid: int, ppid_or_fsn: int, data: bytes
     ) -> list[Message]:
         """Take a fragment of an I-DATA message. Returns what can be delivered now."""
-        unordered = bool(flags & U)
-        mid = self._mid(stream_id, wire_mid, unordered=unordered)
-        partial = self._partials.setdefault((stream_id, unordered), {}).setdefault(mid, _Partial())
+        key = stream_id, bool(flags & U), wire_mid
+        partial = self._partials.get(key)
+        if partial is None:
+            if self._is_over(stream_id, wire_mid, flags):
+                return []
+            partial = self._partials[key] = _Partial()
+        parts = partial.parts
         fsn = 0 if flags & B else ppid_or_fsn
-        if fsn in partial.parts or (not flags & B and not fsn):
-            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"fragment {fsn} of message {mid} came twice")
+        if fsn in parts or (not flags & B and not fsn):
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"fragment {fsn} of message {wire_mid} came twice")
         if flags & B:
             partial.ppid = ppid_or_fsn
         if flags & E:
             partial.count = fsn + 1
-        partial.parts[fsn] = data
+        parts[fsn] = data
         partial.size += len(data)
         self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
         if partial.size > self._max_message_bytes:
             raise ProtocolError(Cause.OUT_OF_RESOURCE, f"a message above {self._max_message_bytes} bytes")
-        if partial.count is None or len(partial.parts) < partial.count:
+        if partial.count is None or len(parts) < partial.count:
             return []
-        parts = partial.parts
         if any(index not in parts for index in range(partial.count)):
-            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"message {mid} has fragments beyond its last")
-        self._forget_partial(stream_id, mid, unordered=unordered)
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"message {wire_mid} has fragments beyond its last")
+        self._forget_partial(key)
         whole = b"".join([parts[index] for index in range(partial.count)])
-        if unordered:
+        if flags & U:
             return [(stream_id, partial.ppid, whole)]
         return self.put_in_order(stream_id, wire_mid, MASK_32, partial.ppid, whole)
 
@@ -155,12 +158,20 @@ class Reassembly:
             self._continue(stream_id, stream, messages)
         return messages
 
-    def forward(self, cumulative: int, skips: Iterable[Skip], *, interleaved: bool) -> list[Message]:
-        """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next."""
+    def forward(
+        self, forwarded: int, cumulative: int, skips: Iterable[Skip], *, interleaved: bool
+    ) -> list[Message]:
+        """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next.
+
+        `forwarded` is the TSN up to which the remote end gives up, `cumulative` the one up to which nothing is
+        missing after that: a run up to there lacks a neighbour that will never come.
+        """
         messages: list[Message] = []
         if not interleaved:
-            for run in [run for run in self._runs_by_first.values() if run.first <= cumulative]:
-                self._forget(run)
+            for run in list(self._runs_by_first.values()):
+                whole_so_far = run.following > cumulative if run.flags & B else run.first > cumulative
+                if run.first <= forwarded or not whole_so_far:
+                    self._forget(run)
         for stream_id, number, unordered in skips:
             if interleaved:
                 self._skip_partials(stream_id, number, unordered=unordered)
@@ -186,9 +197,8 @@ class Reassembly:
                 self._take(stream_id, stream, number)
         for run in [run for run in self._runs_by_first.values() if run.stream_id == stream_id]:
             self._forget(run)
-        for unordered in (False, True):
-            for mid in list(self._partials.get((stream_id, unordered), ())):
-                self._forget_partial(stream_id, mid, unordered=unordered)
+        for key in [key for key in self._partials if key[0] == stream_id]:
+            self._forget_partial(key)
 
     def _continue(self, stream_id: int, stream: InStream, messages: list[Message]) -> None:
         while stream.expected in stream.waiting:
@@ -215,29 +225,18 @@ class Reassembly:
             del self._runs_by_following[run.following]
         self.held_bytes -= run.size + CHUNK_OVERHEAD_BYTES * len(run.parts)
 
-    def _mid(self, stream_id: int, wire_mid: int, *, unordered: bool) -> int:
-        """Return the message id of a fragment, unbounded; unordered ones are told apart as on the wire."""
-        if unordered:
-            return wire_mid
+    def _is_over(self, stream_id: int, wire_mid: int, flags: int) -> bool:
+        """Return whether an ordered message was passed over, while this fragment of it was on its way."""
         stream = self.streams.get(stream_id)
-        expected = stream.expected if stream else 0
-        mid = unwrap(wire_mid, expected)
-        if mid < expected:
-            raise ProtocolError(
-                Cause.PROTOCOL_VIOLATION, f"a fragment of message {wire_mid}, which was complete"
-            )
-        return mid
+        return stream is not None and not flags & U and unwrap(wire_mid, stream.expected) < stream.expected
 
     def _skip_partials(self, stream_id: int, number: int, *, unordered: bool) -> None:
-        partials = self._partials.get((stream_id, unordered), {})
-        for mid in [mid for mid in partials if (number - mid) & MASK_32 <= MASK_32 >> 1]:
-            self._forget_partial(stream_id, mid, unordered=unordered)
+        for key in [key for key in self._partials if key[:2] == (stream_id, unordered)]:
+            if (number - key[2]) & MASK_32 <= MASK_32 >> 1:
+                self._forget_partial(key)
 
-    def _forget_partial(self, stream_id: int, mid: int, *, unordered: bool) -> None:
-        partials = self._partials[stream_id, unordered]
-        partial = partials.pop(mid)
-        if not partials:
-            del self._partials[stream_id, unordered]
+    def _forget_partial(self, key: tuple[int, bool, int]) -> None:
+        partial = self._partials.pop(key)
         self.held_bytes -= partial.size + CHUNK_OVERHEAD_BYTES * len(partial.parts)
 
     @staticmethod

@@ -27,8 +27,8 @@ PACKET_THRESHOLD = 3
 COLLAPSE_AFTER = 3
 """How many timeouts in a row end all hope for what is on its way."""
 
-MAX_OUTSTANDING_TSNS = 0xFFFF
-"""A gap block of a SACK reaches no further than that beyond the cumulative TSN."""
+MAX_OUTSTANDING_TSNS = 0xFFFF - 1024
+"""A gap block of a SACK reaches little further than that beyond the cumulative TSN; a packet has fewer than 1,024."""
 
 _MAX_REORDERING_STEPS = 8
 
@@ -56,12 +56,14 @@ class Recovery:
         self.packets_lost = 0
         self.packets_retransmitted = 0
         self.messages_abandoned = 0
+        self.may_abandon = True
+        """Whether the remote end can pass over what is abandoned."""
         self.limited = False
         """Whether more would have been sent, had the window allowed it. Set by the sender."""
         self._flight: deque[Sent] = deque()
         """In the order of transmissions; those that are no longer in flight are passed over."""
-        self._lost: list[int] = []
-        """A heap of first TSNs."""
+        self.lost: list[int] = []
+        """The first TSNs of what waits to be sent again, as a heap; some of it may have arrived since."""
         self._blocks: dict[int, int] = {}
         """The gap blocks of the last SACK: first to last TSN."""
         self._head = initial_tsn
@@ -83,14 +85,22 @@ class Recovery:
         packet.sent_at = self._last_sent_at = now
         packet.fate = _IN_FLIGHT
         self.in_flight += packet.size
+        if self.probes:
+            self.probes -= 1
         self._flight.append(packet)
         if packet.following > self.next_tsn:
             self.next_tsn = packet.following
             self.outstanding[packet.first] = packet
 
+    def passed_over(self, packet: Sent) -> None:
+        """Note a TSN that is never sent: what belongs there was abandoned before."""
+        packet.fate = _ABANDONED
+        self.next_tsn = packet.following
+        self.outstanding[packet.first] = packet
+
     def next_retransmission(self, now: float) -> Sent | None:
         """Return the first packet that is to be sent again, if there is one; it is then the caller's to send."""
-        lost, outstanding = self._lost, self.outstanding
+        lost, outstanding = self.lost, self.outstanding
         while lost:
             packet = outstanding.get(heappop(lost))
             if packet is None or packet.fate is not _LOST or self._abandons(packet, now):
@@ -100,15 +110,23 @@ class Recovery:
             return packet
         return None
 
-    @property
-    def has_lost(self) -> bool:
-        """Whether something waits to be sent again."""
-        return bool(self._lost)
+    def divide(self, room: int) -> None:
+        """Make smaller packets of those that wait to be sent again, as the path carries no larger ones any more."""
+        outstanding: dict[int, Sent] = {}
+        for packet in self.outstanding.values():
+            if packet.fate is _LOST and packet.size > room:
+                for part in packet.divided(room):
+                    outstanding[part.first] = part
+                    if part.first != packet.first:
+                        heappush(self.lost, part.first)
+            else:
+                outstanding[packet.first] = packet
+        self.outstanding = outstanding
 
     @property
-    def may_send_new(self) -> bool:
-        """Whether a SACK could still speak of another packet."""
-        return self.next_tsn - self.cumulative < MAX_OUTSTANDING_TSNS - 512
+    def last_tsn(self) -> int:
+        """The last TSN of which a SACK could still speak."""
+        return self.cumulative + MAX_OUTSTANDING_TSNS
 
     # Acknowledgement
 
@@ -166,6 +184,8 @@ class Recovery:
                 raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK with gap blocks out of order")
             previous = end
             tsn, last = cumulative + start, cumulative + end
+            if last >= self.next_tsn:
+                raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK for data that was never sent")
             blocks[tsn] = last
             while tsn <= last:
                 if tsn in known:
@@ -178,25 +198,22 @@ class Recovery:
                 tsn = packet.following
                 if packet.fate is not _ACKNOWLEDGED and tsn - 1 <= last:
                     arrived.append(packet)
-        if cumulative + previous >= self.next_tsn:
-            raise ProtocolError(Cause.PROTOCOL_VIOLATION, "a SACK for data that was never sent")
         self._blocks = blocks
 
     def _find_reneged(self) -> None:
         """Find what was acknowledged in a gap block and is no longer (RFC 9260 section 6.2.1).
 
-        A packet that has arrived and is next in line would have moved the cumulative TSN, had the remote end kept it. A
-        block that merely shrank is a SACK that was overtaken, and no sign of it.
+        A packet that has arrived and is next in line would have moved the cumulative TSN, had the remote end kept it.
+        Then everything in gap blocks is sent again: what else it has dropped is not known. A block that merely shrank
+        is a SACK that was overtaken, and no sign of it.
         """
         head = self.outstanding.get(self._head)
         if head is None or head.fate is not _ACKNOWLEDGED or self._head <= self.cumulative:
             return
         for packet in self.outstanding.values():
-            if packet.fate is _ACKNOWLEDGED and not any(
-                first <= packet.first and packet.following - 1 <= last for first, last in self._blocks.items()
-            ):
+            if packet.fate is _ACKNOWLEDGED:
                 packet.fate = _LOST
-                heappush(self._lost, packet.first)
+                heappush(self.lost, packet.first)
         self._flight = deque(packet for packet in self._flight if packet.fate is _IN_FLIGHT)
 
     def _arrived(self, arrived: list[Sent], now: float) -> None:
@@ -270,12 +287,12 @@ class Recovery:
         self.in_flight -= packet.size
         self.packets_lost += 1
         if not self._abandons(packet, now):
-            heappush(self._lost, packet.first)
+            heappush(self.lost, packet.first)
 
     def _abandons(self, packet: Sent, now: float) -> bool:
         """Return whether a lost packet is not sent again, as it is not worth it (RFC 3758 section 3.5)."""
         limit = packet.limit
-        if limit is None:
+        if limit is None or not self.may_abandon:
             return False
         if not limit.abandoned:
             if packet.retransmits < limit.max_retransmits and now < limit.expires_at:

@@ -6,6 +6,8 @@ what is new within the window of the remote end as well.
 
 from __future__ import annotations
 
+from math import inf
+
 from .abandonment import Abandonment
 from .chunks import Sack, encode_forward_tsn, encode_i_forward_tsn
 from .congestion import Congestion
@@ -13,6 +15,8 @@ from .outbound import Outbound
 from .pacing import Pacer
 from .packet import HEADER_BYTES, Envelope
 from .recovery import Recovery
+from .round_trip import MAX_RTO
+from .sent import Sent
 
 
 class Sender:
@@ -29,45 +33,31 @@ class Sender:
         self._abandonment = Abandonment(self.recovery)
         self._pacer = Pacer()
         self._paced = False
+        self._try_window_at = inf
+        self._window_tries = 0
 
     def receive_sack(self, sack: Sack, now: float) -> None:
         """Take a SACK. Raises `ProtocolError`."""
         if self.recovery.acknowledge(sack, now):
             self.remote_window = sack.receive_window
-            if not sack.receive_window:
+            if sack.receive_window >= self.packet_bytes:
+                self._window_tries, self._try_window_at = 0, inf
+            elif not sack.receive_window:
                 # A remote end that has no room is alive (RFC 9260 section 6.1 A).
                 self.recovery.timeouts = min(self.recovery.timeouts, 2)
 
     def packets(self, envelope: Envelope, lead: bytes, now: float) -> list[bytes]:
         """Return the packets to send now; the first of them begins with the chunks `lead`."""
-        recovery, outbound, pacer = self.recovery, self.outbound, self._pacer
         room = self.packet_bytes - HEADER_BYTES
         packets: list[bytes] = []
+        if len(lead) > room // 2:
+            packets.append(envelope.seal(lead))
+            lead = b""
         self._abandonment.advance(now)
-        window = recovery.congestion.window
-        pacer.rate = recovery.congestion.pacing_rate
-        pace = pacer.allowance(self.packet_bytes, now)
-        recovery.limited = self._paced = False
-        while True:
-            if not recovery.probes and (pace <= 0 or recovery.in_flight >= window):
-                recovery.limited = not outbound.empty or recovery.has_lost
-                self._paced = recovery.limited and recovery.in_flight < window
-                break
-            packet = recovery.next_retransmission(now)
-            if packet is None:
-                if outbound.empty or not self._remote_has_room(room):
-                    break
-                packet = outbound.next_packet(recovery.next_tsn, room - len(lead), now)
-                if packet is None:
-                    break
-            recovery.sent(packet, now)
-            if recovery.probes:
-                recovery.probes -= 1
+        for packet in self._due_packets(room, len(lead), now):
             body = packet.body
-            if lead and len(lead) + len(body) <= room:
+            if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
-            pace -= len(body)
-            pacer.spent(len(body))
             packets.append(envelope.seal(body))
         self._abandonment.advance(now)
         if self._abandonment.pending:
@@ -76,13 +66,60 @@ class Sender:
             packets.append(envelope.seal(lead))
         return packets
 
-    def _remote_has_room(self, room: int) -> bool:
-        """Return whether the remote end takes another packet; a window that is shut is probed with one at a time."""
+    def _due_packets(self, room: int, reserved: int, now: float) -> list[Sent]:
+        """Return what may be sent now, noted as sent; the first new packet leaves `reserved` bytes."""
+        recovery, outbound, pacer = self.recovery, self.outbound, self._pacer
+        active, lost = outbound.active, recovery.lost
+        window, last_tsn = recovery.congestion.window, recovery.last_tsn
+        easily_taken = self.remote_window - room
+        pacer.rate = recovery.congestion.pacing_rate
+        pace = pacer.allowance(self.packet_bytes, now)
+        recovery.limited = self._paced = False
+        due: list[Sent] = []
+        spent = 0
+        while active or lost:
+            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
+                recovery.limited = True
+                self._paced = recovery.in_flight < window
+                break
+            packet = recovery.next_retransmission(now) if lost else None
+            if packet is None:
+                if not active or recovery.next_tsn >= last_tsn:
+                    break
+                if recovery.in_flight > easily_taken and not self._remote_has_room(now):
+                    break
+                packet = outbound.next_packet(recovery.next_tsn, room - reserved, now)
+                if packet is None:
+                    break
+                reserved = 0
+            if packet.body:
+                recovery.sent(packet, now)
+                spent += packet.size
+                due.append(packet)
+            else:
+                recovery.passed_over(packet)
+        pacer.spent(spent)
+        return due
+
+    def _remote_has_room(self, now: float) -> bool:
+        """Return whether the remote end takes another packet, though its window may not have room for a full one.
+
+        A window that is shut is tried with one packet at a time, ever more slowly (RFC 9260 section 6.1 A): the SACK
+        that opens it may be lost.
+        """
         recovery = self.recovery
-        if not recovery.in_flight:
-            return not recovery.outstanding or self.remote_window > 0
-        size = min(room, self.outbound.buffered)
-        return recovery.may_send_new and recovery.in_flight + size <= self.remote_window
+        if recovery.in_flight + self.outbound.buffered <= self.remote_window:
+            return True
+        if recovery.outstanding:
+            return False
+        if now >= self._try_window_at:
+            self._window_tries += 1
+            self._try_window_at = inf
+            return True
+        if self._try_window_at == inf:
+            timeout = recovery.round_trip.probe_timeout * (1 << min(self._window_tries, 10))
+            self._try_window_at = now + min(MAX_RTO, timeout)
+        return False
 
     def _forward_tsn(self, now: float) -> bytes:
         forward = self._abandonment.forward_tsn(now)
@@ -92,11 +129,11 @@ class Sender:
     @property
     def drained(self) -> bool:
         """Whether everything has been sent and acknowledged."""
-        return self.outbound.empty and not self.recovery.outstanding
+        return not self.outbound.active and not self.recovery.outstanding
 
     def deadline(self) -> float:
         """When `handle_timeout` is due, or more may be sent."""
-        due = self.recovery.deadline()
+        due = min(self.recovery.deadline(), self._try_window_at)
         return min(due, self._pacer.deadline()) if self._paced else due
 
     def handle_timeout(self, now: float) -> bool:

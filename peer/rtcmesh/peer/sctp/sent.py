@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from math import inf
 
-from .chunks import Skip
+from .chunks import CHUNK_HEADER, Skip
 
 
 class Fate(IntEnum):
@@ -62,6 +62,12 @@ class Sent:
         "skips",
     )
 
+    # Set by every transmission:
+    fate: Fate
+    number: int
+    """The how-manyth transmission it was."""
+    sent_at: float
+
     def __init__(
         self, first: int, following: int, body: bytes, limit: Limit | None, skips: list[Skip] | None
     ) -> None:
@@ -75,8 +81,30 @@ class Sent:
         self.limit = limit
         self.skips = skips
         """The messages in it; None for reliable ones."""
-        self.fate = Fate.IN_FLIGHT
-        self.number = 0
-        """The how-manyth transmission its last one was."""
-        self.sent_at = 0.0
         self.retransmits = 0
+
+    def divided(self, room: int) -> list[Sent]:
+        """Return the same chunks in packets of at most `room` bytes. A chunk that is larger cannot be divided."""
+        parts: list[Sent] = []
+        tsn, begin, offset = self.first, 0, 0
+        while offset < self.size:
+            _, _, length = CHUNK_HEADER.unpack_from(self.body, offset)
+            following = offset + ((length + 3) & ~3)
+            if following - begin > room and offset > begin:
+                parts.append(self._part(parts, tsn, begin, offset))
+                begin = offset
+            tsn += 1
+            offset = following
+        return [*parts, self._part(parts, tsn, begin, self.size)]
+
+    def _part(self, before: list[Sent], following: int, begin: int, end: int) -> Sent:
+        first = before[-1].following if before else self.first
+        skips = None if self.skips is None else self.skips[first - self.first : following - self.first]
+        part = Sent(first, following, self.body[begin:end], self.limit, skips)
+        part.fate, part.retransmits, part.number, part.sent_at = (
+            self.fate,
+            self.retransmits,
+            self.number,
+            self.sent_at,
+        )
+        return part

@@ -7,9 +7,11 @@ The modules, from the wire up:
     ice               the seam to ICE, and which remote candidates are used      RFC 8445, 8838
     trickle_ice       ICE by aioice, candidates as they are found, every server asked
     plain_ice         the same through aioice's public interface alone
+    aioice_candidate  candidates in aioice's form
     agents            which of the two is used
     ice_server        URLs of STUN and TURN servers                              RFC 7064, 7065
     certificate       what the two ends know each other by                       RFC 8122
+    records           DTLS records in and out of OpenSSL, many at a time
     dtls              DTLS, driven                                               RFC 6347, 8261
     candidate         ICE candidates in SDP                                      RFC 8839
     description       session descriptions for data channels alone              RFC 8866, 8839, 8841

@@ -6,7 +6,8 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum
 
-from rtcmesh.peer.sctp import SAFE_PACKET_BYTES, CongestionControl
+from rtcmesh.peer.sctp import CongestionControl
+from rtcmesh.peer.sctp.config import SAFE_PACKET_BYTES
 
 from .certificate import Certificate
 

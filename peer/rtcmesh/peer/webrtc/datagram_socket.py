@@ -14,6 +14,7 @@ import logging
 import socket
 import struct
 import sys
+import threading
 from collections import deque
 from typing import Any
 
@@ -57,6 +58,16 @@ class DatagramsProtocol(asyncio.DatagramProtocol):
             self.datagram_received(datagram, addr)
 
 
+class _Scratch(threading.local):
+    """What all sockets of a thread receive into: each lends it out and has it back before another one reads."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_READ_BYTES))
+
+
+_scratch = _Scratch()
+
+
 class DatagramSocket(asyncio.DatagramTransport):
     """A bound UDP socket. Datagrams are sent at once, or wait in order, bounded, while the kernel takes no more."""
 
@@ -69,7 +80,7 @@ class DatagramSocket(asyncio.DatagramTransport):
         self._loop = loop
         self._sock = sock
         self._protocol = protocol
-        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._buffer = _scratch.buffer
         self._queue: deque[tuple[Datagrams, Address]] = deque()
         self._queued_bytes = 0
         self._closing = False

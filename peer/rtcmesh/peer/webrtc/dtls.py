@@ -26,6 +26,7 @@ from OpenSSL import SSL
 from .certificate import Certificate, vouches_for
 from .datagrams import MAX_RUN_BYTES, MAX_RUN_DATAGRAMS, Datagrams
 from .description import Fingerprint
+from .records import read_records, write_records
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ MAX_ANSWERED_REPEATS = 16
 """How often a finished server repeats its last flight: a forged datagram must not make it send for ever."""
 
 HANDSHAKE_DATAGRAM_BYTES = 1_200
-MAX_PLAINTEXT_BYTES = 16_384
 RECORD_HEADER_BYTES = 13
 MAX_WRITE_BYTES = 16_000
 """OpenSSL takes what it reads from a memory BIO for one datagram, and cuts off what does not fit its buffer."""
@@ -101,8 +101,7 @@ class Dtls:
         while self.state is DtlsState.CONNECTED and start < len(packets):
             stop = _end_of_run(packets, start)
             try:
-                for packet in packets[start:stop]:
-                    self._ssl.send(packet)
+                write_records(self._ssl, packets[start:stop])
                 data = self._ssl.bio_read(_READ_BYTES)
             except SSL.Error as error:
                 self._fail(f"DTLS cannot send: {_describe(error)}")
@@ -255,10 +254,8 @@ class Dtls:
 
     def _open(self, packets: list[bytes]) -> None:
         """Decrypt what was written. Records that are not authentic are dropped in here."""
-        receive = self._ssl.recv
         try:
-            while True:
-                packets.append(receive(MAX_PLAINTEXT_BYTES))
+            read_records(self._ssl, packets)
         except SSL.WantReadError:
             return
         except SSL.ZeroReturnError:

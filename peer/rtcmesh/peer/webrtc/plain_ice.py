@@ -9,6 +9,7 @@ from typing import Any
 
 import aioice
 
+from .aioice_candidate import from_aioice, to_aioice
 from .candidate import Candidate
 from .config import WebRtcConfig
 from .datagrams import Datagrams
@@ -77,7 +78,7 @@ class PlainIce:
         """Find all candidates, which takes 5 s when a server is silent."""
         await self._connection.gather_candidates()
         for candidate in self._connection.local_candidates:
-            self._listener.candidate_found(Candidate.parse(candidate.to_sdp()))
+            self._listener.candidate_found(from_aioice(candidate))
         self._listener.candidate_found(None)
 
     async def add_remote_candidate(self, candidate: Candidate | None) -> None:
@@ -86,8 +87,7 @@ class PlainIce:
             if self._admission.end():
                 await self._connection.add_remote_candidate(None)
         elif self._admission.admit(candidate):
-            text = str(candidate).removeprefix("candidate:").replace(" typ prflx", " typ srflx")
-            adding = self._connection.add_remote_candidate(aioice.Candidate.from_sdp(text))
+            adding = self._connection.add_remote_candidate(to_aioice(candidate))
             if candidate.is_mdns:
                 self._spawn(adding)
             else:

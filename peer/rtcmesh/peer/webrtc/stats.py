@@ -17,30 +17,12 @@ _DTLS_STATES = {
     DtlsState.CLOSED: "closed",
     DtlsState.FAILED: "failed",
 }
-_NOTHING_YET = AssociationStats(
-    packets_sent=0,
-    packets_received=0,
-    bytes_sent=0,
-    bytes_received=0,
-    packets_retransmitted=0,
-    packets_lost=0,
-    packets_discarded=0,
-    messages_abandoned=0,
-    smoothed_round_trip_time=None,
-    min_round_trip_time=None,
-    congestion_window=0,
-    bytes_in_flight=0,
-    pacing_rate=None,
-    receive_window=0,
-    mtu=0,
-    buffered_amount=0,
-)
 
 
 def transport_stats(connection: Connection, channel_ids: Iterable[int]) -> TransportStats:
     """Return the figures of a connection and of some of its channels as they are now."""
     association, dtls, pair = connection.association, connection.dtls, connection.selected_pair
-    sctp = _NOTHING_YET if association is None else association.stats()
+    sctp = AssociationStats() if association is None else association.stats()
     channels = [] if association is None else [association.channel_stats(number) for number in channel_ids]
     traffic = connection.traffic
     return TransportStats(

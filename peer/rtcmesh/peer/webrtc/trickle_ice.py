@@ -22,6 +22,7 @@ import aioice
 from aioice import ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from .aioice_candidate import from_aioice, to_aioice
 from .candidate import Candidate
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
@@ -34,12 +35,18 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 1.0
 """How long a TURN server may take to confirm that an allocation is deleted."""
 
+EARLY_REPEATS = (0.1, 0.25)
+"""When a STUN request is repeated before aioice does so, which is after half a second at the earliest.
+
+Without, a lost check is what connecting over a lossy path waits for most. Browsers repeat theirs twenty times a second.
+"""
+
 MAX_RELAY_BUFFER_BYTES = 1024 * 1024
 """What may wait on a TCP connection to a TURN server before datagrams are dropped."""
 
 _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate")),
-    (ice.StunProtocol, ("datagram_received", "close")),
+    (ice.StunProtocol, ("datagram_received", "send_stun", "close")),
     (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
     (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
     (ice.Connection, ("sort_check_list",)),
@@ -53,7 +60,8 @@ def missing_names() -> list[str]:
     """Return the names that this module needs and the installed aioice does not have."""
     missing = [name for place, names in _NAMES for name in names if not hasattr(place, name)]
     probe = aioice.Connection(ice_controlling=True)
-    return missing + [name for name in _ATTRIBUTES if not hasattr(probe, name)]
+    missing += [name for name in _ATTRIBUTES if not hasattr(probe, name)]
+    return missing
 
 
 class TrickleIce:
@@ -91,12 +99,17 @@ class TrickleIce:
         return self._connection.local_password
 
     @property
+    def has_pair(self) -> bool:
+        """Whether datagrams can be sent."""
+        return self._pair is not None
+
+    @property
     def selected_pair(self) -> CandidatePair | None:
         """See `IceAgent`."""
         if self._pair is None:
             return None
         return CandidatePair(
-            _from_aioice(self._pair.local_candidate), _from_aioice(self._pair.remote_candidate)
+            from_aioice(self._pair.local_candidate), from_aioice(self._pair.remote_candidate)
         )
 
     async def gather(self) -> None:
@@ -118,7 +131,7 @@ class TrickleIce:
             if self._admission.end():
                 await self._connection.add_remote_candidate(None)
         elif self._admission.admit(candidate):
-            adding = self._connection.add_remote_candidate(_to_aioice(candidate))
+            adding = self._connection.add_remote_candidate(to_aioice(candidate))
             if candidate.is_mdns:
                 self._spawn(adding)
             else:
@@ -279,7 +292,7 @@ class TrickleIce:
         """Tell a candidate, unless it says nothing new (RFC 8445 section 5.1.3)."""
         if (candidate.host, candidate.port) not in self._known:
             self._known.add((candidate.host, candidate.port))
-            self._listener.candidate_found(_from_aioice(candidate))
+            self._listener.candidate_found(from_aioice(candidate))
 
     def _end_gathering(self) -> None:
         self.is_gathering = False
@@ -371,6 +384,17 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
         for datagram in datagrams.split():
             self.datagram_received(datagram, addr)
 
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """Send a message; a request again and again, as long as there is no answer and no pair."""
+        super().send_stun(message, addr)
+        if message.message_class is stun.Class.REQUEST and not self._agent.has_pair:
+            for delay in EARLY_REPEATS:
+                asyncio.get_running_loop().call_later(delay, self._repeat, message, addr)
+
+    def _repeat(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        if message.transaction_id in self.transactions and not self._agent.has_pair:
+            super().send_stun(message, addr)
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Sort one datagram."""
         assert isinstance(data, bytes)
@@ -404,34 +428,3 @@ async def _abandon(protocol: ice.StunProtocol) -> None:
     if deletion is not None:
         deletion.cancel()
         await asyncio.wait([deletion])
-
-
-def _from_aioice(candidate: aioice.Candidate) -> Candidate:
-    return Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        protocol=candidate.transport.lower(),
-        priority=candidate.priority,
-        address=candidate.host,
-        port=candidate.port,
-        type=candidate.type,
-        related_address=candidate.related_address,
-        related_port=candidate.related_port,
-        tcp_type=candidate.tcptype,
-    )
-
-
-def _to_aioice(candidate: Candidate) -> aioice.Candidate:
-    return aioice.Candidate(
-        foundation=candidate.foundation,
-        component=candidate.component,
-        transport=candidate.protocol,
-        priority=candidate.priority,
-        host=candidate.address,
-        port=candidate.port,
-        # aioice takes no prflx: nobody signals one, but RFC 8839 allows it.
-        type="srflx" if candidate.type == "prflx" else candidate.type,
-        related_address=candidate.related_address,
-        related_port=candidate.related_port,
-        tcptype=candidate.tcp_type,
-    )

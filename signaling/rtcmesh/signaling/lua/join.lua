@@ -41,7 +41,9 @@ local function readmit(member, attachment, resumed)
   save_member(PEER, member)
   if was_suspended then
     redis.call('ZREM', SUSPENDED, ENTRY)
-    append('resumed', PEER, '', '')
+  end
+  if was_suspended or not resumed then
+    append('resumed', PEER, '', resumed and '' or 'anew')
   end
   if PRESENCE ~= '' and PRESENCE ~= redis.call('HGET', PUBLIC, PEER .. ':presence') then
     set_presence(PEER, PRESENCE)

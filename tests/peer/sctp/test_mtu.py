@@ -1,0 +1,116 @@
+"""How large a packet may be (RFC 8899)."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcmesh.peer.sctp import Role, SctpConfig
+from rtcmesh.peer.sctp.mtu import PRECISION, RAISE_INTERVAL, MtuSearch
+from support.sctp import Impairments, Network
+
+
+def searched(limit: int, carries: int) -> MtuSearch:
+    search = MtuSearch(1188, limit, Random(1), 0.0)
+    now = 0.0
+    for _ in range(100):
+        if search.deadline() > 300:
+            return search
+        now = search.deadline()
+        beat = search.handle_timeout(1.0, now)
+        if beat is not None and beat.size <= carries:
+            assert search.answered(beat, now)
+    raise AssertionError("the search never ends")
+
+
+@given(st.integers(1188, 16_384), st.integers(1188, 20_000))
+def test_it_finds_what_the_path_carries(limit: int, carries: int) -> None:
+    limit &= ~3
+    size = searched(limit, carries).size
+    assert size <= min(limit, carries)
+    assert size > min(limit, carries) - PRECISION - 4
+
+
+def test_it_tries_again_after_a_while() -> None:
+    search = searched(8900, 1300)
+    beat = search.handle_timeout(1.0, search.deadline())
+    assert beat is not None
+    assert beat.size == 1360
+
+
+def test_an_answer_that_was_not_asked_for_proves_nothing() -> None:
+    search = MtuSearch(1188, 8900, Random(1), 0.0)
+    beat = search.handle_timeout(1.0, 0.0)
+    assert beat is not None
+    assert not search.answered(beat._replace(size=8900), 0.1)
+    assert not search.answered(beat._replace(nonce=beat.nonce ^ 1), 0.1)
+    assert search.size == 1188
+
+
+@pytest.mark.parametrize(
+    ("carries", "expected"), [(1188, 1188), (1440, 1440), (9000, 8900), (20_000, 15_000)]
+)
+def test_an_association_raises_its_packets_to_what_the_path_carries(carries: int, expected: int) -> None:
+    network = Network(
+        1,
+        Impairments(max_packet_bytes=carries),
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=15_000),
+        server=SctpConfig(role=Role.SERVER),
+    )
+    network.connect(0)
+    network.run(60)
+    assert expected - PRECISION <= network.client.association.stats().mtu <= carries
+    assert network.server.association.stats().mtu == 1188
+    network.client.sent = []
+    for _ in range(20):
+        network.client.association.send(0, b"x" * 65_536, network.clock.now)
+    network.client.drain()
+    network.run(10)
+    assert len(network.server.messages) == 20
+    assert max(map(len, network.client.sent)) == network.client.association.stats().mtu
+
+
+def test_a_path_that_carries_less_from_now_on_is_noticed() -> None:
+    network = Network(
+        1,
+        Impairments(),
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900),
+        server=SctpConfig(role=Role.SERVER),
+    )
+    network.connect(0)
+    network.run(5)
+    assert network.client.association.stats().mtu == 8900
+    assert network.client.pipe is not None
+    network.client.pipe.impairments = Impairments(max_packet_bytes=1300)
+    for index in range(100):
+        network.client.association.send(0, bytes([index]) * 60, network.clock.now)
+        if index % 10 == 9:
+            network.client.drain()
+            network.run(0.05)
+    network.client.association.send(0, b"x" * 50_000, network.clock.now)
+    network.client.drain()
+    network.run(20)
+    assert len(network.server.messages) >= 100
+    network.run(RAISE_INTERVAL + 10)
+    assert network.client.association.stats().mtu < 1300
+
+
+def test_what_was_sent_in_larger_packets_is_sent_again_in_smaller_ones() -> None:
+    network = Network(
+        1,
+        Impairments(),
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900),
+        server=SctpConfig(role=Role.SERVER),
+    )
+    network.connect(0)
+    network.run(5)
+    assert network.client.pipe is not None
+    network.client.pipe.impairments = Impairments(max_packet_bytes=1300)
+    for index in range(200):
+        network.client.association.send(0, bytes([index]) * 500, network.clock.now)
+    network.client.drain()
+    assert network.run(20, lambda: len(network.server.messages) == 200)
+    assert [message.data[0] for message in network.server.messages] == list(range(200))
