@@ -68,7 +68,7 @@ def test_an_event_is_read_as_it_was_meant(
     assert isinstance(entry, StreamEntry)
     assert (place, entry.event, entry.subject) == (StreamId(7, 0), event, ALICE)
     assert (entry.receiver or "").encode() == receiver_of(raw(kind, receiver, data)) == receiver
-    assert decode_server(entry.frame.decode()) == event
+    assert decode_server(entry.frame) == event
 
 
 @pytest.mark.parametrize(

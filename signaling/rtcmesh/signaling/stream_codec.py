@@ -20,6 +20,7 @@ from .messages import (
     RelayChanged,
     RoomEvent,
     Signal,
+    encode,
 )
 from .prekey import Prekey
 from .room import RoomLimits, StreamEntry
