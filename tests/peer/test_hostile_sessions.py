@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer import frames
 from rtcmesh.peer.delivery import Delivery
-from rtcmesh.peer.errors import ProtocolViolation
+from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
 from rtcmesh.peer.frames import (
     END,
     FIRST,
@@ -38,7 +38,7 @@ from rtcmesh.peer.frames import (
     encode_datagram,
     encode_open,
 )
-from rtcmesh.peer.session import RemoteRestarted, Session
+from rtcmesh.peer.session import Session
 from rtcmesh.peer.session_events import CreditGrew, MessageReceived
 
 WINDOW = MIN_WINDOW_BYTES

@@ -150,3 +150,20 @@ def test_memory_is_bounded_and_silence_needs_silence(steps: list[tuple[float, st
         assert len(machine._sent_at) <= 64
         assert not machine.silent or now - heard_at >= 4
         assert machine.misses <= machine.missed <= machine.pings
+
+
+def test_silence_after_what_was_sent_counts_as_one_miss_and_asks_at_once() -> None:
+    liveness = Liveness(0.0, interval=0.5, timeout=4.0)
+    liveness.handle_timeout(0.0)
+    (ping,) = liveness.probes_to_send()
+    liveness.receive(Probe(ProbeType.PONG, ping.number), 0.1)
+    for _ in range(3):
+        liveness.fell_silent(0.3)
+        assert liveness.misses == 1
+    assert liveness.deadline() == 0.3
+    liveness.handle_timeout(0.3)
+    liveness.handle_timeout(liveness.deadline())
+    assert liveness.misses == 2
+    _, ping = liveness.probes_to_send()
+    liveness.receive(Probe(ProbeType.PONG, ping.number), 0.7)
+    assert liveness.misses == 0

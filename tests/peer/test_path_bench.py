@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from rtcmesh.peer import path_bench
 from rtcmesh.peer.cli import app
 from rtcmesh.peer.path_bench import (
+    DIRECT_DEATH,
     DelayFigures,
     Failure,
     GapFigures,
@@ -55,6 +56,7 @@ def test_a_run_counts_everything_and_names_no_broken_promise() -> None:
     console = Console(record=True, width=120)
     console.print(*tables_of(measured))
     page = console.export_text()
+    assert [gap.count for gap in measured.gaps if gap.cause == DIRECT_DEATH] == [3]
     for text in ("3 trials, seeds 2 to 4", "seed of max", "small message, relayed", "round trips"):
         assert text in page
 
@@ -65,7 +67,7 @@ def test_a_run_counts_everything_and_names_no_broken_promise() -> None:
         (results(failures=(Failure(9, "1 lost"),)), "seed 9: 1 lost"),
         (results(first_message=1.6), "the first message took 1.60 round trips"),
         (
-            results(gap=GapFigures("direct", 100, 0.5, 0.9, 1.5, 2.0, 11)),
+            results(gap=GapFigures(DIRECT_DEATH, 100, 0.5, 0.9, 1.5, 2.0, 11)),
             "p99 of the gap at the death of the direct path is 1.50 s; see seed 11",
         ),
         (results(p99_ms=100), "p99 of small messages beside bulk is 100 ms on a path that is relayed"),

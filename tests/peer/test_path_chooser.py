@@ -274,3 +274,29 @@ def test_whatever_the_paths_do_one_that_lives_carries_in_the_end(seed: int) -> N
     best = max(direct, default=max(opened, default=None))
     assert lab.carriers() == (() if best is None else (best,))
     assert lab.machine.kind is (None if best is None else opened[best])
+
+
+def test_silence_and_one_missed_ping_are_reason_for_doubt() -> None:
+    lab = upgraded()
+    lab.run(0.02)
+    lab.cut.add(DIRECT)
+    lab.machine.fell_silent([DIRECT], lab.now)
+    began = lab.now
+    lab.run(1)
+    assert lab.carriers()[0] == RELAY
+    assert lab.when(Doubt)[0] - began < 0.3
+
+
+def test_silence_on_a_path_that_answers_changes_nothing() -> None:
+    lab = upgraded()
+    for _ in range(20):
+        lab.machine.fell_silent([DIRECT], lab.now)
+        lab.run(0.3)
+    assert lab.carriers() == (DIRECT,)
+    assert lab.changes() == []
+
+
+def test_silence_on_a_path_that_is_not_known_is_nobodys_concern() -> None:
+    lab = upgraded()
+    lab.machine.fell_silent([99], lab.now)
+    assert lab.carriers() == (DIRECT,)

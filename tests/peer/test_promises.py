@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtcmesh.peer.events import PathKind
+from rtcmesh.peer.testing.direct_death import measure_direct_death
 from rtcmesh.peer.testing.first_message import measure_first_message
 from rtcmesh.peer.testing.head_of_line import RATE_BYTES_PER_SECOND, measure_head_of_line
 from rtcmesh.peer.testing.path_trials import run_trial
@@ -20,6 +21,13 @@ def test_nothing_is_lost_repeated_or_reordered_whatever_happens_to_the_paths(see
 
 def test_a_trial_is_the_same_each_time() -> None:
     assert run_trial(3) == run_trial(3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_death_of_the_direct_path_silences_the_conversation_for_less_than_a_second_and_a_half(
+    seed: int,
+) -> None:
+    assert measure_direct_death(seed) < 1.5
 
 
 @pytest.mark.parametrize("round_trip", [0.01, 0.1, 0.6])

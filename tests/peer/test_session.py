@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer import frames
 from rtcmesh.peer.delivery import Delivery, Priority
-from rtcmesh.peer.errors import ProtocolViolation
+from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
 from rtcmesh.peer.frames import (
     FIRST,
     LAST,
@@ -19,7 +19,7 @@ from rtcmesh.peer.frames import (
     Header,
     Open,
 )
-from rtcmesh.peer.session import RemoteRestarted, Session
+from rtcmesh.peer.session import Session
 from rtcmesh.peer.session_events import MessageReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from typer.testing import CliRunner
 
@@ -128,3 +129,18 @@ def test_what_cannot_work_is_a_usage_error(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments, env={"RTCMESH_TICKET_SECRET": None})
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
+
+
+async def test_a_server_that_is_told_twice_to_stop_does_not_wait_for_its_peers() -> None:
+    async with (
+        server_process(0, "--drain-notice", "600") as (process, url),
+        aiohttp.ClientSession() as session,
+    ):
+        process.send_signal(signal.SIGTERM)
+        while True:
+            async with session.get(f"{url}/readyz") as response:
+                if response.status == 503:
+                    assert await response.text() == "draining"
+                    break
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 40) == 1

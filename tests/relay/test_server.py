@@ -147,7 +147,7 @@ async def test_only_a_websocket_of_an_allowed_origin_that_speaks_the_protocol_ge
         good = session.ws_connect(url, protocols=(SUBPROTOCOL,), origin="https://good.example")
         async with good as websocket:
             assert len(await websocket.receive_bytes()) == 33
-        assert server.service.stats.rejections == {"not_websocket": 1, "origin": 1, "subprotocol": 1}
+        assert +server.service.stats.rejections == {"not_websocket": 1, "origin": 1, "subprotocol": 1}
 
 
 async def test_the_probes_and_the_metrics() -> None:

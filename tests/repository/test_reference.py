@@ -20,6 +20,7 @@ PACKAGES = [
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",
+    "rtcmesh.netem.real",
 ]
 
 

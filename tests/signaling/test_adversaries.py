@@ -1,27 +1,40 @@
 """What one client can do to a server and to the others: nothing that lasts."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import aiohttp
+import msgspec
 import pytest
 import yarl
 
 from rtcmesh.signaling.client import SignalingLink
 from rtcmesh.signaling.codes import CloseCode, RefusalCode
 from rtcmesh.signaling.config import ServerConfig, ServiceConfig
-from rtcmesh.signaling.connection import Connection
+from rtcmesh.signaling.connection import BURST, Connection
 from rtcmesh.signaling.errors import JoinRefused
 from rtcmesh.signaling.memory_registry import MemoryRegistry
-from rtcmesh.signaling.messages import SUBPROTOCOL, Challenge, Join, Limits, SetPresence, Welcome, encode
+from rtcmesh.signaling.messages import (
+    SUBPROTOCOL,
+    Challenge,
+    Join,
+    Limits,
+    Pong,
+    SetPresence,
+    Welcome,
+    encode,
+)
 from rtcmesh.signaling.room import RoomLimits
 from rtcmesh.signaling.server import is_origin_allowed, serve
 from rtcmesh.signaling.service import SignalingService
 from rtcmesh.signaling.session import Ending, Role, Session
 from rtcmesh.signaling.stats import ServiceStats
 from rtcmesh.signaling.text_socket import SocketClosed
+from support.links import Lab
 from support.members import Member
 from support.virtual import on_virtual_time
+from support.wire import proved_join
 
 MEMBER = Member(number=1)
 LIMITS = Limits(
@@ -36,18 +49,18 @@ LIMITS = Limits(
 class BufferedSocket:
     """A socket whose peer has sent everything already, and whose close is answered when `answer_close` says so."""
 
-    def __init__(self, texts: list[str], *, answers_close: bool = True) -> None:
-        self._texts = texts[::-1]
+    def __init__(self, frames: list[bytes], *, answers_close: bool = True) -> None:
+        self._frames = frames[::-1]
         self._aborted = asyncio.Event()
         self._answers_close = answers_close
 
-    async def receive(self) -> str:
-        if self._texts:
-            return self._texts.pop()
+    async def receive(self) -> bytes:
+        if self._frames:
+            return self._frames.pop()
         await self._aborted.wait()
         raise SocketClosed(CloseCode.ABNORMAL)
 
-    async def send(self, text: str) -> None: ...
+    async def send(self, *frames: bytes) -> None: ...
 
     async def close(self, code: int, reason: str) -> None:
         if not self._answers_close:
@@ -77,7 +90,7 @@ async def test_a_burst_of_one_connection_leaves_the_loop_to_the_others() -> None
             await anext(connection)
         running.cancel()
         connection.abort()
-    assert turns >= 250
+    assert turns >= 500 // BURST
 
 
 @on_virtual_time
@@ -127,15 +140,20 @@ def test_a_refusal_is_counted_only_when_it_was_ours() -> None:
     assert (stats.endings["bad_proof"], stats.endings["other"]) == (1, 1)
 
 
-@on_virtual_time
-async def test_peers_are_not_thrown_out_because_the_server_itself_stood_still() -> None:
-    loop = asyncio.get_running_loop()
+def joined_session() -> Session:
     session = Session(Role.SERVER, now=0, join_timeout=10, max_message_bytes=10_000)
     session.send(Challenge(nonce=b"", server_time=0, limits=LIMITS), 0)
     join = Join(room="r", peer_id=MEMBER.peer_id, prekey=MEMBER.prekey, proof=b"")
-    session.receive_text(encode(join).decode(), 0)
+    session.receive_frame(encode(join), 0)
     session.messages()
     session.send(Welcome(epoch="e", offset=0, resumed=False, resume_token="t", heartbeat=1), 0)
+    return session
+
+
+@on_virtual_time
+async def test_peers_are_not_thrown_out_because_the_server_itself_stood_still() -> None:
+    loop = asyncio.get_running_loop()
+    session = joined_session()
     async with Connection(BufferedSocket([]), session, max_queue_bytes=10_000, close_timeout=1) as connection:
         timer = connection._timer
         assert timer is not None
@@ -169,6 +187,54 @@ async def test_a_room_that_cannot_be_is_refused_at_once(room: str) -> None:
         ):
             raise AssertionError("joined")
     assert refused.value.code is RefusalCode.BAD_ROOM
+
+
+async def test_a_token_that_no_server_takes_is_refused_at_once() -> None:
+    with pytest.raises(JoinRefused) as refused:
+        async with SignalingLink.open(
+            "http://127.0.0.1:9", room="r", identity=MEMBER.identity, prekey=MEMBER.prekey, token="é" * 8193
+        ):
+            raise AssertionError("joined")
+    assert refused.value.code is RefusalCode.MESSAGE_TOO_LARGE
+
+
+@on_virtual_time
+async def test_a_token_that_is_too_long_is_refused_for_good() -> None:
+    lab = Lab()
+    async with lab.server(), lab.raw_peer(1) as peer:
+        challenge = await peer.receive()
+        assert isinstance(challenge, Challenge)
+        join = msgspec.structs.replace(proved_join(peer.member, challenge.nonce), token="x" * 16_385)
+        await peer.send(join)
+        refused, _ = await peer.last_words()
+        assert refused is not None
+        assert refused.code is RefusalCode.MESSAGE_TOO_LARGE
+        assert refused.code.final
+
+
+class ClosedSocket(BufferedSocket):
+    """A socket whose peer reads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__([], answers_close=False)
+
+    async def send(self, *frames: bytes) -> None:
+        await self._aborted.wait()
+        raise SocketClosed(CloseCode.ABNORMAL)
+
+
+@on_virtual_time
+async def test_the_queue_of_a_connection_is_bounded_in_memory_and_not_in_json() -> None:
+    session = joined_session()
+    limit = 100_000
+    async with Connection(ClosedSocket(), session, max_queue_bytes=limit, close_timeout=1) as connection:
+        await asyncio.sleep(0)
+        most = 0
+        while connection.ending is None:
+            most = max(most, sum(map(sys.getsizeof, connection._queue)) + sys.getsizeof(connection._queue))
+            connection.send(Pong())
+        assert limit * 0.5 < most <= limit
+        assert connection.ending.code == RefusalCode.SLOW_CONSUMER.close_code
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://h:99999", "not a url", "ftp://host"])

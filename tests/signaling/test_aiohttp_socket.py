@@ -50,7 +50,7 @@ async def is_deaf(_: web.WebSocketResponse, stopped: asyncio.Event) -> None:
 
 async def send_without_end(socket: TextSocket, sent: list[int]) -> None:
     while True:
-        await socket.send("x" * 65_536)
+        await socket.send(b"x" * 65_536)
         sent.append(1)
 
 
@@ -94,7 +94,7 @@ async def test_the_code_and_the_reason_of_a_close_are_passed_on() -> None:
             await socket.receive()
         assert (closed.value.code, closed.value.reason) == (4003, "full")
         with pytest.raises(SocketClosed):
-            await socket.send("late")
+            await socket.send(b"late")
         await socket.close(CloseCode.NORMAL, "")
 
 

@@ -15,7 +15,6 @@ from rtcmesh.signaling.events import LinkLost, LinkResumed
 from rtcmesh.signaling.messages import (
     Ack,
     Challenge,
-    Frame,
     IceServer,
     IceServersRenewed,
     Limits,
@@ -24,6 +23,7 @@ from rtcmesh.signaling.messages import (
     Refused,
     ServerMessage,
     Welcome,
+    encode,
 )
 from rtcmesh.signaling.stream_socket import StreamSocket
 from rtcmesh.signaling.text_socket import SocketClosed, TextSocket
@@ -41,7 +41,7 @@ LIMITS = Limits(
 )
 CHALLENGE = Challenge(nonce=b"n", server_time=0.0, limits=LIMITS)
 WELCOME = Welcome(epoch="e", offset=5, resumed=False, resume_token="t", heartbeat=10.0)
-Script = list[ServerMessage | str]
+Script = list[ServerMessage | bytes]
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def scripted_server(lab: Lab, *scripts: Script) -> AsyncGenerator[None, No
         script = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         try:
             for line in script:
-                await socket.send(line if isinstance(line, str) else Frame.of(line).text)
+                await socket.send(line if isinstance(line, bytes) else encode(line))
             while True:
                 await socket.receive()
         except SocketClosed:
@@ -83,7 +83,7 @@ def left(offset: int) -> PeerLeft:
 
 @pytest.mark.parametrize(
     "nonsense",
-    [["not json"], [CHALLENGE], [Ack(id=1)], [left(5)], [left(6), left(6)], ['{"type":"join"}']],
+    [[b"not json"], [CHALLENGE], [Ack(id=1)], [left(5)], [left(6), left(6)], [b'{"type":"join"}']],
     ids=["no message", "a second challenge", "an answer to nothing", "old", "repeated", "a peer's message"],
 )
 @on_virtual_time

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from random import Random
 
 import pytest
 
@@ -19,6 +20,7 @@ from rtcmesh.signaling.errors import (
 )
 from rtcmesh.signaling.events import LinkEvent, LinkLost, LinkResumed
 from rtcmesh.signaling.identity import PeerId
+from rtcmesh.signaling.memory_registry import MemoryRegistry
 from rtcmesh.signaling.messages import (
     PeerJoined,
     PeerLeft,
@@ -225,7 +227,7 @@ async def test_a_final_refusal_at_the_join_is_raised_and_not_retried() -> None:
             async with lab.link(3, member=wrong_room):
                 pass
         assert refused.value.code is RefusalCode.BAD_ROOM
-        assert service.stats.connections_total == 2, (
+        assert service.stats.connections_accepted == 2, (
             "a name that cannot be is refused without asking the server"
         )
 
@@ -280,7 +282,7 @@ async def test_a_presence_that_does_not_fit_is_refused_locally() -> None:
             async with lab.link(2, presence={"a": object()}):
                 pass
         await alice.set_presence({"a": 1})
-        assert service.stats.connections_total == 1
+        assert service.stats.connections_accepted == 1
 
 
 @on_virtual_time
@@ -483,3 +485,28 @@ async def test_twenty_links_agree_on_the_room_again_after_cuts_and_a_killed_serv
             raise Killed
         async with lab.server():
             await all_agree()
+
+
+@on_virtual_time
+async def test_a_link_that_knows_several_servers_resumes_at_another_when_its_own_dies() -> None:
+    one = Lab()
+    two = Lab(network=one.network, name="other")
+    registry = MemoryRegistry(random=Random(0))
+    nowhere = f"tcp://{one.network.add_host('nobody').address}:7000"
+    async with two.server(registry), two.link(2) as bob, AsyncExitStack() as stack:
+        async with one.server(registry):
+            alice = await stack.enter_async_context(one.link(1, url=[nowhere, one.url, two.url]))
+            await bob.signal(ALICE.peer_id, b"1")
+            assert await pull_signals(alice, 1) == [b"1"]
+            raise Killed
+        await bob.signal(ALICE.peer_id, b"2")
+        assert await pull_signals(alice, 1) == [b"2"]
+        await alice.set_presence({"at": "two"})
+        assert await next_of(bob, PresenceChanged)
+    await registry.aclose()
+
+
+async def test_a_link_needs_a_server() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        async with SignalingLink.open([], room="r", identity=ALICE.identity, prekey=ALICE.prekey):
+            pass

@@ -27,6 +27,7 @@ from rtcmesh.signaling.messages import (
     Signal,
 )
 from rtcmesh.signaling.prekey import Prekey
+from rtcmesh.signaling.resume_token import ResumeKey
 from rtcmesh.signaling.room import Admission, Deliver, Displace, Room, RoomLimits
 from support.rooms import NAMES, RoomModel
 
@@ -137,10 +138,11 @@ def test_long_random_lives_of_a_room_keep_every_view_whole(seed: int) -> None:
 
 
 ALICE, BOB, CAROL = NAMES[:3]
+KEY = ResumeKey.create()
 
 
 def make_room(limits: RoomLimits | None = None) -> Room:
-    return Room(epoch="e", limits=RoomLimits() if limits is None else limits, random=Random(0))
+    return Room("r", epoch="e", limits=RoomLimits() if limits is None else limits, key=KEY)
 
 
 def join(room: Room, peer_id: PeerId, *, prekey: bytes = b"k", resume: Resume | None = None) -> Admission:
@@ -219,8 +221,8 @@ def test_who_comes_back_to_find_another_in_its_place_gives_way() -> None:
     assert join(room, ALICE, prekey=b"other", resume=position(second)).resumed
 
 
-@pytest.mark.parametrize("out_of_turn", [2, 200, 2**40])
-def test_a_signal_that_skips_ids_gets_no_answer_that_might_be_false(out_of_turn: int) -> None:
+@pytest.mark.parametrize("out_of_turn", [66, 200, 2**40])
+def test_a_signal_that_skips_a_window_gets_no_answer_that_might_be_false(out_of_turn: int) -> None:
     room = make_room()
     alice, bob = join(room, ALICE), join(room, BOB)
     room.effects()
@@ -322,3 +324,19 @@ def test_answers_of_the_last_window_are_remembered_and_no_more() -> None:
 def test_limits_out_of_range_are_rejected(limits: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         RoomLimits(**limits)
+
+
+def test_an_event_for_a_thousand_members_is_encoded_once() -> None:
+    room = make_room(RoomLimits(max_members=1000))
+    letters = "abcdefghijklmnop"
+    ids = [PeerId(f"{x}{y}{z}".ljust(51, "b") + "a") for x in letters for y in letters for z in letters][
+        :1000
+    ]
+    first = join(room, ids[0])
+    for peer_id in ids[1:]:
+        join(room, peer_id)
+    room.effects()
+    room.set_presence(first.attachment, {"x": 1})
+    deliveries = room.effects()
+    assert len(deliveries) == 999
+    assert len({id(delivery.entry.frame) for delivery in deliveries if isinstance(delivery, Deliver)}) == 1

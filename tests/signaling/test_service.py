@@ -21,6 +21,7 @@ from rtcmesh.signaling.messages import (
     Join,
     Leave,
     PeerLeft,
+    PeerResumed,
     PeerSuspended,
     Ping,
     Pong,
@@ -33,6 +34,7 @@ from rtcmesh.signaling.messages import (
 from rtcmesh.signaling.prekey import LocalPrekey, sign_join
 from rtcmesh.signaling.registry import Attachment, Sink
 from rtcmesh.signaling.room import RoomLimits
+from rtcmesh.signaling.stats import RegistryStats
 from support.links import Killed, Lab
 from support.members import Member
 from support.virtual import on_virtual_time
@@ -207,7 +209,9 @@ async def test_a_full_server_says_when_to_come_back_and_the_link_does() -> None:
             joining = asyncio.create_task(visit(lab, 1))
             await asyncio.sleep(2.0)
             assert service.stats.endings["server_full"] == 1
+            assert service.stats.connections_accepted == 1
         await joining
+        assert service.stats.connections_accepted == 2
         assert service.stats.endings["server_full"] == 1
 
 
@@ -254,11 +258,46 @@ async def test_a_drain_tells_everybody_joined_or_not_and_ends_within_the_close_t
             assert code == RefusalCode.SHUTTING_DOWN.close_code
 
 
+@on_virtual_time
+async def test_who_signalled_a_member_that_comes_back_to_a_snapshot_is_told() -> None:
+    lab = Lab()
+    async with lab.server(), lab.link(1) as alice:
+        async with lab.raw_peer(3) as eve:
+            await eve.join()
+            await anext(alice)
+            eve.socket.abort()
+        assert isinstance(await anext(alice), PeerSuspended)
+        await alice.signal(EVE.peer_id, b"acknowledged, and lost")
+        async with lab.raw_peer(3) as eve:
+            assert not (await eve.join()).resumed
+            resumed = await anext(alice)
+            assert isinstance(resumed, PeerResumed)
+            assert (resumed.peer_id, resumed.anew) == (EVE.peer_id, True)
+
+
+@on_virtual_time
+async def test_a_signal_that_is_sent_again_and_again_is_counted_once() -> None:
+    lab = Lab()
+    async with lab.server() as service, lab.raw_peer(3) as eve, lab.link(1):
+        await eve.join()
+        for _ in range(5):
+            await eve.send(SendSignal(to=ALICE.peer_id, id=1, sealed=b"x"))
+        answers = 0
+        while answers < 5:
+            answers += isinstance(await eve.receive(), Ack)
+        assert +service.stats.signals == {"accepted": 1, "repeated": 4}
+
+
 class BrokenRegistry:
     """A store that fails."""
 
+    stats = RegistryStats()
+
     async def attach(self, join: Join, sink: Sink) -> Attachment:
         raise ConnectionError(f"no store for {join.room} and {sink}")
+
+    async def aclose(self) -> None:
+        pass
 
 
 @on_virtual_time
@@ -317,7 +356,7 @@ async def suffer(frames: list[tuple[bool, str]], raw: bytes) -> None:
             async with lab.raw_peer(number) as peer:
                 if joins:
                     await peer.join()
-                await peer.socket.send(text)
+                await peer.socket.send(text.encode(errors="replace"))
                 peer.socket._writer.write(raw)  # type: ignore[attr-defined]
                 await peer.socket.close(CloseCode.NORMAL, "")
         await alice.signal(BOB.peer_id, b"still here")
@@ -335,8 +374,8 @@ async def test_unknown_fields_of_a_newer_peer_are_ignored() -> None:
     async with lab.server(), lab.raw_peer(3) as eve:
         challenge = await challenged(eve)
         join = as_json(proved_join(EVE, challenge.nonce))
-        await eve.socket.send(json.dumps({**join, "colour": "red"}))
+        await eve.socket.send(json.dumps({**join, "colour": "red"}).encode())
         assert isinstance(await eve.receive(), Welcome)
         signal = as_json(SendSignal(to=EVE.peer_id, id=1, sealed=b""))
-        await eve.socket.send(json.dumps({**signal, "priority": 1}))
+        await eve.socket.send(json.dumps({**signal, "priority": 1}).encode())
         assert {type(await eve.receive()) for _ in range(2)} == {Ack, Signal}

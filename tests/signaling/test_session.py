@@ -11,7 +11,6 @@ from rtcmesh.signaling.messages import (
     Ack,
     Challenge,
     Draining,
-    Frame,
     Join,
     Leave,
     Limits,
@@ -24,6 +23,7 @@ from rtcmesh.signaling.messages import (
     ServerMessage,
     SetPresence,
     Welcome,
+    encode,
 )
 from rtcmesh.signaling.session import TRANSITIONS, Role, Session, State
 from support.members import Member
@@ -75,7 +75,7 @@ def say(session: Session, message: ServerMessage | PeerMessage, *, now: float = 
     if session._role is spoken_by:
         session.send(message, now)
     else:
-        session.receive_text(Frame.of(message).text, now)
+        session.receive_frame(encode(message), now)
 
 
 def session_in(state: State, role: Role) -> Session:
@@ -97,7 +97,7 @@ def test_what_one_end_may_say_is_what_the_other_end_accepts(
     if not isinstance(message, ServerMessage):
         spoken_by, heard_by = heard_by, spoken_by
     speaker, listener = session_in(state, spoken_by), session_in(state, heard_by)
-    listener.receive_text(Frame.of(message).text, 0.0)
+    listener.receive_frame(encode(message), 0.0)
     if (state, type(message)) in TRANSITIONS:
         speaker.send(message, 0.0)
         assert speaker.state is listener.state is TRANSITIONS[state, type(message)]
@@ -121,20 +121,20 @@ def test_nobody_may_say_what_the_other_end_says(state: State, role: Role) -> Non
 def test_any_text_in_any_state_ends_the_session_and_raises_nothing(
     state: State, role: Role, text: str
 ) -> None:
-    session = session_in(state, role)
-    session.receive_text(text, 0.0)
+    session, frame = session_in(state, role), text.encode(errors="surrogatepass")
+    session.receive_frame(frame, 0.0)
     assert session.state is State.CLOSED
     assert session.messages() == []
     frames = session.frames_to_send()
     assert len(frames) == (1 if role is Role.SERVER else 0), "a server says why"
-    session.receive_text(text, 0.0)
+    session.receive_frame(frame, 0.0)
     session.send(Pong(), 0.0)
     assert session.frames_to_send() == []
 
 
 def test_a_message_over_the_limit_is_refused_unread() -> None:
     session = session_in(State.JOINED, Role.SERVER)
-    session.receive_text("é" * 1001, 0.0)
+    session.receive_frame("é".encode() * 1001, 0.0)
     assert session.ending is not None
     assert session.ending.reason == RefusalCode.MESSAGE_TOO_LARGE.value
 
@@ -161,7 +161,7 @@ def test_a_peer_pings_when_idle_and_takes_a_silent_server_for_lost() -> None:
     peer = session_in(State.JOINED, Role.PEER)
     assert peer.deadline() == HEARTBEAT
     peer.handle_timeout(HEARTBEAT)
-    assert [frame.text for frame in peer.frames_to_send()] == [Frame.of(Ping()).text]
+    assert peer.frames_to_send() == [encode(Ping())]
     assert peer.deadline() == 2 * HEARTBEAT
     peer.handle_timeout(2 * HEARTBEAT)
     assert peer.ending is not None
@@ -170,8 +170,8 @@ def test_a_peer_pings_when_idle_and_takes_a_silent_server_for_lost() -> None:
 
 def test_a_server_answers_pings_itself_and_takes_a_silent_peer_for_lost() -> None:
     server = session_in(State.JOINED, Role.SERVER)
-    server.receive_text(Frame.of(Ping()).text, 15.0)
-    assert [frame.text for frame in server.frames_to_send()] == [Frame.of(Pong()).text]
+    server.receive_frame(encode(Ping()), 15.0)
+    assert server.frames_to_send() == [encode(Pong())]
     assert server.messages() == []
     assert server.deadline() == 15.0 + 2 * HEARTBEAT
     server.handle_timeout(15.0 + 2 * HEARTBEAT)
@@ -203,7 +203,7 @@ def test_the_first_ending_counts() -> None:
 def test_a_peer_learns_what_the_server_refused() -> None:
     peer = session_in(State.JOINING, Role.PEER)
     refused = Refused(code=RefusalCode.ROOM_FULL, retry_after=3.0)
-    peer.receive_text(Frame.of(refused).text, 0.0)
+    peer.receive_frame(encode(refused), 0.0)
     assert peer.ending is not None
     assert peer.ending.refused == refused
     assert not peer.ending.by_us
@@ -216,8 +216,8 @@ class TwoSessions(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.server, self.peer = make(Role.SERVER), make(Role.PEER)
-        self.to_peer: list[str] = []
-        self.to_server: list[str] = []
+        self.to_peer: list[bytes] = []
+        self.to_server: list[bytes] = []
         self.left = False
         self.exchange(CHALLENGE, self.server)
         self.exchange(JOIN, self.peer)
@@ -230,8 +230,8 @@ class TwoSessions(RuleBasedStateMachine):
         self.deliver_all()
 
     def drain(self) -> None:
-        self.to_peer.extend(frame.text for frame in self.server.frames_to_send())
-        self.to_server.extend(frame.text for frame in self.peer.frames_to_send())
+        self.to_peer.extend(self.server.frames_to_send())
+        self.to_server.extend(self.peer.frames_to_send())
 
     def deliver_all(self) -> None:
         while self.to_peer or self.to_server:
@@ -241,13 +241,13 @@ class TwoSessions(RuleBasedStateMachine):
     @rule()
     def deliver_to_peer(self) -> None:
         if self.to_peer:
-            self.peer.receive_text(self.to_peer.pop(0), self.now)
+            self.peer.receive_frame(self.to_peer.pop(0), self.now)
             self.drain()
 
     @rule()
     def deliver_to_server(self) -> None:
         if self.to_server:
-            self.server.receive_text(self.to_server.pop(0), self.now)
+            self.server.receive_frame(self.to_server.pop(0), self.now)
             self.drain()
 
     @rule(message=st.sampled_from([m for m in PEER_MESSAGES if not isinstance(m, Join)]))

@@ -63,7 +63,7 @@ class Lab:
         except Killed:
             pass
         finally:
-            memory.close()
+            await memory.aclose()
 
     def host(self, number: int) -> Host:
         if number not in self.hosts:
@@ -83,7 +83,7 @@ class Lab:
         member: Member | None = None,
         presence: Presence | None = None,
         config: ClientConfig | None = None,
-        url: str | None = None,
+        url: str | list[str] | None = None,
     ) -> AbstractAsyncContextManager[SignalingLink]:
         member = Member(number=number) if member is None else member
         return SignalingLink.open(

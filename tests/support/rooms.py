@@ -5,7 +5,6 @@ view against it.
 """
 
 from dataclasses import dataclass, field
-from random import Random
 
 from rtcmesh.signaling.codes import LeaveReason
 from rtcmesh.signaling.errors import JoinRefused
@@ -27,6 +26,7 @@ from rtcmesh.signaling.messages import (
     Signal,
 )
 from rtcmesh.signaling.prekey import Prekey
+from rtcmesh.signaling.resume_token import ResumeKey
 from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
 
 NAMES = tuple(PeerId(letter * 51 + "a") for letter in "bcdef")
@@ -56,7 +56,9 @@ class View:
             return
         position = Resume(epoch=item.epoch, offset=item.offset, token=item.resume_token)
         if item.resumed:
-            assert position == self.position, "a resume continues where the peer was"
+            before, self.position = self.position, position
+            assert before is not None
+            assert (before.epoch, before.offset) == (position.epoch, position.offset), "a resume continues"
         else:
             self.position, self.began_at, self.events = position, item.offset, []
 
@@ -69,7 +71,8 @@ class Standing:
     presence: Presence
     began_at: int
     attachment: int
-    token: str = ""
+    tokens: list[str] = field(default_factory=list[str])
+    """Those that may be presented: of this membership, and not before one that was."""
     expires_at: float | None = None
 
 
@@ -84,7 +87,7 @@ class RoomModel:
             max_signal_bytes=8,
             resume_window=10.0,
         )
-        self.room = Room(epoch="e", limits=self.limits, random=Random(0))
+        self.room = Room("r", epoch="e", limits=self.limits, key=ResumeKey.create())
         self.now = 0.0
         self.views = {name: View(name, Prekey(b"0", b"")) for name in NAMES}
         self.standing: dict[PeerId, Standing] = {}
@@ -115,15 +118,19 @@ class RoomModel:
             standing is not None
             and same
             and position is not None
-            and position.token == standing.token
+            and position.token in standing.tokens
             and position.offset >= max(standing.began_at, len(self.log) - self.limits.history_events)
         )
         admission = self.room.join(join, self.now)
         assert admission.resumed == can_resume
-        if not can_resume:
+        if can_resume:
+            assert standing is not None
+            assert position is not None
+            del standing.tokens[: standing.tokens.index(position.token)]
+        else:
             view.last_id, view.answers = 0, {}
         self._note_join(peer_id, view, admission, presence)
-        self.standing[peer_id].token = admission.resume_token
+        self.standing[peer_id].tokens.append(admission.resume_token)
         view.pipe = [admission, *admission.replay]
         self.pipes[admission.attachment] = (view, view.pipe)
         self._carry_out()
@@ -272,9 +279,10 @@ class RoomModel:
             )
             return
         if not admission.resumed:
-            standing.began_at = len(self.log)
-        if standing.expires_at is not None:
-            self._log(PeerResumed(offset=len(self.log) + 1, peer_id=peer_id), None, peer_id)
+            standing.began_at, standing.tokens = len(self.log), []
+        if standing.expires_at is not None or not admission.resumed:
+            resumed = PeerResumed(offset=len(self.log) + 1, peer_id=peer_id, anew=not admission.resumed)
+            self._log(resumed, None, peer_id)
         if presence is not None and presence != standing.presence:
             standing.presence = presence
             event = PresenceChanged(offset=len(self.log) + 1, peer_id=peer_id, presence=presence)

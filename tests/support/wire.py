@@ -30,7 +30,7 @@ class RawPeer:
     member: Member
 
     async def send(self, message: PeerMessage | ServerMessage) -> None:
-        await self.socket.send(encode(message).decode())
+        await self.socket.send(encode(message))
 
     async def receive(self) -> ServerMessage:
         return decode_server(await self.socket.receive())
@@ -42,6 +42,10 @@ class RawPeer:
         welcome = await self.receive()
         assert isinstance(welcome, Welcome), welcome
         return welcome
+
+    def proved(self, challenge: Challenge) -> Join:
+        """Return the join that answers a challenge."""
+        return proved_join(self.member, challenge.nonce)
 
     async def last_words(self) -> tuple[Refused | None, int]:
         """Read to the end; return the refusal, if there was one, and the close code."""

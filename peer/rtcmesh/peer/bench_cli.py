@@ -108,6 +108,68 @@ def relay(
 
 
 @app.command()
+def signaling(
+    rooms: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 20,
+    members: Annotated[int, typer.Option(min=2, max=1000, help="Members of each room.")] = 10,
+    *,
+    joins: Annotated[float, typer.Option(min=1, help="Joins a second at the start.")] = 200.0,
+    signals: Annotated[
+        float, typer.Option(min=0, help="Signals a second in all; 0: as many as the server takes.")
+    ] = 0.0,
+    churn: Annotated[float, typer.Option(min=0, help="Members a second that come and go meanwhile.")] = 0.0,
+    slow_readers: Annotated[int, typer.Option(min=0, help="Members that read nothing.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--redis", help="A store for servers that share rooms; python-socketio is measured beside them."
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure a signaling server in a process of its own: joins, signals, large rooms, memory, processor time."""
+    from rtcmesh.signaling.bench import Work, contenders_on, memory_server, run_load, table_of
+
+    work = Work(
+        rooms=rooms,
+        members=members,
+        joins_per_second=joins,
+        signals_per_second=signals,
+        churn_per_second=churn,
+        slow_readers=slow_readers,
+        seconds=seconds,
+    )
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        contenders = (memory_server(), *(() if store is None else contenders_on(store)))
+        results = run_load(work, contenders, status.update)
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
+
+
+@app.command()
+def flood(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    signals: Annotated[float, typer.Option(min=1, help="Signals a second of everybody else.")] = 200.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure what a flood from one address costs everybody else on a signaling server."""
+    from rtcmesh.signaling.bench import Work
+    from rtcmesh.signaling.flood import run_flood, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = run_flood(Work(seconds=seconds, signals_per_second=signals))
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
+
+
+@app.command()
 def data(
     rounds: Annotated[
         int, typer.Option(min=1, help="How often each contender does each piece of work.")

@@ -17,12 +17,13 @@ from rtcmesh.signaling import cli as signaling_cli
 from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.identity import Identity
 
-from . import bench_cli, file_commands
+from . import bench_cli
 from .chat import run_chat
 from .command_line import JoinTimeout, Room, Secret, Url, fail, run_in_mesh
 from .config import MeshConfig
-from .demo import DemoFailed, default_file, run_demo
-from .demo_screen import show_result
+from .demo.run import DemoFailed, default_file, run_demo
+from .demo.screen import show_result
+from .files.commands import app as files_app
 from .mesh import Mesh
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="WebRTC data channel meshes: serve a room, join it, try it out.",
 )
 app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
-app.registered_commands += file_commands.app.registered_commands
+app.registered_commands += files_app.registered_commands
 app.add_typer(bench_cli.app, name="bench")
 
 

@@ -127,3 +127,15 @@ class ProtocolViolation(MeshError):
 
 class TransportFailed(MeshError):
     """A transport could not be negotiated or died. The mesh dials again by itself."""
+
+
+class RemoteRestarted(MeshError):
+    """Another session answers for the remote peer: the one we knew is lost, and this one cannot go on.
+
+    The packet that revealed it belongs to the session that takes this one's place.
+    """
+
+    def __init__(self, *, another_process: bool) -> None:
+        self.another_process = another_process
+        """Whether it is of another process than the session that we knew, and not a later one of the same."""
+        super().__init__(another_process)

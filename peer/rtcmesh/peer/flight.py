@@ -95,6 +95,8 @@ class Flight:
         self._sent: dict[Urgency, dict[Fragment, None]] = {urgency: {} for urgency in Urgency}
         self._acknowledged_sent_at: dict[Urgency, float] = dict.fromkeys(Urgency, float("-inf"))
         self._last_sent_at = now
+        self._silent_since = now
+        self._is_silent = False
         self._backoff = 0
         self._starting = True
         self._adjusted_at = now
@@ -107,18 +109,16 @@ class Flight:
     @property
     def probe_timeout(self) -> float:
         """How long nothing may be acknowledged before the oldest fragment is sent again."""
-        if self.rtt is None:
-            base = INITIAL_PROBE_TIMEOUT
-        else:
-            base = max(MIN_PROBE_TIMEOUT, 2 * self.rtt + 4 * self._rtt_variation + ACK_DELAY)
-        return min(MAX_PROBE_TIMEOUT, base * float(1 << min(self._backoff, 8)))
+        return min(MAX_PROBE_TIMEOUT, self._patience * float(1 << min(self._backoff, 8)))
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due, or sending may go on."""
-        due = self._last_sent_at + self.probe_timeout if self.bytes else None
-        if self._paused_until is None:
-            return due
-        return self._paused_until if due is None else min(due, self._paused_until)
+        due = [] if self._paused_until is None else [self._paused_until]
+        if self.bytes:
+            due.append(self._last_sent_at + self.probe_timeout)
+            if not self._is_silent:
+                due.append(self._silent_since + self._patience)
+        return min(due, default=None)
 
     def takes(self, urgency: Urgency, now: float) -> bool:
         """Whether another fragment may be sent; what is urgent goes one packet beyond the window."""
@@ -134,6 +134,8 @@ class Flight:
 
     def sent(self, fragment: Fragment, now: float) -> None:
         """Note that a fragment was handed to the path."""
+        if not self.bytes:
+            self._silent_since, self._is_silent = now, False
         fragment.flight = self
         fragment.sent_at = now
         self._sent[fragment.urgency][fragment] = None
@@ -159,6 +161,7 @@ class Flight:
             urgency = fragment.urgency
             self._acknowledged_sent_at[urgency] = max(self._acknowledged_sent_at[urgency], fragment.sent_at)
         self._backoff = 0
+        self._silent_since, self._is_silent = now, False
         self._refusal_pause = _REFUSAL_PAUSE
         if not newest.resent:
             sample = max(0.0, now - newest.sent_at - delay)
@@ -169,6 +172,16 @@ class Flight:
             self._adjusted_at, self._starting = now, False
             self.window = max(MIN_WINDOW_BYTES, self.window * 7 // 10)
         return lost
+
+    def has_fallen_silent(self, now: float) -> bool:
+        """Whether something is on its way and nothing was acknowledged for too long; True once, until something is.
+
+        Who sends all the time never waits for a probe timeout, which begins anew with each fragment.
+        """
+        if self._is_silent or not self.bytes or now < self._silent_since + self._patience:
+            return False
+        self._is_silent = True
+        return True
 
     def handle_timeout(self, now: float) -> list[Fragment]:
         """Return what counts as lost if nothing was acknowledged for too long: the oldest fragment, then all.
@@ -210,6 +223,13 @@ class Flight:
         return self.lose_all()
 
     # Rules
+
+    @property
+    def _patience(self) -> float:
+        """How long an acknowledgement takes at most, as far as is known (RFC 9002 section 6.2.1)."""
+        if self.rtt is None:
+            return INITIAL_PROBE_TIMEOUT
+        return max(MIN_PROBE_TIMEOUT, 2 * self.rtt + 4 * self._rtt_variation + ACK_DELAY)
 
     def _measure(self, sample: float, now: float) -> None:
         if self.rtt is None:

@@ -82,6 +82,11 @@ class Liveness:
         if not self._awaits_answer:
             self._due_at = min(self._due_at, now)
 
+    def fell_silent(self, now: float) -> None:
+        """Note that what was sent is not answered: counts as one miss, if there was none yet; asks at once."""
+        self.misses = max(1, self.misses)
+        self.ping(now)
+
     def heard(self, now: float) -> None:
         """Note that something arrived on the path."""
         self._heard_at = max(self._heard_at, now)
@@ -122,13 +127,13 @@ class Liveness:
 
     @property
     def _patience(self) -> float:
-        """How long an answer is waited for: half as long again as it took lately, and a little more.
+        """How long an answer is waited for: a quarter longer than it took lately, and a little more.
 
         Never longer than until the path is silent, however long some answers were on their way.
         """
         if self._smoothed is None:
             return min(FIRST_PATIENCE, self._timeout)
-        return min(max(MIN_PATIENCE, 1.5 * self._smoothed + 0.1), self._timeout)
+        return min(max(MIN_PATIENCE, 1.25 * self._smoothed + 0.1), self._timeout)
 
     def _may_answer(self, now: float) -> bool:
         earned = (now - self._pongs_counted_at) * PONGS_PER_SECOND

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -97,7 +97,7 @@ class Mesh:
     @asynccontextmanager
     async def join(
         cls,
-        url: str,
+        url: str | Sequence[str],
         *,
         room: str,
         identity: Identity | None = None,
@@ -113,6 +113,7 @@ class Mesh:
     ) -> AsyncGenerator[Mesh]:
         """Join the room at a signaling server (`http://` or `https://`) and begin to connect to everybody in it.
 
+        `url` may be several, of servers that share their rooms: when one fails, the membership goes on at another.
         Without an `identity` a new one is made for this membership. Only peers that give the same `room_secret` can
         read each other's signals and relayed messages. The block's end closes the mesh as `aclose` does. `transports`,
         `dial`, `dial_relay`, `local_addresses` and `random` are the seams that tests use.
@@ -139,9 +140,13 @@ class Mesh:
                 purpose=purpose,
             )
 
+        # Relays that the servers name by a path are those of one server; a fleet names them by URLs.
+        own_server = url if isinstance(url, str) else next(iter(url), "")
         async with AsyncExitStack() as stack:
             relays = await stack.enter_async_context(
-                Relays.open(url, identity=identity, config=config.relay, dial=dial_relay, random=random)
+                Relays.open(
+                    own_server, identity=identity, config=config.relay, dial=dial_relay, random=random
+                )
             )
             if relayed:
                 relays.settle(DEFAULT_RELAY)

@@ -16,12 +16,14 @@ import msgspec
 from rich.table import Table
 
 from .events import PathKind
-from .testing.disturbances import DIRECT_DEATH
+from .testing.direct_death import measure_direct_death
 from .testing.first_message import measure_first_message
 from .testing.head_of_line import ROUND_TRIP, HeadOfLine, measure_head_of_line
-from .testing.path_trials import TrialResult, run_trial
+from .testing.path_trials import Gap, TrialResult, run_trial
 
 MAX_FIRST_MESSAGE_ROUND_TRIPS = 1.5
+DIRECT_DEATH = "the death of the direct path"
+"""The cause of a gap when the direct path dies, and nothing else is wrong: measured beside each trial."""
 MAX_GAP = 1.5
 """Seconds, at the 99th percentile, when the direct path dies and nothing else happens."""
 MAX_SMALL_DELAY = 0.1
@@ -185,7 +187,9 @@ def _prepare_worker() -> None:
 def _try(seed: int) -> TrialResult | Failure:
     try:
         with _time_limit(TRIAL_TIMEOUT):
-            return run_trial(seed)
+            result = run_trial(seed)
+            result.gaps.append(Gap(DIRECT_DEATH, measure_direct_death(seed)))
+            return result
     except Exception as error:  # noqa: BLE001  (whatever it is, the seed is what is wanted)
         return Failure(seed, _describe(error))
 

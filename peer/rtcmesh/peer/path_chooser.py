@@ -13,6 +13,7 @@ matters to its meaning: the session above recovers whatever a path loses, and dr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .events import PathChangeReason, PathKind
@@ -237,6 +238,12 @@ class PathChooser:
         """Ask all paths at once whether they live: the machine slept, or its addresses changed."""
         for path in self._paths.values():
             path.liveness.ping(now)
+
+    def fell_silent(self, paths: Iterable[int], now: float) -> None:
+        """Note that what was sent on these is not acknowledged in time: that is as good as a ping that was missed."""
+        for path in paths:
+            if (known := self._paths.get(path)) is not None:
+                known.liveness.fell_silent(now)
 
     def handle_timeout(self, now: float) -> None:
         """Ping, doubt, give up, as it is due."""

@@ -21,13 +21,13 @@ from .attempt import Attempt
 from .config import PathPolicy
 from .conversation import Conversation
 from .dialler import Dialler
-from .errors import PeerGone, PeerUnreachable, ProtocolViolation
+from .errors import PeerGone, PeerUnreachable, ProtocolViolation, RemoteRestarted
 from .events import PathChangeReason, PathKind
 from .path import DirectPath, Path, RelayPath
 from .path_chooser import AskRelays, Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
 from .path_table import PathTable
 from .relay_seal import RelaySeal
-from .session import RemoteRestarted, Session
+from .session import Session
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 from .stats import PeerStats
 from .succession import Succession
@@ -331,6 +331,7 @@ class RemotePeer:
         now = self._loop.time()
         self._dialler.handle_timeout(now)
         self.conversation.session.handle_timeout(now)
+        self._chooser.fell_silent(self.conversation.session.silent_paths(now), now)
         self._chooser.handle_timeout(now)
         self.drain()
 

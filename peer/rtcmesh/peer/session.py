@@ -17,7 +17,7 @@ from rtcmesh.relay.frames import Urgency
 from . import frames
 from .acknowledgements import Acknowledgements
 from .delivery import Delivery, Priority
-from .errors import MeshError, ProtocolViolation
+from .errors import ProtocolViolation, RemoteRestarted
 from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
@@ -28,18 +28,6 @@ from .retry import Retry
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
 
 _INSTANCE_BITS = 32
-
-
-class RemoteRestarted(MeshError):
-    """Another session answers for the remote peer: the one we knew is lost, and this one cannot go on.
-
-    The packet that revealed it belongs to the session that takes this one's place.
-    """
-
-    def __init__(self, *, another_process: bool) -> None:
-        self.another_process = another_process
-        """Whether it is of another process than the session that we knew, and not a later one of the same."""
-        super().__init__(another_process)
 
 
 class Session:
@@ -203,6 +191,10 @@ class Session:
         del now
         if flight := self._flights.get(path):
             self._take_back(flight.lose_all())
+
+    def silent_paths(self, now: float) -> list[int]:
+        """Return the paths on which something is on its way and nothing was acknowledged for too long, each once."""
+        return [path for path, flight in self._flights.items() if flight.has_fallen_silent(now)]
 
     def path_refused(self, path: int, now: float) -> None:
         """Note that a path did not take what was sent: it is sent again, after a pause."""

@@ -10,7 +10,7 @@ import os
 import statistics
 import struct
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing.connection import Connection as Pipe
 
@@ -18,6 +18,7 @@ import msgspec
 from rich.table import Table
 
 from rtcmesh.signaling.identity import Identity, PeerId
+from rtcmesh.signaling.load import running
 from rtcmesh.signaling.ticket import Ticket, TicketKey, issue
 
 from .backlog import HIGH_WATER_BYTES
@@ -197,7 +198,7 @@ async def _throughput(url: str, key: TicketKey, size: int, seconds: float, pairs
             flow = _Flow(sender, receiver, size, Urgency.BULK)
             receiver.on_frame = _calling(flow.arrived)
             flows.append(flow)
-            await stack.enter_async_context(_running(flow.run()))
+            await stack.enter_async_context(running(flow.run()))
         await asyncio.sleep(seconds / 4)
         started_at, before = time.perf_counter(), sum(flow.received for flow in flows)
         await asyncio.sleep(seconds)
@@ -221,7 +222,7 @@ async def _delay(url: str, key: TicketKey, urgency: Urgency, seconds: float, *, 
 
         receiver.on_frame = arrived
         if loaded:
-            await stack.enter_async_context(_running(flow.run()))
+            await stack.enter_async_context(running(flow.run()))
         ends_at = time.perf_counter() + seconds
         while time.perf_counter() < ends_at:
             prober.link.send(receiver.peer_id, _PROBE.pack(time.perf_counter()), urgency)
@@ -237,7 +238,7 @@ async def _ends(url: str, key: TicketKey, count: int) -> AsyncGenerator[list[_En
     ends = [_End(url, key) for _ in range(count)]
     async with AsyncExitStack() as stack:
         for end in ends:
-            await stack.enter_async_context(_running(end.link.run()))
+            await stack.enter_async_context(running(end.link.run()))
             await end.up.wait()
         for end in ends:
             welcomed = asyncio.Event()
@@ -245,16 +246,6 @@ async def _ends(url: str, key: TicketKey, count: int) -> AsyncGenerator[list[_En
             end.link.send(end.peer_id, b"", Urgency.CONTROL)
             await welcomed.wait()
         yield ends
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None, None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 def _calling(callback: Callable[[], None]) -> Callable[[bytes], None]:

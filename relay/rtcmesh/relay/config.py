@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from rtcmesh.signaling.config import DoorLimits
+
 from .frames import MAX_FRAME_BYTES
 from .switch import SwitchLimits
 
@@ -64,6 +66,8 @@ class RelayServerConfig:
     """The port to listen on; 0 lets the system choose one."""
     allowed_origins: tuple[str, ...] = ()
     """Origins that web pages may connect from besides the server's own; `*` allows all."""
+    door: DoorLimits = field(default_factory=DoorLimits)
+    """The limits of TCP connections."""
     relay: RelayConfig = field(default_factory=RelayConfig)
     """The relay that is served."""
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from rtcmesh.signaling.server import is_origin_allowed
+from rtcmesh.signaling.server import is_origin_allowed, listening
 from rtcmesh.signaling.ticket import TicketKey
 
 from .aiohttp_socket import RELAY_PATH, accept_websocket, offers_subprotocol
@@ -90,15 +90,15 @@ async def serve(key: TicketKey, config: RelayServerConfig | None = None) -> Asyn
     config = RelayServerConfig() if config is None else config
     service = RelayService(key, config.relay)
     server = RelayServer(RelayEndpoint(service, allowed_origins=config.allowed_origins))
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=config.relay.close_timeout)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, config.host, config.port).start()
-        host, port = runner.addresses[0][:2]
-        server.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        yield server
-    finally:
+    async with listening(
+        server.application(),
+        config.host,
+        config.port,
+        door=config.door,
+        turned_away=service.stats.rejections,
+        shutdown_timeout=config.relay.close_timeout,
+    ) as server.url:
         try:
-            await service.drain()
+            yield server
         finally:
-            await runner.cleanup()
+            await service.drain()

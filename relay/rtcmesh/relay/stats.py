@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from rtcmesh.signaling.stats import REJECTIONS
+
 from .codes import CloseCode, GoneReason, NackReason
 from .frames import Urgency
 
@@ -51,5 +53,5 @@ class RelayStats:
         default_factory=lambda: _zeros(*(code.name.lower() for code in CloseCode), "other")
     )
     """Connections that have ended, by their close code."""
-    rejections: Counter[str] = field(default_factory=lambda: _zeros("not_websocket", "origin", "subprotocol"))
-    """Requests that were turned away before they became a connection."""
+    rejections: Counter[str] = field(default_factory=lambda: _zeros(*REJECTIONS))
+    """TCP connections and requests that were turned away before they became a connection."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from rtcmesh.signaling.identity import IdentityError, short
 from rtcmesh.signaling.ticket import InvalidTicket, Ticket, TicketKey, verify
 
-from .bucket import Bucket
 from .codes import CloseCode, GoneReason
 from .config import MIN_BYTES_PER_SECOND, RelayConfig
 from .connection import Connection
@@ -24,6 +23,7 @@ from .frames import (
     encode_welcome,
     key_of,
 )
+from .pace import Pace
 from .proof import verify_join
 from .stats import RelayStats
 from .switch import Seat
@@ -51,8 +51,8 @@ class Visit:
         self._nonce = nonce
         self._clock = clock
         self._seat: Seat | None = None
-        self._bucket: Bucket | None = None
-        self._bucket_timer: asyncio.TimerHandle | None = None
+        self._pace: Pace | None = None
+        self._pace_timer: asyncio.TimerHandle | None = None
         self.name = "nobody"
         """Who is visiting, for the log."""
 
@@ -70,8 +70,8 @@ class Visit:
             while True:
                 frame = await connection.receive()
                 self._handle(connection, frame)
-                if self._bucket is not None:
-                    await self._pace(connection, self._bucket, len(frame))
+                if self._pace is not None:
+                    await self._slow_down(connection, self._pace, len(frame))
         except SocketClosed:
             pass
         except ProtocolError as error:
@@ -81,8 +81,8 @@ class Visit:
             connection.fail(CloseCode.INTERNAL)
         finally:
             timer.cancel()
-            if self._bucket_timer is not None:
-                self._bucket_timer.cancel()
+            if self._pace_timer is not None:
+                self._pace_timer.cancel()
 
     def leave(self, connection: Connection) -> None:
         """Give up the place; called when nothing more will be sent."""
@@ -137,30 +137,30 @@ class Visit:
         config = self._config
         if rate:
             now = asyncio.get_running_loop().time()
-            self._bucket = Bucket(bytes_per_second=rate, burst_bytes=config.burst_bytes, now=now)
+            self._pace = Pace(bytes_per_second=rate, burst_bytes=config.burst_bytes, now=now)
         welcome = Welcome(MAX_PAYLOAD_BYTES, config.limits.max_pair_bytes, rate, config.heartbeat)
         connection.say(encode_welcome(welcome))
 
-    async def _pace(self, connection: Connection, bucket: Bucket, size: int) -> None:
+    async def _slow_down(self, connection: Connection, pace: Pace, size: int) -> None:
         """Read nothing for a while if the connection has sent too much, and announce what changes."""
-        pause = bucket.take(size, asyncio.get_running_loop().time())
-        self._announce(connection, bucket)
+        pause = pace.take(size, asyncio.get_running_loop().time())
+        self._announce(connection, pace)
         if pause:
             await connection.pause(pause)
 
-    def _announce(self, connection: Connection, bucket: Bucket) -> None:
-        for limit in bucket.limits():
+    def _announce(self, connection: Connection, pace: Pace) -> None:
+        for limit in pace.limits():
             self._stats.pauses += limit.bytes_per_second > 0
             connection.say(encode_limit(limit.bytes_per_second, limit.paused_for))
-        deadline = bucket.deadline()
-        if deadline is not None and self._bucket_timer is None and connection.ending is None:
+        deadline = pace.deadline()
+        if deadline is not None and self._pace_timer is None and connection.ending is None:
             loop = asyncio.get_running_loop()
-            self._bucket_timer = loop.call_at(deadline, self._lift, connection, bucket)
+            self._pace_timer = loop.call_at(deadline, self._lift, connection, pace)
 
-    def _lift(self, connection: Connection, bucket: Bucket) -> None:
-        self._bucket_timer = None
-        bucket.handle_timeout(asyncio.get_running_loop().time())
-        self._announce(connection, bucket)
+    def _lift(self, connection: Connection, pace: Pace) -> None:
+        self._pace_timer = None
+        pace.handle_timeout(asyncio.get_running_loop().time())
+        self._announce(connection, pace)
 
     def _expect_joined(self, connection: Connection) -> None:
         if self._seat is None:

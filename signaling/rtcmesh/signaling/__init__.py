@@ -4,9 +4,10 @@ The HTTP server is `rtcmesh.signaling.server.serve`, which needs the extra `serv
 `rtcmesh.signaling.messages`, the test kit is `rtcmesh.signaling.testing`.
 """
 
+from .bucket import Rate
 from .client import SignalingLink
 from .codes import CloseCode, LeaveReason, NackCode, RefusalCode
-from .config import ClientConfig, ServerConfig, ServiceConfig
+from .config import ClientConfig, DoorLimits, RedisConfig, ServerConfig, ServiceConfig
 from .errors import (
     Closed,
     InvalidPresence,
@@ -17,10 +18,12 @@ from .errors import (
     SignalingError,
     SignalingUnreachable,
     SignalRefused,
+    StoreFailed,
+    StoreUnreachable,
 )
 from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId, parse_peer_id, short
-from .memory_registry import MemoryRegistry
+from .memory_registry import MemoryLimits, MemoryRegistry
 from .messages import (
     IceServer,
     IceServersRenewed,
@@ -39,7 +42,9 @@ from .registry import Registry
 from .room import RoomLimits
 from .sealing import PairSeal
 from .service import SignalingService
+from .store_url import StoreUrl
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
+from .traffic import TrafficLimits
 
 __all__ = [
     "ClientConfig",
@@ -47,6 +52,7 @@ __all__ = [
     "Closed",
     "Dial",
     "DialFailed",
+    "DoorLimits",
     "IceServer",
     "IceServersRenewed",
     "Identity",
@@ -58,6 +64,7 @@ __all__ = [
     "LinkResumed",
     "LocalPrekey",
     "Member",
+    "MemoryLimits",
     "MemoryRegistry",
     "MissingExtra",
     "NackCode",
@@ -72,6 +79,8 @@ __all__ = [
     "PresenceChanged",
     "PresenceTooLarge",
     "ProtocolError",
+    "Rate",
+    "RedisConfig",
     "RefusalCode",
     "Registry",
     "RoomLimits",
@@ -84,7 +93,11 @@ __all__ = [
     "SignalingService",
     "SignalingUnreachable",
     "SocketClosed",
+    "StoreFailed",
+    "StoreUnreachable",
+    "StoreUrl",
     "TextSocket",
+    "TrafficLimits",
     "Welcome",
     "parse_peer_id",
     "short",

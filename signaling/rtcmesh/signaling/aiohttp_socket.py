@@ -4,23 +4,31 @@ Compression is off: it costs 100 KiB a connection and gains little on sealed byt
 for as long as that peer likes, both in `send_str` and in `close`; `abort` is what ends such a wait.
 """
 
+import asyncio
 import socket as sockets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import aiohttp
 from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
 from yarl import URL
 
 from .codes import CloseCode
+from .door import drained
 from .errors import ProtocolError
 from .messages import MAX_SERVER_MESSAGE_BYTES, SUBPROTOCOL
-from .text_socket import DialFailed, SocketClosed, TextSocket
+from .text_socket import DialFailed, SocketClosed, TextSocket, Unreachable
 
 SIGNALING_PATH = "/v1/signaling"
 
-_WebSocket: TypeAlias = ClientWebSocketResponse | web.WebSocketResponse
+RELEASE_TIMEOUT = 1.0
+"""Seconds for aiohttp to notice that an aborted connection has ended."""
+
+_FINAL_TEXT = 0x81
+
+_ServerWebSocket: TypeAlias = web.WebSocketResponse[Literal[False]]
+_WebSocket: TypeAlias = ClientWebSocketResponse[Literal[False]] | _ServerWebSocket
 
 
 class AiohttpSocket:
@@ -30,7 +38,7 @@ class AiohttpSocket:
         self._websocket = websocket
         self._abort = abort
 
-    async def receive(self) -> str:
+    async def receive(self) -> bytes:
         """See `TextSocket.receive`."""
         try:
             message = await self._websocket.receive()
@@ -38,7 +46,7 @@ class AiohttpSocket:
             raise SocketClosed(CloseCode.ABNORMAL) from error
         match message.type:
             case WSMsgType.TEXT:
-                return str(message.data)
+                return bytes(message.data)
             case WSMsgType.BINARY:
                 raise ProtocolError("a binary frame")
             case WSMsgType.CLOSE:
@@ -49,10 +57,11 @@ class AiohttpSocket:
             case _:
                 raise SocketClosed(CloseCode.ABNORMAL)
 
-    async def send(self, text: str) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
         try:
-            await self._websocket.send_str(text)
+            for frame in frames:
+                await self._websocket.send_frame(frame, WSMsgType.TEXT)
         except (aiohttp.ClientError, OSError) as error:
             raise SocketClosed(CloseCode.ABNORMAL) from error
 
@@ -70,6 +79,33 @@ class AiohttpSocket:
         self._abort()
 
 
+class ServerSocket(AiohttpSocket):
+    """The server's side, behind a `Door`: frames that are sent together are written together, in one system call."""
+
+    def __init__(self, websocket: _ServerWebSocket, transport: asyncio.Transport) -> None:
+        super().__init__(websocket, transport.abort)
+        self._transport = transport
+
+    async def send(self, *frames: bytes) -> None:
+        """See `TextSocket.send`."""
+        if self._transport.is_closing():
+            raise SocketClosed(CloseCode.ABNORMAL)
+        self._transport.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
+        try:
+            await drained(self._transport)
+        except OSError as error:
+            raise SocketClosed(CloseCode.ABNORMAL) from error
+
+
+def _header(size_bytes: int) -> bytes:
+    """Return the header of an unmasked text frame (RFC 6455 section 5.2)."""
+    if size_bytes < 126:
+        return bytes((_FINAL_TEXT, size_bytes))
+    if size_bytes < 2**16:
+        return bytes((_FINAL_TEXT, 126)) + size_bytes.to_bytes(2)
+    return bytes((_FINAL_TEXT, 127)) + size_bytes.to_bytes(8)
+
+
 def offers_subprotocol(request: web.Request) -> bool:
     """Whether a handshake names the protocol that is spoken here."""
     offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
@@ -78,16 +114,16 @@ def offers_subprotocol(request: web.Request) -> bool:
 
 async def accept_websocket(
     request: web.Request, *, max_frame_bytes: int
-) -> tuple[web.WebSocketResponse, AiohttpSocket]:
-    """Answer a WebSocket handshake and return the response with its socket."""
-    websocket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes)
+) -> tuple[_ServerWebSocket, AiohttpSocket]:
+    """Answer a WebSocket handshake and return the response with its socket; `SocketClosed` if the peer has gone."""
+    websocket: _ServerWebSocket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, decode_text=False
+    )
     await websocket.prepare(request)
-
-    def abort() -> None:
-        if request.transport is not None:
-            request.transport.abort()
-
-    return websocket, AiohttpSocket(websocket, abort)
+    transport = request.transport
+    if transport is None:
+        raise SocketClosed(CloseCode.ABNORMAL)
+    return websocket, ServerSocket(websocket, transport)
 
 
 def parse_url(url: str) -> URL:
@@ -102,17 +138,27 @@ def parse_url(url: str) -> URL:
 
 
 @asynccontextmanager
-async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
-    """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`."""
+async def dial_websocket(url: str, *, local_host: str | None = None) -> AsyncGenerator[TextSocket, None]:
+    """Open a WebSocket to a server's base URL (`http`, `https`, `ws`, `wss`) or to a whole URL; a `Dial`.
+
+    `local_host` is the address of this machine to come from, if it has several.
+    """
     try:
         target = parse_url(url)
     except ValueError as error:
         raise DialFailed(str(error)) from error
-    async with aiohttp.ClientSession() as session:
+    connector = None if local_host is None else aiohttp.TCPConnector(local_addr=(local_host, 0))
+    async with aiohttp.ClientSession(connector=connector) as session:
         try:
             websocket = await session.ws_connect(
-                target, protocols=(SUBPROTOCOL,), compress=0, max_msg_size=MAX_SERVER_MESSAGE_BYTES
+                target,
+                protocols=(SUBPROTOCOL,),
+                compress=0,
+                max_msg_size=MAX_SERVER_MESSAGE_BYTES,
+                decode_text=False,
             )
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"no connection to {target}: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DialFailed(f"no connection to {target}: {error}") from error
         socket: sockets.socket | None = websocket.get_extra_info("socket")
@@ -129,3 +175,7 @@ async def dial_websocket(url: str) -> AsyncGenerator[TextSocket, None]:
             yield AiohttpSocket(websocket, abort)
         finally:
             abort()
+            # Nothing is on the way any more; this only lets aiohttp release what it holds.
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(RELEASE_TIMEOUT):
+                    await websocket.close()

@@ -1,15 +1,16 @@
 """The client link: one membership in a room, kept through lost connections and restarted servers."""
 
 import asyncio
+import logging
 import os
 from asyncio import Future
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Self
 
-from .aiohttp_socket import dial_websocket, parse_url
+from .aiohttp_socket import parse_url
 from .backoff import Backoff
 from .codes import NackCode, RefusalCode
 from .config import ClientConfig
@@ -24,10 +25,12 @@ from .errors import (
 )
 from .event_queue import EventQueue
 from .events import LinkEvent, LinkLost, LinkResumed
+from .fallback import FallbackDial
 from .identity import Identity, PeerId
 from .membership import Membership
 from .messages import (
     MAX_SERVER_MESSAGE_BYTES,
+    MAX_TOKEN_BYTES,
     Ack,
     Challenge,
     Draining,
@@ -47,6 +50,8 @@ from .prekey import Prekey
 from .session import Ending, Role, Session
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
 
+_logger = logging.getLogger(__name__)
+
 
 class SignalingLink:
     """A membership in a room; `open` makes one.
@@ -58,10 +63,16 @@ class SignalingLink:
     """
 
     def __init__(
-        self, url: str, membership: Membership, *, config: ClientConfig, dial: Dial, random: Random
+        self,
+        urls: tuple[str, ...],
+        membership: Membership,
+        *,
+        config: ClientConfig,
+        dial: Dial,
+        random: Random,
     ) -> None:
         """Prepare a link; use `open` instead."""
-        self._url = url
+        self._urls = urls
         self._membership = membership
         self._config = config
         self._dial = dial
@@ -72,7 +83,7 @@ class SignalingLink:
         self._draining: Draining | None = None
         self._hurried = asyncio.Event()
         # The server in use comes first; one that does not let us in goes to the end.
-        self._servers = deque([url])
+        self._servers = deque(urls)
         self._first_welcome: Future[Welcome] = asyncio.get_running_loop().create_future()
         self._last_failure: Exception | None = None
         self._end: Exception | None = None
@@ -82,7 +93,7 @@ class SignalingLink:
     @asynccontextmanager
     async def open(
         cls,
-        url: str,
+        url: str | Sequence[str],
         *,
         room: str,
         identity: Identity,
@@ -96,14 +107,23 @@ class SignalingLink:
     ) -> AsyncGenerator[Self, None]:
         """Join the room and return after the first welcome; leave it at the end of the block.
 
+        `url` may be several, of servers that share their rooms: whichever answers is used, and when it fails the
+        membership is resumed on another. They are tried in their order, from a random one on.
+
         Raises `JoinRefused`, `SignalingUnreachable` after `connect_timeout`, and at once `InvalidPresence` and, for a
-        URL that cannot be one, `ValueError`. `dial` replaces the network, `random` the source of the jitter between
-        attempts.
+        URL that cannot be one or for none, `ValueError`. `dial` replaces the network, `random` the source of the
+        jitter between attempts.
         """
         if not is_room_name(room):
             raise JoinRefused(RefusalCode.BAD_ROOM)
+        if token is not None and len(token.encode()) > MAX_TOKEN_BYTES:
+            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the token is longer than the limit")
+        urls = (url,) if isinstance(url, str) else tuple(url)
+        if not urls:
+            raise ValueError("a signaling link needs the URL of at least one server")
         if dial is None:
-            parse_url(url)
+            for each in urls:
+                parse_url(each)
         if presence is not None:
             presence_bytes(presence)
         config = ClientConfig() if config is None else config
@@ -116,12 +136,14 @@ class SignalingLink:
             use_relays=use_relays,
             window_bytes=config.max_queue_bytes // 2,
         )
+        random = Random(os.urandom(32)) if random is None else random
+        first = random.randrange(len(urls)) if len(urls) > 1 else 0
         link = cls(
-            url,
+            urls[first:] + urls[:first],
             membership,
             config=config,
-            dial=dial_websocket if dial is None else dial,
-            random=Random(os.urandom(32)) if random is None else random,
+            dial=_fallback_dial(config) if dial is None else dial,
+            random=random,
         )
         try:
             await link._wait_for_welcome()
@@ -231,7 +253,7 @@ class SignalingLink:
             async with asyncio.timeout(timeout):
                 await self._first_welcome
         except TimeoutError:
-            raise SignalingUnreachable(self._url, timeout) from self._last_failure
+            raise SignalingUnreachable(" or ".join(self._urls), timeout) from self._last_failure
 
     async def _run(self) -> None:
         """Keep a connection until the link ends; the one task of the link."""
@@ -272,7 +294,7 @@ class SignalingLink:
         return await self._note_ending(connection.ending, was_joined=was_joined)
 
     async def _note_ending(self, ending: Ending, *, was_joined: bool) -> float:
-        refused = ending.refused
+        refused, used = ending.refused, self._servers[0]
         if refused is None:
             self._last_failure = SocketClosed(ending.code, ending.reason)
         else:
@@ -282,10 +304,11 @@ class SignalingLink:
         if was_joined:
             code = RefusalCode.from_close_code(ending.code)
             await self._events.put(LinkLost("connection lost" if code is None else code.meaning))
-        else:
+        if not was_joined or (refused is not None and refused.code is RefusalCode.UNAVAILABLE):
             self._servers.rotate(-1)
         if self._draining is not None:
-            self._servers = deque(dict.fromkeys([*self._draining.alternatives, self._url]))
+            others = [url for url in self._urls if url != used]
+            self._servers = deque(dict.fromkeys([*self._draining.alternatives, *others, *self._urls]))
             return self._draining.reconnect_in
         return 0.0 if refused is None else refused.retry_after or 0.0
 
@@ -299,6 +322,7 @@ class SignalingLink:
     async def _handle(self, connection: Connection, message: ServerMessage | PeerMessage) -> None:
         match message:
             case Challenge():
+                _logger.debug("joining", extra={"connection": message.connection})
                 connection.send(self._membership.join(message))
             case Welcome():
                 await self._begin(connection, message)
@@ -386,3 +410,7 @@ class SignalingLink:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _fallback_dial(config: ClientConfig) -> Dial:
+    return FallbackDial(patience=config.websocket_patience, retry_after=config.websocket_retry_after)

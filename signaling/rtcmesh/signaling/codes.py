@@ -47,6 +47,9 @@ class RefusalCode(StrEnum):
     REPLACED = "replaced", 4009, True, "the same identity joined the room again"
     SHUTTING_DOWN = "shutting_down", 4010, False, "the server is stopping"
     INTERNAL = "internal", 4011, False, "the server failed"
+    UNAVAILABLE = "unavailable", 4012, False, "the rooms cannot be reached at the moment"
+    EPOCH_CHANGED = "epoch_changed", 4013, False, "the room's stream began anew: join again for a snapshot"
+    RATE_LIMITED = "rate_limited", 4014, False, "too many want in at once, here or from this address"
     UNKNOWN = "unknown", 4099, False, "a refusal that this version does not know"
 
     @classmethod
@@ -73,6 +76,8 @@ class NackCode(StrEnum):
 
     UNKNOWN_PEER = "unknown_peer", "the receiver is not in the room"
     TOO_LARGE = "too_large", "the sealed bytes are larger than the limit"
+    SERVER_FULL = "server_full", "the server has no place left"
+    UNAVAILABLE = "unavailable", "the room could not be reached in time; nobody knows whether it is delivered"
     EPOCH_CHANGED = "epoch_changed", "the membership began anew before an answer came; never on the wire"
 
 

@@ -37,10 +37,11 @@ class PresenceTooLarge(SignalingError):
 class JoinRefused(SignalingError):
     """The server refuses this membership, at the join or later, and trying again would not change that."""
 
-    def __init__(self, code: RefusalCode, message: str = "") -> None:
+    def __init__(self, code: RefusalCode, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"the signaling server refused: {self.message or self.code.meaning} ({self.code.value})"
@@ -85,3 +86,15 @@ class Closed(SignalingError):
 
     def __str__(self) -> str:
         return "the signaling link is closed"
+
+
+class StoreUnreachable(SignalingError):
+    """The shared store did not answer, or is not the server that may be written to; trying again may help."""
+
+
+class StoreFull(SignalingError):
+    """The shared store has no memory left; nothing was changed."""
+
+
+class StoreFailed(SignalingError):
+    """The shared store refused a command for a reason that trying again does not change."""

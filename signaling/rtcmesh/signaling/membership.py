@@ -80,7 +80,7 @@ class Membership:
         Raises `ProtocolError` if the server claims to resume something else than was asked for.
         """
         position = Resume(epoch=welcome.epoch, offset=welcome.offset, token=welcome.resume_token)
-        if welcome.resumed and position != self._resume:
+        if welcome.resumed and (self._resume is None or not _continues(position, self._resume)):
             raise ProtocolError("the server resumed another membership than this one")
         self._resume = position
         return [] if welcome.resumed else self.outbox.restart(self.limits.max_unacknowledged_signals)
@@ -110,3 +110,7 @@ class Membership:
         if event.offset <= self._resume.offset:
             raise ProtocolError(f"event {event.offset} came after event {self._resume.offset}")
         self._resume = Resume(epoch=self._resume.epoch, offset=event.offset, token=self._resume.token)
+
+
+def _continues(position: Resume, before: Resume) -> bool:
+    return (position.epoch, position.offset) == (before.epoch, before.offset)

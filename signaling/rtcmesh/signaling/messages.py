@@ -5,7 +5,7 @@ of the package knows key names.
 """
 
 import re
-from typing import Annotated, NamedTuple, Self, TypeAlias, cast
+from typing import Annotated, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -25,6 +25,10 @@ MAX_SIGNAL_WINDOW = 65_536
 """The most unacknowledged signals that a server may announce."""
 MAX_SERVER_MESSAGE_BYTES = 16 * 1024 * 1024
 """What a peer takes in one message; the largest is the welcome to a full room."""
+MAX_TOKEN_BYTES = 16_384
+"""How long the token of a join may be, in UTF-8."""
+FRAME_OVERHEAD_BYTES = 64
+"""What a queued frame takes besides its bytes: their object and its place in the queue, on a 64-bit CPython."""
 
 _ROOM_NAME = re.compile(r"[A-Za-z0-9._~:@-]{1,128}")
 
@@ -51,6 +55,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     max_presence_bytes: Count
     max_unacknowledged_signals: Annotated[int, Meta(ge=1, le=MAX_SIGNAL_WINDOW)]
     join_timeout: PositiveSeconds
+    messages_per_second: Annotated[float, Meta(ge=0)] = 0.0
+    """How fast a peer's messages are read in the long run, a large one counting for several; 0: as they come."""
+    message_burst: Annotated[float, Meta(ge=0)] = 0.0
+    """How many of them are read at once."""
 
 
 class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,6 +96,8 @@ class Challenge(Message, frozen=True, kw_only=True, tag="challenge"):
     limits: Limits
     relays: tuple[Text, ...] = ()
     """Where a peer may be at home, in the server's order: URLs, or paths of the server's own."""
+    connection: Text = ""
+    """What the server's log calls this connection."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
@@ -140,10 +150,12 @@ class PeerSuspended(Message, frozen=True, kw_only=True, tag="peer_suspended"):
 
 
 class PeerResumed(Message, frozen=True, kw_only=True, tag="peer_resumed"):
-    """A suspended member is connected again."""
+    """A member is connected again."""
 
     offset: Count
     peer_id: WirePeerId
+    anew: bool = False
+    """It was given a snapshot: signals to it that were acknowledged before this event may be lost."""
 
 
 class PresenceChanged(Message, frozen=True, kw_only=True, tag="presence_changed"):
@@ -175,7 +187,7 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """The signal of this id is in the room's stream.
 
     Its receiver gets it once, unless it leaves, or is away for so long that it is given a snapshot in place of what
-    it missed.
+    it missed; a `peer_left`, or a `peer_resumed` with `anew`, says so then.
     """
 
     id: SignalId
@@ -218,7 +230,8 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     peer_id: WirePeerId
     prekey: Prekey
     proof: bytes
-    token: Annotated[str, Meta(max_length=16_384)] | None = None
+    token: str | None = None
+    """At most `MAX_TOKEN_BYTES`; the decoder takes a longer one, so that it can be refused by its name."""
     presence: Presence | None = None
     relay: Text | None = None
     resume: Resume | None = None
@@ -275,24 +288,11 @@ _peer_decoder: msgspec.json.Decoder[PeerMessage] = msgspec.json.Decoder(PeerMess
 
 
 def encode(message: ServerMessage | PeerMessage) -> bytes:
-    """Return the message as one JSON object in UTF-8."""
+    """Return the message as one JSON object in UTF-8, on one line."""
     return _encoder.encode(message)
 
 
-class Frame(NamedTuple):
-    """An encoded message as it is queued and sent."""
-
-    text: str
-    size_bytes: int
-
-    @classmethod
-    def of(cls, message: ServerMessage | PeerMessage) -> Self:
-        """Encode the message."""
-        encoded = encode(message)
-        return cls(encoded.decode(), len(encoded))
-
-
-def decode_server(frame: str | bytes) -> ServerMessage:
+def decode_server(frame: bytes) -> ServerMessage:
     """Return what the server said; raise `ProtocolError` for anything that is not a server message."""
     try:
         return _server_decoder.decode(frame)
@@ -300,7 +300,7 @@ def decode_server(frame: str | bytes) -> ServerMessage:
         raise ProtocolError(f"not a server message: {error}") from error
 
 
-def decode_peer(frame: str | bytes) -> PeerMessage:
+def decode_peer(frame: bytes) -> PeerMessage:
     """Return what the peer said; raise `ProtocolError` for anything that is not a peer message."""
     try:
         return _peer_decoder.decode(frame)

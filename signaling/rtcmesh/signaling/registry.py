@@ -2,15 +2,18 @@
 
 from typing import Protocol
 
+from .codes import RefusalCode
 from .messages import Ack, Join, Nack, Presence, SendSignal
 from .room import Admission, StreamEntry
+from .stats import RegistryStats
 
 
 class Sink(Protocol):
     """Where a registry pushes what one member is to see. No call waits or raises.
 
     First `welcome`, once. Then `deliver` for every entry after the admission's offset that concerns the member, in
-    stream order, none twice. Last, if another join takes the membership over, `displace`; nothing after it.
+    stream order, none twice, and `answer` for each of its signals. Last, if the registry has to give the connection
+    up, `end`; nothing after it.
     """
 
     def welcome(self, admission: Admission) -> None:
@@ -21,40 +24,54 @@ class Sink(Protocol):
         """Pass on one event of the room."""
         ...
 
-    def displace(self, *, replaced: bool) -> None:
-        """Drop the connection: the identity joined anew (tell it), or the peer itself came back elsewhere."""
+    def answer(self, answer: Ack | Nack) -> None:
+        """Pass on the answer to one of the member's signals."""
+        ...
+
+    def end(self, code: RefusalCode | None, message: str = "") -> None:
+        """End the connection: refuse it with this code, or silently (None) when the peer itself is back elsewhere."""
         ...
 
 
 class Attachment(Protocol):
-    """One connection's hold on a membership. Every call may be repeated; see `Room` for what each guarantees.
+    """One connection's hold on a membership. No call waits or raises: what comes of it goes to the sink.
 
-    After `leave`, `suspend` or a displacement the first three raise `Detached` and the others do nothing.
+    Signals take effect in their order. Of changes that come faster than they can be told, the newest is sure to be
+    seen. After `leave`, `suspend` or the sink's `end`, the other calls do nothing.
     """
 
-    async def signal(self, signal: SendSignal) -> Ack | Nack:
-        """Put a signal into the stream, or say why not."""
+    def signal(self, signal: SendSignal) -> None:
+        """Put a signal into the stream; the sink gets the answer, or `end` for an id that is out of turn.
+
+        A signal whose id was answered is answered the same way and not delivered again. An id that is left out
+        counts as refused: with this one accepted, it is never delivered.
+        """
         ...
 
-    async def set_presence(self, presence: Presence) -> None:
-        """Change the member's presence; raises `JoinRefused` for one that is not acceptable."""
+    def set_presence(self, presence: Presence) -> None:
+        """Change the member's presence; the sink gets `end` for one that is not acceptable."""
         ...
 
-    async def set_relay(self, relay: str | None) -> None:
+    def set_relay(self, relay: str | None) -> None:
         """Change the member's home relay."""
         ...
 
-    async def leave(self) -> None:
-        """End the membership at once."""
+    def leave(self) -> None:
+        """End the membership as soon as the room can be told."""
         ...
 
-    async def suspend(self) -> None:
-        """Keep the membership for the resume window without a connection."""
+    def suspend(self) -> None:
+        """Keep the membership for the resume window without a connection. May follow the sink's `end`."""
         ...
 
 
 class Registry(Protocol):
     """Rooms by name. A room exists while it has members; a new one begins a new epoch."""
+
+    @property
+    def stats(self) -> RegistryStats:
+        """What it counts, and how it fares."""
+        ...
 
     async def attach(self, join: Join, sink: Sink) -> Attachment:
         """Admit a peer whose identity was proved and push its events into the sink until it is detached.
@@ -62,4 +79,8 @@ class Registry(Protocol):
         Raises `JoinRefused`, and then the sink was not called. When cancelled, the peer may have become a member
         that is suspended.
         """
+        ...
+
+    async def aclose(self) -> None:
+        """Give up every attachment without telling anybody, and release what is held."""
         ...

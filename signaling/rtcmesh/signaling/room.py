@@ -11,7 +11,6 @@ The machine decides; its owner carries out the effects in order. A member that i
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from random import Random
 from typing import TypeAlias
 
 from .codes import LeaveReason, NackCode, RefusalCode
@@ -20,7 +19,6 @@ from .identity import PeerId
 from .messages import (
     MAX_SIGNAL_WINDOW,
     Ack,
-    Frame,
     Join,
     Member,
     Nack,
@@ -35,9 +33,14 @@ from .messages import (
     RoomEvent,
     SendSignal,
     Signal,
+    encode,
     presence_bytes,
 )
 from .prekey import Prekey
+from .resume_token import ResumeKey
+
+ENTRY_OVERHEAD_BYTES = 1024
+"""What an event of the history takes at most besides its encoding and its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class StreamEntry:
     """One event of the stream with its encoding, which is made once for all who get it."""
 
     event: RoomEvent
-    frame: Frame
+    frame: bytes
     receiver: PeerId | None
     """The one member it is for; None: all but the subject."""
     subject: PeerId
@@ -129,20 +132,33 @@ class _Membership:
     prekey: Prekey
     presence: Presence
     relay: str | None
-    token: str
     began_at: int
     attachment: int | None = None
+    newest_token: int = 0
+    """The attachment of the newest token that was presented, or of the first one of this membership."""
+    newest_attachment: int = 0
     last_signal_id: int = 0
     nacks: dict[int, NackCode] = field(default_factory=dict[int, NackCode])
+
+
+def check_presence(presence: Presence, limits: RoomLimits) -> None:
+    """Raise `JoinRefused` (`protocol_violation`, `message_too_large`) for a presence that no room takes."""
+    try:
+        size_bytes = presence_bytes(presence)
+    except InvalidPresence as error:
+        raise JoinRefused(RefusalCode.PROTOCOL_VIOLATION, str(error)) from error
+    if size_bytes > limits.max_presence_bytes:
+        raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the presence is larger than the limit")
 
 
 class Room:
     """Every member sees every event that concerns it once and in order, or a snapshot that says so."""
 
-    def __init__(self, *, epoch: str, limits: RoomLimits, random: Random) -> None:
+    def __init__(self, name: str, *, epoch: str, limits: RoomLimits, key: ResumeKey) -> None:
         self.epoch = epoch
+        self._name = name
         self._limits = limits
-        self._random = random
+        self._key = key
         self._offset = 0
         self._members: dict[PeerId, _Membership] = {}
         self._attached: dict[int, PeerId] = {}
@@ -158,6 +174,17 @@ class Room:
         """The offset of the newest event, 0 before the first."""
         return self._offset
 
+    @property
+    def history_bytes(self) -> int:
+        """What the history holds, as bytes in memory."""
+        # The event holds the sealed bytes, or the presence, once more beside the frame.
+        return 2 * self._history_bytes + ENTRY_OVERHEAD_BYTES * len(self._history)
+
+    @property
+    def suspended(self) -> int:
+        """How many members are suspended."""
+        return len(self._expires_at)
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -168,7 +195,7 @@ class Room:
         """
         self.handle_timeout(now)
         if join.presence is not None:
-            self._check_presence(join.presence)
+            check_presence(join.presence, self._limits)
         member = self._members.get(join.peer_id)
         if member is None and len(self._members) >= self._limits.max_members:
             raise JoinRefused(RefusalCode.ROOM_FULL)
@@ -201,7 +228,7 @@ class Room:
     def set_presence(self, attachment: int, presence: Presence) -> None:
         """Change a member's presence; raises `JoinRefused` as `join` does, and `Detached`."""
         peer_id = self._peer(attachment)
-        self._check_presence(presence)
+        check_presence(presence, self._limits)
         self._change_presence(peer_id, presence)
 
     def set_relay(self, attachment: int, relay: str | None) -> None:
@@ -211,17 +238,20 @@ class Room:
     def signal(self, attachment: int, signal: SendSignal) -> Ack | Nack:
         """Take a signal for delivery, or say why not; a repeated id gets the same answer and no delivery.
 
-        Raises `Detached`, and `JoinRefused` (`protocol_violation`) for an id that skips others, or is so old that its
-        answer is forgotten: any answer to it might be false.
+        An id that skips others refuses those for ever (`unavailable`): whoever served the peer has answered them so.
+        Raises `Detached`, and `JoinRefused` (`protocol_violation`) for an id that skips a whole window, or is so old
+        that its answer is forgotten: any answer to it might be false.
         """
         sender = self._peer(attachment)
         member = self._members[sender]
         window = self._limits.max_unacknowledged_signals
-        if not member.last_signal_id - window < signal.id <= member.last_signal_id + 1:
+        if not -window < signal.id - member.last_signal_id <= window:
             raise JoinRefused(RefusalCode.PROTOCOL_VIOLATION, f"signal {signal.id} is out of turn")
         if signal.id <= member.last_signal_id:
             code = member.nacks.get(signal.id)
             return Ack(id=signal.id) if code is None else Nack(id=signal.id, code=code)
+        skipped = range(member.last_signal_id + 1, signal.id)
+        member.nacks.update(dict.fromkeys(skipped, NackCode.UNAVAILABLE))
         member.last_signal_id = signal.id
         oldest = signal.id - window
         member.nacks = {id_: code for id_, code in member.nacks.items() if id_ > oldest}
@@ -238,6 +268,21 @@ class Room:
         for peer_id in [peer_id for peer_id, at in self._expires_at.items() if at <= now]:
             self._remove(peer_id, LeaveReason.EXPIRED)
 
+    @property
+    def newest_expiry(self) -> float:
+        """When the member expires that was suspended last; 0 if none is."""
+        return next(reversed(self._expires_at.values()), 0.0)
+
+    def expire_oldest(self) -> None:
+        """Let the member expire that has been suspended for longest, if there is one: its place is needed."""
+        if self._expires_at:
+            self._remove(next(iter(self._expires_at)), LeaveReason.EXPIRED)
+
+    def forget_history(self) -> None:
+        """Keep no event of the past; members that are away now will get a snapshot."""
+        self._history.clear()
+        self._history_bytes = 0
+
     def deadline(self) -> float | None:
         """Return when the next suspended member expires."""
         return next(iter(self._expires_at.values()), None)
@@ -249,24 +294,25 @@ class Room:
 
     def _admit(self, join: Join) -> Admission:
         presence = join.presence or {}
-        member = _Membership(join.prekey, presence, join.relay, self._new_token(), self._offset + 1)
+        member = _Membership(join.prekey, presence, join.relay, self._offset + 1)
         self._members[join.peer_id] = member
         joined = PeerJoined(offset=self._offset + 1, member=self._describe(join.peer_id, member))
         self._append(joined, about=join.peer_id)
         return self._attach(join.peer_id, member)
 
     def _readmit(self, join: Join, member: _Membership) -> Admission:
-        resume = join.resume if join.resume is not None and self._can_resume(member, join.resume) else None
+        resume = join.resume if join.resume is not None and self._can_resume(join, member) else None
         # Taken now, because the events of the return itself may push the oldest of them out of the history.
         missed = () if resume is None else tuple(self._missed(join.peer_id, resume.offset))
         if member.attachment is not None:
             del self._attached[member.attachment]
             self._effects.append(Displace(member.attachment, replaced=resume is None))
         if resume is None:
-            member.token, member.began_at = self._new_token(), self._offset + 1
+            member.began_at = self._offset + 1
             member.last_signal_id, member.nacks = 0, {}
-        if self._expires_at.pop(join.peer_id, None) is not None:
-            self._append(PeerResumed(offset=self._offset + 1, peer_id=join.peer_id), about=join.peer_id)
+        if self._expires_at.pop(join.peer_id, None) is not None or resume is None:
+            resumed = PeerResumed(offset=self._offset + 1, peer_id=join.peer_id, anew=resume is None)
+            self._append(resumed, about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
         self._change_relay(join.peer_id, join.relay)
@@ -281,7 +327,9 @@ class Room:
         missed: tuple[StreamEntry, ...] = (),
     ) -> Admission:
         self._attachments += 1
-        member.attachment = self._attachments
+        member.attachment = member.newest_attachment = self._attachments
+        if resume is None:
+            member.newest_token = self._attachments
         self._attached[self._attachments] = peer_id
         return Admission(
             attachment=self._attachments,
@@ -289,14 +337,22 @@ class Room:
             offset=self._offset if resume is None else resume.offset,
             resumed=resume is not None,
             members=self._others(peer_id) if resume is None else (),
-            resume_token=member.token,
+            resume_token=self._key.issue(
+                room=self._name, epoch=self.epoch, peer_id=peer_id, attachment=self._attachments
+            ),
             replay=missed,
         )
 
-    def _can_resume(self, member: _Membership, resume: Resume) -> bool:
-        oldest = self._offset - len(self._history)
-        known = max(oldest, member.began_at - 1) <= resume.offset <= self._offset
-        return resume.epoch == self.epoch and resume.token == member.token and known
+    def _can_resume(self, join: Join, member: _Membership) -> bool:
+        assert join.resume is not None
+        token = self._key.verify(join.resume.token, room=self._name, epoch=self.epoch, peer_id=join.peer_id)
+        if token is None or not member.newest_token <= token <= member.newest_attachment:
+            return False
+        oldest = max(self._offset - len(self._history), member.began_at - 1)
+        if join.resume.epoch != self.epoch or not oldest <= join.resume.offset <= self._offset:
+            return False
+        member.newest_token = token
+        return True
 
     def _missed(self, peer_id: PeerId, offset: int) -> Iterable[StreamEntry]:
         return (entry for entry in self._history if entry.event.offset > offset and entry.concerns(peer_id))
@@ -334,16 +390,19 @@ class Room:
         self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
 
     def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
-        entry = StreamEntry(event, Frame.of(event), receiver, about)
+        entry = StreamEntry(event, encode(event), receiver, about)
         self._offset = event.offset
         self._history.append(entry)
-        self._history_bytes += entry.frame.size_bytes
+        self._history_bytes += len(entry.frame)
         limits = self._limits
         while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
-            self._history_bytes -= self._history.popleft().frame.size_bytes
-        self._effects.extend(
-            Deliver(attachment, entry) for attachment, id_ in self._attached.items() if entry.concerns(id_)
-        )
+            self._history_bytes -= len(self._history.popleft().frame)
+        if receiver is None:
+            self._effects.extend(
+                Deliver(attachment, entry) for attachment, id_ in self._attached.items() if id_ != about
+            )
+        elif (attachment := self._members[receiver].attachment) is not None:
+            self._effects.append(Deliver(attachment, entry))
 
     def _peer(self, attachment: int) -> PeerId:
         try:
@@ -355,14 +414,3 @@ class Room:
         if len(signal.sealed) > self._limits.max_signal_bytes:
             return NackCode.TOO_LARGE
         return None if signal.to in self._members else NackCode.UNKNOWN_PEER
-
-    def _check_presence(self, presence: Presence) -> None:
-        try:
-            size_bytes = presence_bytes(presence)
-        except InvalidPresence as error:
-            raise JoinRefused(RefusalCode.PROTOCOL_VIOLATION, str(error)) from error
-        if size_bytes > self._limits.max_presence_bytes:
-            raise JoinRefused(RefusalCode.MESSAGE_TOO_LARGE, "the presence is larger than the limit")
-
-    def _new_token(self) -> str:
-        return f"{self._random.getrandbits(128):032x}"

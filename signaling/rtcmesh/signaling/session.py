@@ -16,7 +16,6 @@ from .messages import (
     Ack,
     Challenge,
     Draining,
-    Frame,
     IceServersRenewed,
     Join,
     Leave,
@@ -35,6 +34,7 @@ from .messages import (
     Welcome,
     decode_peer,
     decode_server,
+    encode,
 )
 
 HEARTBEATS_UNTIL_LOST = 2
@@ -86,6 +86,15 @@ _SPOKEN_BY: dict[Role, tuple[type[Message], ...]] = {
     Role.SERVER: get_args(ServerMessage),
     Role.PEER: get_args(PeerMessage),
 }
+_OTHER = {Role.SERVER: Role.PEER, Role.PEER: Role.SERVER}
+_ALLOWED: dict[tuple[Role, State], dict[type[Message], State]] = {
+    (role, state): {
+        kind: after for (at, kind), after in TRANSITIONS.items() if at is state and kind in spoken
+    }
+    for role, spoken in _SPOKEN_BY.items()
+    for state in State
+}
+"""The same by speaker and state, as each message is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,8 @@ class Session:
     def __init__(self, role: Role, *, now: float, join_timeout: float, max_message_bytes: int) -> None:
         self._role = role
         self._state = State.CONNECTED
+        self._we_may = _ALLOWED[role, State.CONNECTED]
+        self._they_may = _ALLOWED[_OTHER[role], State.CONNECTED]
         self._max_message_bytes = max_message_bytes
         self._join_deadline = now + join_timeout
         self._heartbeat: float | None = None
@@ -116,7 +127,7 @@ class Session:
         self._check_deadline: float | None = None
         self._receiving = True
         self._ending: Ending | None = None
-        self._frames: list[Frame] = []
+        self._frames: list[bytes] = []
         self._messages: list[ServerMessage | PeerMessage] = []
 
     @property
@@ -129,35 +140,34 @@ class Session:
         """How it ended, or None while it has not."""
         return self._ending
 
-    def send(self, message: ServerMessage | PeerMessage, now: float, frame: Frame | None = None) -> None:
+    def send(self, message: ServerMessage | PeerMessage, now: float, frame: bytes | None = None) -> None:
         """Say something; `frame` is its encoding if that is known. After the end this does nothing.
 
         Raises `ProtocolError` for what this role must not say in this state.
         """
         if self._ending is not None:
             return
-        self._state = self._next_state(message, by_us=True)
-        self._frames.append(Frame.of(message) if frame is None else frame)
+        self._enter(self._next_state(message, by_us=True))
+        self._frames.append(encode(message) if frame is None else frame)
         self._last_sent_at = now
         if isinstance(message, Welcome):
             self._heartbeat = message.heartbeat
         if isinstance(message, Refused):
             self._end(message.code.close_code, message.code.value, by_us=True, refused=message)
 
-    def receive_text(self, text: str, now: float) -> None:
+    def receive_frame(self, frame: bytes, now: float) -> None:
         """Take a frame from the other side. Whatever it holds, this never raises: a violation ends the session."""
         if self._ending is not None:
             return
         self._last_received_at = now
         self._ping_unanswered = False
         self._check_deadline = None
-        size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-        if size_bytes > self._max_message_bytes:
+        if len(frame) > self._max_message_bytes:
             self.fail(RefusalCode.MESSAGE_TOO_LARGE, now)
             return
         try:
-            message = decode_peer(text) if self._role is Role.SERVER else decode_server(text)
-            self._state = self._next_state(message, by_us=False)
+            message = decode_peer(frame) if self._role is Role.SERVER else decode_server(frame)
+            self._enter(self._next_state(message, by_us=False))
         except ProtocolError as error:
             self.fail(RefusalCode.PROTOCOL_VIOLATION, now, str(error))
         else:
@@ -216,7 +226,7 @@ class Session:
         deadlines = (self._handshake_deadline(), self._lost_deadline(), self._ping_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
-    def frames_to_send(self) -> list[Frame]:
+    def frames_to_send(self) -> list[bytes]:
         """Hand over what is to be sent, in order, and forget it."""
         frames, self._frames = self._frames, []
         return frames
@@ -227,11 +237,16 @@ class Session:
         return messages
 
     def _next_state(self, message: ServerMessage | PeerMessage, *, by_us: bool) -> State:
-        speaker = self._role if by_us else (Role.PEER if self._role is Role.SERVER else Role.SERVER)
-        state = TRANSITIONS.get((self._state, type(message)))
-        if state is None or not isinstance(message, _SPOKEN_BY[speaker]):
+        state = (self._we_may if by_us else self._they_may).get(type(message))
+        if state is None:
             raise ProtocolError(f"{type(message).__name__} is not allowed when {self._state.name.lower()}")
         return state
+
+    def _enter(self, state: State) -> None:
+        if state is not self._state:
+            self._state = state
+            self._we_may = _ALLOWED[self._role, state]
+            self._they_may = _ALLOWED[_OTHER[self._role], state]
 
     def _accept(self, message: ServerMessage | PeerMessage, now: float) -> None:
         match message:
@@ -248,7 +263,7 @@ class Session:
 
     def _end(self, code: int, reason: str, *, by_us: bool, refused: Refused | None = None) -> None:
         if self._ending is None:
-            self._state = State.CLOSED
+            self._enter(State.CLOSED)
             self._ending = Ending(code, reason, by_us, refused)
 
     def _handshake_deadline(self) -> float | None:

@@ -33,7 +33,7 @@ class StreamSocket:
         self._closed: SocketClosed | None = None
         self._released = False
 
-    async def receive(self) -> str:
+    async def receive(self) -> bytes:
         """See `TextSocket.receive`."""
         if self._closed is not None:
             raise self._closed
@@ -44,16 +44,14 @@ class StreamSocket:
             raise self._close_with(CloseCode.ABNORMAL, "") from error
         if header[0] == _CLOSE:
             raise self._close_with(int.from_bytes(payload[:2]), payload[2:].decode(errors="replace"))
-        try:
-            if header[0] != _TEXT:
-                raise ProtocolError(f"a frame of unknown kind {header[0]}")
-            return payload.decode()
-        except UnicodeDecodeError as error:
-            raise ProtocolError("a text frame that is not UTF-8") from error
+        if header[0] != _TEXT:
+            raise ProtocolError(f"a frame of unknown kind {header[0]}")
+        return payload
 
-    async def send(self, text: str) -> None:
+    async def send(self, *frames: bytes) -> None:
         """See `TextSocket.send`."""
-        await self._write(_TEXT, text.encode())
+        for frame in frames:
+            await self._write(_TEXT, frame)
 
     async def close(self, code: int, reason: str) -> None:
         """See `TextSocket.close`."""

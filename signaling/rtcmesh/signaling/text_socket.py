@@ -1,4 +1,4 @@
-"""The seam to the network: a bidirectional sequence of text frames, and the way to get one."""
+"""The seam to the network: a bidirectional sequence of text frames in UTF-8, and the way to get one."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -23,18 +23,22 @@ class DialFailed(SignalingError):
     """No connection came about; `__cause__` is what the network said."""
 
 
+class Unreachable(DialFailed):
+    """Not even the network has a way to the server, so that no other transport would fare better."""
+
+
 class TextSocket(Protocol):
     """An ordered, reliable connection of text frames; the adapters translate every foreign error."""
 
-    async def receive(self) -> str:
-        """Return the next text frame.
+    async def receive(self) -> bytes:
+        """Return the next frame. Whether it is UTF-8 is for the decoder to say.
 
         Raises `SocketClosed` at the end, `ProtocolError` for a frame that is not text or is too large.
         """
         ...
 
-    async def send(self, text: str) -> None:
-        """Hand one frame over and return when the transport has room again; `SocketClosed` at the end.
+    async def send(self, *frames: bytes) -> None:
+        """Hand frames over, at once, and return when the transport has room again; `SocketClosed` at the end.
 
         Never called by two tasks at once, and never cancelled except with the connection itself.
         """

@@ -17,23 +17,25 @@ from rtcmesh.peer.sctp import (
 from rtcmesh.peer.sctp.chunks import (
     ChunkType,
     ForwardTsn,
+    Skip,
     encode_causes,
     encode_chunk,
     encode_forward_tsn,
+    encode_i_forward_tsn,
     encode_tsn,
 )
-from rtcmesh.peer.sctp.data_chunks import IMMEDIATE, B, E, U
+from rtcmesh.peer.sctp.data_chunks import I_DATA_HEADER, IMMEDIATE, B, E, U
 from rtcmesh.peer.sctp.parameters import Cause, Parameter
 from support.sctp import Clock, End, Impairments, Network, Puppet, seal
 
 SMALL_WINDOW = 128 * 1024
 
 
-def puppet(window: int = 4 << 20) -> Puppet:
+def puppet(window: int = 4 << 20, *, interleaving: bool = False) -> Puppet:
     """Return a remote end for a client with one channel."""
     network = Network(
         1,
-        client=SctpConfig(role=Role.CLIENT, interleaving=False, receive_window_bytes=window),
+        client=SctpConfig(role=Role.CLIENT, interleaving=interleaving, receive_window_bytes=window),
         server=SctpConfig(role=Role.SERVER),
     )
     network.connect(0)
@@ -96,9 +98,12 @@ chunks = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(packets=st.lists(st.lists(chunks, min_size=1, max_size=4), min_size=1, max_size=8))
-def test_any_bytes_as_chunks(packets: list[list[bytes]]) -> None:
-    remote = puppet()
+@given(
+    packets=st.lists(st.lists(chunks, min_size=1, max_size=4), min_size=1, max_size=8),
+    interleaving=st.booleans(),
+)
+def test_any_bytes_as_chunks(packets: list[list[bytes]], interleaving: bool) -> None:
+    remote = puppet(interleaving=interleaving)
     send(remote.end, b"x" * 3000)
     for packet in packets:
         remote.say(*packet)
@@ -110,6 +115,30 @@ def test_any_bytes_as_chunks(packets: list[list[bytes]]) -> None:
             CloseReason.REMOTE_ABORT,
             CloseReason.SHUTDOWN,
         )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_i_data_chunks_in_any_order(data: st.DataObject) -> None:
+    remote = puppet(SMALL_WINDOW, interleaving=True)
+    remote.end.consumes = False
+    small = st.integers(0, 3)
+    for _ in range(data.draw(st.integers(1, 30))):
+        remote.next_tsn += data.draw(st.integers(-2, 2))
+        payload = bytes(data.draw(st.integers(1, 1000)))
+        flags, stream, mid, last = data.draw(st.tuples(st.integers(0, 15), small, small, small))
+        remote.say(
+            I_DATA_HEADER.pack(
+                64, flags, 20 + len(payload), remote.next_tsn & 0xFFFFFFFF, stream, 0, mid, last
+            )
+            + payload
+            + bytes(-len(payload) % 4)
+        )
+        remote.next_tsn += 1
+        if data.draw(st.booleans()):
+            skips = data.draw(st.lists(st.builds(Skip, small, small, st.booleans()), max_size=2))
+            remote.say(encode_i_forward_tsn(ForwardTsn(remote.next_tsn - data.draw(small), skips)))
+    assert held(remote.end) <= 2 * SMALL_WINDOW
 
 
 @settings(max_examples=100, deadline=None)

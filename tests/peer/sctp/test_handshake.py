@@ -10,12 +10,13 @@ from rtcmesh.peer.sctp import (
     AssociationRestarted,
     ChannelClosed,
     ChannelOpened,
+    ChannelWritable,
     CloseReason,
     MessageReceived,
     Role,
     SctpConfig,
 )
-from rtcmesh.peer.sctp.chunks import ChunkType, Init, encode_chunk, encode_init
+from rtcmesh.peer.sctp.chunks import ChunkType, Init, encode_chunk, encode_init, encode_sack
 from rtcmesh.peer.sctp.packet import HEADER_BYTES
 from rtcmesh.peer.sctp.parameters import Parameter
 from support.sctp import Clock, End, Impairments, Network, seal
@@ -186,6 +187,38 @@ def test_an_end_that_lost_its_state_begins_again() -> None:
     network.run(1)
     assert [event.data for event in network.client.messages] == [b"to the new one"]
     assert [event.data for event in server.messages] == [b"back"]
+
+
+def test_a_sender_that_waited_for_room_goes_on_after_a_restart() -> None:
+    network, _ = recorded_handshake()
+    association = network.server.association
+    association.open_channel(0, negotiated_id=0)
+    association.set_water_marks(0, low_bytes=10, high_bytes=20)
+    assert not association.send(0, b"x" * 60_000, 0)
+    restart(network)
+    assert ChannelWritable(0) in network.server.events
+    assert not association.send(0, b"x" * 20, 0)
+
+
+def test_an_end_without_any_extension() -> None:
+    """Nothing is abandoned, nothing interleaves, and a channel closes without a word."""
+    end = End(Clock(), CLIENT, 1)
+    end.sent = []
+    unreliable = end.association.open_channel(0, negotiated_id=0, max_retransmits=0)
+    end.do(lambda association, now: association.connect(now))
+    (init,) = end.sent
+    tag, first_tsn = int.from_bytes(init[16:20], "big"), int.from_bytes(init[28:32], "big")
+    cookie = Parameter(7, b"anything")
+    end.receive([seal(encode_init(ChunkType.INIT_ACK, Init(9, 100_000, 10, 10, 5, [cookie])), tag)])
+    end.receive([seal(encode_chunk(ChunkType.COOKIE_ACK), tag)])
+    end.do(lambda association, now: association.send(unreliable, b"x" * 600, now))
+    end.do(lambda association, now: association.send(unreliable, b"y" * 600, now))
+    end._clock.run(3)
+    assert {packet[HEADER_BYTES] for packet in end.sent[2:]} == {ChunkType.DATA}
+    assert sum(b"xxx" in packet for packet in end.sent) > 1
+    end.receive([seal(encode_sack(first_tsn + 1, 100_000, [], []), tag)])
+    end.do(lambda association, now: association.close_channel(unreliable, now))
+    assert end.events[-1] == ChannelClosed(unreliable)
 
 
 def test_an_init_without_its_cookie_disturbs_nobody() -> None:

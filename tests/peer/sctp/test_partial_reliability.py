@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from rtcmesh.peer.sctp import Role, SctpConfig
@@ -204,3 +206,30 @@ def test_a_forward_tsn_drops_what_is_half_there_and_lets_the_rest_go_on() -> Non
     remote.say(encode_forward_tsn(ForwardTsn(first + 2, [])))
     assert plain.client.association._established is not None
     assert plain.client.association._established.inbound.reassembly.held_bytes == 0
+
+
+@interleaving
+def test_what_follows_a_long_message_does_not_share_its_fate(interleaving: bool) -> None:
+    lossy = network(interleaving=interleaving)
+    lossy.client.association.send(ONCE, b"long" * 500, 0)
+    lossy.client.association.send(ONCE, b"short", 0)
+    lossy.client.sent = []
+    pipe = lossy.client.pipe
+    assert pipe is not None
+    first_goes_wrong = iter([Impairments(loss=1)])
+    carry = pipe.send
+
+    def send_all_but_the_first(packet: bytes, deliver: Callable[[bytes], None]) -> None:
+        pipe.impairments = next(first_goes_wrong, Impairments())
+        carry(packet, deliver)
+
+    pipe.send = send_all_but_the_first  # type: ignore[method-assign]
+    lossy.client.drain()
+    lossy.run(5)
+    long_packets = [packet for packet in lossy.client.sent if b"long" in packet]
+    assert len(long_packets) == 2
+    assert not any(b"short" in packet for packet in long_packets)
+    assert received(lossy.server, ONCE) == [b"short"]
+    sent = lossy.client.association._established
+    assert sent is not None
+    assert sent.sender.drained

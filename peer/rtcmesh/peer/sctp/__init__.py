@@ -25,6 +25,7 @@ The modules, from the wire to the application:
 """
 
 from .association import Association
+from .config import SAFE_PACKET_BYTES as SAFE_PACKET_BYTES
 from .config import CongestionControl, Role, SctpConfig
 from .errors import (
     BufferFull,

@@ -29,7 +29,7 @@ from .events import (
     Event,
 )
 from .handshake import Handshake, HandshakeState, Verdict
-from .outbound import Outbound
+from .outbound import MESSAGE_OVERHEAD_BYTES, Outbound
 from .packet import HEADER_BYTES, Envelope, tag_of
 from .parameters import Cause, Parameter
 from .sent import Limit
@@ -192,7 +192,7 @@ class Association:
         if size > self.remote_max_message_bytes > 0:
             raise MessageTooLarge(size, self.remote_max_message_bytes)
         outbound, stream = self._outbound, channel.stream
-        if outbound.buffered + size > self._max_buffered_bytes:
+        if outbound.buffered + size + MESSAGE_OVERHEAD_BYTES * len(stream.queue) > self._max_buffered_bytes:
             raise BufferFull(self._max_buffered_bytes)
         channel.messages_sent += 1
         channel.bytes_sent += size

@@ -151,7 +151,10 @@ class Channels:
         for channel in list(self.by_id.values()):
             self._outbound.drop(channel.stream)
             if channel.negotiated and channel.state is not ChannelState.CLOSING:
-                channel.stream = OutStream(channel.id, channel.opening.priority)
+                before, channel.stream = channel.stream, OutStream(channel.id, channel.opening.priority)
+                channel.stream.low_water, channel.stream.high_water = before.low_water, before.high_water
+                if before.blocked:
+                    self._outbound.writable.append(channel.id)
             else:
                 self._forget(channel)
 

@@ -61,6 +61,7 @@ class Established:
     ) -> None:
         extensions = Extensions(agreement.extensions)
         outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
+        outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
         self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
         self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
         self.sender = Sender(
@@ -97,6 +98,7 @@ class Established:
         self._heartbeat = Heartbeat(config.heartbeat_interval, random, now)
         self._probes: list[bytes] = []
         self.sender.packet_bytes = self.mtu.size
+        self.sender.recovery.may_abandon = outbound.may_abandon
         if self._ours:
             self.inbound.receipts.expect_ours()
 
@@ -126,15 +128,16 @@ class Established:
                 break
             offset = (offset + length + 3) & ~3
         if has_data:
-            self._data_arrived(now)
+            if inbound.messages:
+                self._deliver()
+            self._acknowledge(now)
 
     def batch_ended(self, now: float) -> None:
         """Note that the packets of one read batch have been received."""
         self._heartbeat.heard(now)
 
-    def _data_arrived(self, now: float) -> None:
+    def _acknowledge(self, now: float) -> None:
         inbound = self.inbound
-        self._deliver()
         inbound.receipts.packet_arrived(now)
         if inbound.receipts.due and not self._ours:
             # Other stacks count SACKs: to grow their window, and to find what is missing.
@@ -143,9 +146,8 @@ class Established:
             self.shutdown.data_arrived(inbound.receipts.cumulative)
 
     def _deliver(self) -> None:
-        if self.inbound.messages:
-            messages, self.inbound.messages = self.inbound.messages, []
-            self.inbound.delivered(self._channels.deliver(messages), len(messages))
+        messages, self.inbound.messages = self.inbound.messages, []
+        self.inbound.delivered(self._channels.deliver(messages), len(messages))
 
     def _skip_unknown(self, kind: int, chunk: bytes) -> bool:
         """Return whether to go on after an unknown chunk; its top bits say so (RFC 9260 section 3.2)."""

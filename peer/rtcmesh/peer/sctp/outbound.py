@@ -30,6 +30,9 @@ _I_DATA = int(ChunkType.I_DATA)
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _LEAST_FRAGMENT = 64
 
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a message that waits costs beside its data."""
+
 
 class OutStream:
     """One outgoing stream: what waits on it."""
@@ -76,6 +79,8 @@ class Outbound:
     def __init__(self) -> None:
         self.interleaved = False
         """Whether to send I-DATA: both ends support it. Set before anything is sent."""
+        self.may_abandon = True
+        """Whether the remote end can pass over what is abandoned; otherwise every message is reliable."""
         self.buffered = 0
         """Bytes on all streams."""
         self.writable: list[int] = []
@@ -129,7 +134,7 @@ class Outbound:
             if its_limit is not None:
                 if parts:
                     break
-                if its_limit.abandoned or its_limit.expires_at <= now:
+                if its_limit.abandoned or (its_limit.expires_at <= now and self.may_abandon):
                     gap = self._expire(stream, tsn, now)
                     self._end_turn(stream, before)
                     if gap is not None:
@@ -158,10 +163,13 @@ class Outbound:
         else:
             header = _pack_data(_DATA, flags, room, tsn & MASK_32, stream.id, mid & MASK_16, ppid)
         stream.offset = offset + size
-        before = stream.buffered
-        stream.buffered = before - size
         stream.last_tsn = tsn
-        self._end_turn(stream, before)
+        stream.credit -= size
+        stream.buffered -= size
+        self.buffered -= size
+        if stream.blocked and stream.buffered <= stream.low_water:
+            stream.blocked = False
+            self.writable.append(stream.id)
         return Sent(tsn, tsn + 1, header + data[offset : offset + size], None, None)
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> Sent | None:
@@ -173,7 +181,7 @@ class Outbound:
         queue = stream.queue
         while queue:
             flags, _, data, limit = queue[0]
-            if limit is None or not (limit.abandoned or limit.expires_at <= now):
+            if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 return None
             queue.popleft()
             stream.buffered -= len(data) - stream.offset
@@ -233,6 +241,7 @@ class Outbound:
                     flags |= E
                     offset = 0
                     fragment = stream.fragment
+                    full = limit is not None
                 else:
                     piece = data
                     flags |= WHOLE
@@ -240,7 +249,7 @@ class Outbound:
             elif parts and (
                 limit is not None or (left < room >> 2 if header + size <= room else left < _LEAST_FRAGMENT)
             ):
-                # Rather a packet with a little space than small fragments; and what is abandoned, is by itself.
+                # Rather a packet with a little space than small fragments.
                 full = True
                 break
             else:
@@ -273,6 +282,9 @@ class Outbound:
             if size & 3:
                 parts.append(_PADDING[size & 3])
                 left &= ~3
+            if full:
+                # Nothing shares a packet with a part of what may be abandoned because another part is lost.
+                break
         stream.offset = offset
         stream.buffered -= taken
         if taken:

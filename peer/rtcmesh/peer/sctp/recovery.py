@@ -56,6 +56,8 @@ class Recovery:
         self.packets_lost = 0
         self.packets_retransmitted = 0
         self.messages_abandoned = 0
+        self.may_abandon = True
+        """Whether the remote end can pass over what is abandoned."""
         self.limited = False
         """Whether more would have been sent, had the window allowed it. Set by the sender."""
         self._flight: deque[Sent] = deque()
@@ -83,6 +85,8 @@ class Recovery:
         packet.sent_at = self._last_sent_at = now
         packet.fate = _IN_FLIGHT
         self.in_flight += packet.size
+        if self.probes:
+            self.probes -= 1
         self._flight.append(packet)
         if packet.following > self.next_tsn:
             self.next_tsn = packet.following
@@ -199,16 +203,15 @@ class Recovery:
     def _find_reneged(self) -> None:
         """Find what was acknowledged in a gap block and is no longer (RFC 9260 section 6.2.1).
 
-        A packet that has arrived and is next in line would have moved the cumulative TSN, had the remote end kept it. A
-        block that merely shrank is a SACK that was overtaken, and no sign of it.
+        A packet that has arrived and is next in line would have moved the cumulative TSN, had the remote end kept it.
+        Then everything in gap blocks is sent again: what else it has dropped is not known. A block that merely shrank
+        is a SACK that was overtaken, and no sign of it.
         """
         head = self.outstanding.get(self._head)
         if head is None or head.fate is not _ACKNOWLEDGED or self._head <= self.cumulative:
             return
         for packet in self.outstanding.values():
-            if packet.fate is _ACKNOWLEDGED and not any(
-                first <= packet.first and packet.following - 1 <= last for first, last in self._blocks.items()
-            ):
+            if packet.fate is _ACKNOWLEDGED:
                 packet.fate = _LOST
                 heappush(self.lost, packet.first)
         self._flight = deque(packet for packet in self._flight if packet.fate is _IN_FLIGHT)
@@ -289,7 +292,7 @@ class Recovery:
     def _abandons(self, packet: Sent, now: float) -> bool:
         """Return whether a lost packet is not sent again, as it is not worth it (RFC 3758 section 3.5)."""
         limit = packet.limit
-        if limit is None:
+        if limit is None or not self.may_abandon:
             return False
         if not limit.abandoned:
             if packet.retransmits < limit.max_retransmits and now < limit.expires_at:

@@ -16,6 +16,7 @@ from .pacing import Pacer
 from .packet import HEADER_BYTES, Envelope
 from .recovery import Recovery
 from .round_trip import MAX_RTO
+from .sent import Sent
 
 
 class Sender:
@@ -39,49 +40,25 @@ class Sender:
         """Take a SACK. Raises `ProtocolError`."""
         if self.recovery.acknowledge(sack, now):
             self.remote_window = sack.receive_window
-            if not sack.receive_window:
+            if sack.receive_window >= self.packet_bytes:
+                self._window_tries, self._try_window_at = 0, inf
+            elif not sack.receive_window:
                 # A remote end that has no room is alive (RFC 9260 section 6.1 A).
                 self.recovery.timeouts = min(self.recovery.timeouts, 2)
 
     def packets(self, envelope: Envelope, lead: bytes, now: float) -> list[bytes]:
         """Return the packets to send now; the first of them begins with the chunks `lead`."""
-        recovery, outbound, pacer = self.recovery, self.outbound, self._pacer
         room = self.packet_bytes - HEADER_BYTES
         packets: list[bytes] = []
-        self._abandonment.advance(now)
         if len(lead) > room // 2:
             packets.append(envelope.seal(lead))
             lead = b""
-        window = recovery.congestion.window
-        pacer.rate = recovery.congestion.pacing_rate
-        pace = pacer.allowance(self.packet_bytes, now)
-        recovery.limited = self._paced = False
-        active, envelope_seal = outbound.active, envelope.seal
-        spent = 0
-        while True:
-            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
-                recovery.limited = bool(active or recovery.lost)
-                self._paced = recovery.limited and recovery.in_flight < window
-                break
-            packet = recovery.next_retransmission(now) if recovery.lost else None
-            if packet is None:
-                if not active or not self._remote_has_room(room, now):
-                    break
-                packet = outbound.next_packet(recovery.next_tsn, room - len(lead), now)
-                if packet is None:
-                    break
-                if not packet.body:
-                    recovery.passed_over(packet)
-                    continue
-            recovery.sent(packet, now)
-            if recovery.probes:
-                recovery.probes -= 1
+        self._abandonment.advance(now)
+        for packet in self._due_packets(room, len(lead), now):
             body = packet.body
             if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
-            spent += packet.size
-            packets.append(envelope_seal(body))
-        pacer.spent(spent)
+            packets.append(envelope.seal(body))
         self._abandonment.advance(now)
         if self._abandonment.pending:
             lead += self._forward_tsn(now)
@@ -89,17 +66,50 @@ class Sender:
             packets.append(envelope.seal(lead))
         return packets
 
-    def _remote_has_room(self, room: int, now: float) -> bool:
-        """Return whether the remote end takes another packet.
+    def _due_packets(self, room: int, reserved: int, now: float) -> list[Sent]:
+        """Return what may be sent now, noted as sent; the first new packet leaves `reserved` bytes."""
+        recovery, outbound, pacer = self.recovery, self.outbound, self._pacer
+        active, lost = outbound.active, recovery.lost
+        window, last_tsn = recovery.congestion.window, recovery.last_tsn
+        easily_taken = self.remote_window - room
+        pacer.rate = recovery.congestion.pacing_rate
+        pace = pacer.allowance(self.packet_bytes, now)
+        recovery.limited = self._paced = False
+        due: list[Sent] = []
+        spent = 0
+        while active or lost:
+            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
+                recovery.limited = True
+                self._paced = recovery.in_flight < window
+                break
+            packet = recovery.next_retransmission(now) if lost else None
+            if packet is None:
+                if not active or recovery.next_tsn >= last_tsn:
+                    break
+                if recovery.in_flight > easily_taken and not self._remote_has_room(now):
+                    break
+                packet = outbound.next_packet(recovery.next_tsn, room - reserved, now)
+                if packet is None:
+                    break
+                reserved = 0
+            if packet.body:
+                recovery.sent(packet, now)
+                spent += packet.size
+                due.append(packet)
+            else:
+                recovery.passed_over(packet)
+        pacer.spent(spent)
+        return due
+
+    def _remote_has_room(self, now: float) -> bool:
+        """Return whether the remote end takes another packet, though its window may not have room for a full one.
 
         A window that is shut is tried with one packet at a time, ever more slowly (RFC 9260 section 6.1 A): the SACK
         that opens it may be lost.
         """
         recovery = self.recovery
-        in_flight = recovery.in_flight
-        if in_flight + room <= self.remote_window or in_flight + self.outbound.buffered <= self.remote_window:
-            self._window_tries, self._try_window_at = 0, inf
-            return recovery.next_tsn < recovery.last_tsn
+        if recovery.in_flight + self.outbound.buffered <= self.remote_window:
+            return True
         if recovery.outstanding:
             return False
         if now >= self._try_window_at:

@@ -62,6 +62,12 @@ class Sent:
         "skips",
     )
 
+    # Set by every transmission:
+    fate: Fate
+    number: int
+    """The how-manyth transmission it was."""
+    sent_at: float
+
     def __init__(
         self, first: int, following: int, body: bytes, limit: Limit | None, skips: list[Skip] | None
     ) -> None:
@@ -75,10 +81,6 @@ class Sent:
         self.limit = limit
         self.skips = skips
         """The messages in it; None for reliable ones."""
-        self.fate = Fate.IN_FLIGHT
-        self.number = 0
-        """The how-manyth transmission its last one was."""
-        self.sent_at = 0.0
         self.retransmits = 0
 
     def divided(self, room: int) -> list[Sent]:

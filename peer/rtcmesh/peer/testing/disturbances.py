@@ -13,8 +13,8 @@ from rtcmesh.peer.mesh import Mesh
 from .memory_transport import MemoryNetwork
 from .virtual_room import VirtualRoom
 
-DIRECT_DEATH = "direct"
-"""The cause of a gap when the direct path dies, a relay stands by, and nothing else is wrong."""
+DIRECT_CUT = "direct"
+"""The cause of a gap when a direct path in use is cut and a relay stands by; earlier ones may have theirs yet."""
 
 AFTERMATH = 3.0
 """For how long after its end the effect of a disturbance is looked at, in seconds."""
@@ -42,7 +42,7 @@ class Disturber:
         self._meshes = meshes
         self._random = random
         self._deeds: dict[str, Callable[[float], Awaitable[None]]] = {
-            DIRECT_DEATH: self._break_direct,
+            DIRECT_CUT: self._break_direct,
             "direct, one way": self._break_direct_one_way,
             "direct, a blip": self._blip,
             "direct, flapping": self._flap,
@@ -66,7 +66,7 @@ class Disturber:
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             await asyncio.sleep(self._random.uniform(0.2, 3.0))
-            cause = self._random.choice([DIRECT_DEATH, DIRECT_DEATH, *self._deeds])
+            cause = self._random.choice([DIRECT_CUT, DIRECT_CUT, *self._deeds])
             named, began = self._name(cause), loop.time()
             if self.done:
                 self.done[-1].looked_at_until = min(self.done[-1].looked_at_until, began)
@@ -78,14 +78,14 @@ class Disturber:
 
     def _name(self, cause: str) -> str:
         """Say what a disturbance hits: the loss of a direct path is another thing when no relay stands by."""
-        if cause != DIRECT_DEATH:
+        if cause != DIRECT_CUT:
             return cause
         peers = [peer for mesh in self._meshes.values() for peer in mesh.peers.values()]
         if any(peer.path is not PathKind.DIRECT for peer in peers):
             return "direct, not in use"
         if any(PathKind.RELAYED not in {path.kind for path in peer.stats().paths} for peer in peers):
             return "direct, no relay"
-        return DIRECT_DEATH
+        return DIRECT_CUT
 
     def _pair(self) -> tuple[str, str]:
         """Return the two names, in either order."""

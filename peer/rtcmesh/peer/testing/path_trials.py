@@ -17,7 +17,7 @@ from rtcmesh.peer.delivery import Delivery
 from rtcmesh.peer.events import MessageRejected, PeerLeft, SessionExpired
 from rtcmesh.peer.mesh import Mesh
 
-from .disturbances import DIRECT_DEATH, Disturber, name_overlaps
+from .disturbances import DIRECT_CUT, Disturber, name_overlaps
 from .virtual_room import virtual_room
 
 SEND_INTERVAL = 0.06
@@ -45,7 +45,7 @@ _LARGEST = {
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The longest time without a message in the seconds after a disturbance."""
+    """The longest time without a message one way, on any reliable channel, in the seconds after a disturbance."""
 
     cause: str
     seconds: float
@@ -94,6 +94,7 @@ class _Direction:
 
     def __init__(self, sender: Mesh, receiver: Mesh, delivery: Delivery) -> None:
         label = delivery.value
+        self.sender = sender
         self.delivery = delivery
         self.outgoing: Channel[tuple[int, int, bytes]] = sender.channel(label, delivery=delivery)
         self.incoming: Channel[tuple[int, int, bytes]] = receiver.channel(label, delivery=delivery)
@@ -127,11 +128,6 @@ class _Direction:
             self.received_at.append(loop.time())
             self.corrupted += content != _content(number, size)
 
-    def longest_gap(self, since: float, until: float) -> float:
-        """Return the longest time without a message between two points in time."""
-        marks = [since, *(at for at in self.received_at if since < at < until), until]
-        return max(after - before for before, after in pairwise(marks))
-
     def judge(self, result: TrialResult) -> None:
         """Compare what came with what went."""
         distinct = set(self.received)
@@ -144,6 +140,12 @@ class _Direction:
             result.lost += self.sent not in distinct
         if self.delivery in {Delivery.RELIABLE, Delivery.LATEST}:
             result.reordered += sum(before > after for before, after in pairwise(self.received))
+
+
+def _longest_gap(directions: list[_Direction], since: float, until: float) -> float:
+    """Return the longest time between two points in time without a message on any of these channels."""
+    arrivals = sorted(at for direction in directions for at in direction.received_at if since < at < until)
+    return max(after - before for before, after in pairwise([since, *arrivals, until]))
 
 
 def _content(number: int, size: int) -> bytes:
@@ -203,8 +205,10 @@ async def _trial(seed: int, config: MeshConfig) -> TrialResult:
         direction.judge(result)
     disturbances = [disturbance for disturber in disturbers for disturbance in disturber.done]
     name_overlaps(disturbances)
+    reliable = [direction for direction in directions if direction.is_reliable]
+    conversations = [[d for d in reliable if d.sender is sender] for sender in (ann, bob)]
     for one in disturbances:
-        gap = max(d.longest_gap(one.began, one.looked_at_until) for d in directions if d.is_reliable)
-        cause = "direct, lossy relay" if link.loss and one.cause == DIRECT_DEATH else one.cause
+        gap = max(_longest_gap(channels, one.began, one.looked_at_until) for channels in conversations)
+        cause = "direct, lossy relay" if link.loss and one.cause == DIRECT_CUT else one.cause
         result.gaps.append(Gap(cause, gap))
     return result

@@ -219,7 +219,7 @@ class VirtualRoom:
                     listening.set()
                     await asyncio.get_running_loop().create_future()
         finally:
-            registry.close()
+            await registry.aclose()
 
     async def _serve_relay(self, listening: asyncio.Event) -> None:
         self.relay = RelayService(self._ticket_key, self._relay_config, random=Random(os.urandom(32)))

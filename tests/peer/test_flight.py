@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcmesh.peer.flight import INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
+from rtcmesh.relay.frames import Urgency
+
+
+def fragment(number: int) -> Fragment:
+    return Fragment(0, number, 0, 0, b"", Urgency.INTERACTIVE)
+
+
+def measured(*, rtt: float, until: float) -> Flight:
+    """Return a flight on which every fragment was acknowledged after `rtt`, and nothing is on its way."""
+    flight, now, number = Flight(0.0), 0.0, 1
+    while now < until:
+        sent = fragment(number)
+        flight.sent(sent, now)
+        now, number = now + rtt, number + 1
+        assert flight.acknowledged([sent], now, 0.0) == []
+    return flight
+
+
+@given(
+    rtt=st.floats(0.001, 1.0),
+    gaps=st.lists(st.floats(0.001, 0.1), min_size=1, max_size=200),
+)
+def test_silence_is_noticed_once_however_often_something_is_sent_meanwhile(
+    rtt: float, gaps: list[float]
+) -> None:
+    flight = measured(rtt=rtt, until=20 * rtt)
+    began = now = 30 * rtt
+    noticed: list[float] = []
+    for number, gap in enumerate(gaps, 1000):
+        flight.sent(fragment(number), now)
+        now += gap
+        deadline = flight.deadline()
+        if not noticed:
+            assert deadline is not None
+            assert deadline - began <= max(MIN_PROBE_TIMEOUT, 2.5 * rtt + 0.03) + 1e-9
+        if flight.has_fallen_silent(now):
+            noticed.append(now)
+    assert all(at - began >= max(MIN_PROBE_TIMEOUT, 2 * rtt + 0.02) - 1e-9 for at in noticed)
+    assert len(noticed) <= 1
+    if now - began > max(MIN_PROBE_TIMEOUT, 2.5 * rtt + 0.03):
+        assert len(noticed) == 1
+
+
+def test_what_is_acknowledged_ends_the_silence() -> None:
+    flight = Flight(0.0)
+    first, second = fragment(1), fragment(2)
+    flight.sent(first, 0.0)
+    flight.sent(second, 0.5)
+    assert flight.has_fallen_silent(INITIAL_PROBE_TIMEOUT)
+    assert not flight.has_fallen_silent(INITIAL_PROBE_TIMEOUT + 1)
+    flight.acknowledged([first], 3.0, 0.0)
+    assert not flight.has_fallen_silent(3.1)
+    assert flight.has_fallen_silent(100.0)
+
+
+def test_nothing_on_its_way_is_no_silence() -> None:
+    flight = measured(rtt=0.05, until=1.0)
+    assert not flight.has_fallen_silent(100.0)
+    flight.sent(fragment(7), 100.0)
+    assert not flight.has_fallen_silent(100.1)
