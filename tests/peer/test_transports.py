@@ -339,6 +339,24 @@ def test_a_remote_end_that_fell_silent_does_not_hold_up_the_close() -> None:
     run_virtual(main())
 
 
+def test_packets_grow_as_far_as_both_ends_and_the_path_carry_them() -> None:
+    async def main() -> None:
+        factory = WebRtcTransport.factory(WebRtcConfig(max_packet_bytes=15_000))
+        here: AbstractContextManager[object] = nullcontext()
+        async with ends(End(factory, here), End(factory, here)) as (ann, bob):
+            await connect(ann, bob)
+            mtu = 0
+            while mtu < 8_000:
+                bob.sink.packets.clear()
+                ann.transport.send(bytes(60_000))
+                await bob.sink.wait_for(lambda: bob.sink.packets != [])
+                stats = ann.transport.stats()
+                assert stats is not None
+                mtu = stats.mtu
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_percent_of_loss_is_survived(seed: int) -> None:
     async def main() -> None:

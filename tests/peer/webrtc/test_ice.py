@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import struct
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aioice import stun
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
@@ -194,6 +198,35 @@ def test_candidates_that_nobody_can_use_are_ignored(make: IceAgentFactory) -> No
                     await other.agent.add_remote_candidate(candidate)
                 other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
             await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+
+    virtually(scenario)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.binary(max_size=60), max_size=20), st.binary(max_size=40))
+def test_whatever_strangers_and_peers_send_the_agent_survives(datagrams: list[bytes], body: bytes) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            with bob_host:
+                stranger, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                    asyncio.DatagramProtocol, local_addr=(bob_host.address, 0)
+                )
+            target = (ann.candidates[0].address, ann.candidates[0].port)
+            request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+            request.attributes["USERNAME"] = f"{ann.agent.ufrag}:{bob.agent.ufrag}"
+            request.add_message_integrity(
+                ann.agent.password.encode()
+            )  # and without the priority that it must have
+            header = struct.pack("!HHI12s", 0x0001, len(body), 0x2112A442, bytes(12))
+            for datagram in [*datagrams, bytes(request), header + body]:
+                stranger.sendto(datagram, target)
+            await asyncio.sleep(1)
+            ann.received = [datagram for datagram in ann.received if datagram not in datagrams]
+            await exchange(ann, bob)
+            stranger.close()
 
     virtually(scenario)
 

@@ -54,7 +54,10 @@ class WebRtcConfig:
     """What decides how much may be on its way."""
 
     max_packet_bytes: int = SAFE_PACKET_BYTES
-    """How far path MTU discovery may raise the size of packets; no discovery at the default."""
+    """How far path MTU discovery (RFC 8899) may raise the size of SCTP packets; no discovery at the default.
+
+    15,000 makes loopback and networks with jumbo frames several times as fast. Only between ends of this library:
+    aiortc reads 1,500 bytes of a DTLS record, and takes the rest of a larger probe for the packets that follow."""
 
     receive_window_bytes: int = 4 * 1024 * 1024
     """How much the remote end may send that the application has not taken."""

@@ -400,8 +400,12 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
         assert isinstance(data, bytes)
         if data and 19 < data[0] < 64:
             self._agent.datagrams_received(Datagrams(data, len(data)))
-        else:
+            return
+        try:
             super().datagram_received(data, addr)
+        except Exception:
+            # aioice takes some things for granted in a message that a peer made; one that lacks them is dropped.
+            logger.debug("a STUN message was dropped", exc_info=True)
 
 
 def _send_over_relay(transport: turn.TurnTransport, datagrams: Datagrams, addr: Address) -> None:
