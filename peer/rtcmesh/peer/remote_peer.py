@@ -262,10 +262,11 @@ class RemotePeer:
         session = self.conversation.session
         match decision:
             case SendProbe():
-                self._paths[decision.path].send(frames.probe_packet(decision.probe))
+                # The path may have closed since that was decided, in the same turn of the loop.
+                if (path := self._paths.find(decision.path)) is not None:
+                    path.send(frames.probe_packet(decision.probe))
             case GiveUp():
-                path = self._paths.find(decision.path)
-                if isinstance(path, DirectPath):
+                if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
             case Doubt():
                 session.path_doubted(decision.path, self._loop.time())
