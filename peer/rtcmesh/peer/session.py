@@ -429,16 +429,15 @@ class Session:
         )
 
     def _pass_allowance(self, now: float) -> None:
-        """Let one channel at a time have a message that is larger than its window."""
-        allowed = self._allowed
+        """Let one channel at a time, each in its turn, have a message that is larger than its window."""
+        allowed, last = self._allowed, -1
         if allowed is not None:
             if allowed.needs_allowance:
                 return
             allowed.withdraw()
-            self._allowed = None
-        for channel in self._inbound.values():
-            if isinstance(channel, InboundStream) and channel.wants_allowance:
-                self._allowed = channel
-                channel.allow()
-                self._acknowledgements.owe(channel, now)
-                return
+            self._allowed, last = None, allowed.number
+        wanting = [c for c in self._inbound.values() if isinstance(c, InboundStream) and c.wants_allowance]
+        if wanting:
+            channel = self._allowed = min(wanting, key=lambda c: (c.number <= last, c.number))
+            channel.allow()
+            self._acknowledgements.owe(channel, now)
