@@ -262,8 +262,7 @@ class RemotePeer:
         session = self.conversation.session
         match decision:
             case SendProbe():
-                # The path may have closed since that was decided, in the same turn of the loop.
-                if (path := self._paths.find(decision.path)) is not None:
+                if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
                     path.send(frames.probe_packet(decision.probe))
             case GiveUp():
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
@@ -332,7 +331,7 @@ class RemotePeer:
         now = self._loop.time()
         self._dialler.handle_timeout(now)
         self.conversation.session.handle_timeout(now)
-        self._chooser.fell_silent(self.conversation.session.silent_paths(now), now)
+        self._chooser.fell_silent(self.conversation.session.silent_paths(), now)
         self._chooser.handle_timeout(now)
         self.drain()
 
