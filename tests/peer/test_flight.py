@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.flight import INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
+from rtcmesh.peer.flight import ACK_DELAY, INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
 from rtcmesh.relay.frames import Urgency
 
 
@@ -56,7 +56,8 @@ def test_what_is_acknowledged_ends_the_silence() -> None:
     assert not flight.has_fallen_silent(INITIAL_PROBE_TIMEOUT + 1)
     flight.acknowledged([first], 3.0, 0.0)
     assert not flight.has_fallen_silent(3.1)
-    assert flight.has_fallen_silent(100.0)
+    patience = 2 * 3.0 + 4 * 1.5 + ACK_DELAY
+    assert flight.has_fallen_silent(3.0 + patience + 0.001)
 
 
 def test_nothing_on_its_way_is_no_silence() -> None:
@@ -64,3 +65,11 @@ def test_nothing_on_its_way_is_no_silence() -> None:
     assert not flight.has_fallen_silent(100.0)
     flight.sent(fragment(7), 100.0)
     assert not flight.has_fallen_silent(100.1)
+
+
+def test_time_in_which_nobody_was_here_to_take_acknowledgements_is_no_silence() -> None:
+    flight = measured(rtt=0.02, until=1.0)
+    flight.sent(fragment(1000), 2.0)
+    for now in (62.0, 62.1):
+        assert not flight.has_fallen_silent(now)
+    assert flight.has_fallen_silent(62.0 + MIN_PROBE_TIMEOUT)

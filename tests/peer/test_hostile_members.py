@@ -9,7 +9,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from rtcmesh.peer import Identity, LeaveReason, Mesh, MeshConfig, PathKind, PathPolicy, PeerLeft, frames
+from rtcmesh.peer import (
+    Identity,
+    LeaveReason,
+    Mesh,
+    MeshConfig,
+    PathChanged,
+    PathChangeReason,
+    PathKind,
+    PathPolicy,
+    PeerLeft,
+    frames,
+)
 from rtcmesh.peer.delivery import Delivery
 from rtcmesh.peer.frames import Header, Packet, Probe, ProbeType, encode_header, encode_open
 from rtcmesh.peer.liveness import PONGS_PER_SECOND
@@ -113,6 +124,22 @@ def test_garbage_from_a_member_costs_its_own_path_at_most(kind: type[Path], said
                     intruder.say(kind, said)
                 await asyncio.sleep(0.05)
             assert intruder.rejected > 0
+
+    run_virtual(main())
+
+
+def test_a_ping_and_garbage_in_one_turn_of_the_loop_cost_the_path_and_nothing_else() -> None:
+    async def main() -> None:
+        async with intruded() as (_, intruder, victim, __):
+            failures: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+            events = news(victim)
+            intruder.say(DirectPath, frames.probe_packet(Probe(ProbeType.PING, 1)).data)
+            intruder.say(DirectPath, b"\xff")
+            async with asyncio.timeout(0.5):
+                changed = await next_event(events, PathChanged)
+            assert changed.reason is PathChangeReason.PROTOCOL_VIOLATION
+            assert not failures
 
     run_virtual(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -95,6 +96,46 @@ def test_senders_of_one_channel_keep_their_order_even_when_a_small_one_would_fit
         conversation.end()
         with pytest.raises(PeerGone):
             await waiting
+
+    run_virtual(main())
+
+
+def test_a_flush_that_is_given_up_again_and_again_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann, bob = await pair(room)
+            chat = ann.channel("chat")
+            room.isolate("bob")
+            await chat.send("hello")
+            for _ in range(100):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await chat.flush()
+            conversation = ann._members.remotes[bob.peer_id].conversation
+            assert not any(conversation._unconfirmed.values())
+            room.reconnect("bob")
+            await chat.flush()
+
+    run_virtual(main())
+
+
+def test_a_peer_that_is_leaving_keeps_nobody_from_sending_to_the_others_at_once() -> None:
+    async def main() -> None:
+        async with virtual_room() as room:
+            ann, bob, cat = await asyncio.gather(*(room.join(name) for name in ("ann", "bob", "cat")))
+            await until_direct(ann, bob, cat)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    while True:
+                        await ann.channel("unread").send(bytes(1000), to=bob.peer_id)
+            leaving = asyncio.create_task(bob.aclose())
+            await asyncio.sleep(1)
+            assert bob.peer_id in ann.peers
+            ann.channel("chat").send_nowait("hello")
+            assert (await cat.channel("chat").receive()).data == "hello"
+            with pytest.raises(PeerGone):
+                ann.channel("chat").send_nowait("hello", to=bob.peer_id)
+            await leaving
 
     run_virtual(main())
 

@@ -203,6 +203,32 @@ def test_being_without_a_path_for_too_long_is_told_and_counted_from_anew() -> No
     assert len(lab.when(Expire)) == 2
 
 
+def test_a_peer_that_is_heard_and_never_answers_is_waited_for_no_longer_than_a_silent_one() -> None:
+    lab = Lab()
+    lab.open(RELAY)
+    lab.run(1)
+    lab.cut.add(RELAY)
+    lab.log.clear()
+    for _ in range(260):
+        lab.run(1)
+        lab.machine.heard(RELAY, lab.now)
+        lab.machine.used(lab.now)
+    assert not lab.changes()
+    first, second = lab.when(Expire)
+    assert 115 < first < 125
+    assert 115 < second - first < 125
+    lab.cut.clear()
+    lab.run(250)
+    assert len(lab.when(Expire)) == 2
+
+
+def test_a_peer_whose_answers_take_longer_than_a_path_may_be_silent_is_not_given_up() -> None:
+    lab = Lab(delay=3)
+    lab.open(RELAY)
+    lab.run(300)
+    assert not lab.when(Expire)
+
+
 def test_an_idle_path_is_pinged_seldom_and_asked_at_once_when_it_is_needed() -> None:
     lab = upgraded()
     lab.run(60)

@@ -163,6 +163,27 @@ def test_memory_for_large_messages_is_granted_to_one_channel_at_a_time() -> None
     lab.check_complete()
 
 
+@pytest.mark.parametrize("delivery", [Delivery.RELIABLE, Delivery.UNORDERED])
+def test_a_slow_reader_of_large_messages_keeps_none_from_another_channel(delivery: Delivery) -> None:
+    lab = Lab()
+    lab.open()
+    lab.bob.reading = False
+    sizes = {"slow": 600_000, "other": 300_000, "third": 300_000}
+    for label, size in sizes.items():
+        for number in range(60 if label == "slow" else 1):
+            lab.offer(lab.ann, label, number.to_bytes(4) + bytes(size), delivery, BULK)
+    for _ in range(30):
+        lab.run(1)
+        if lab.bob.untaken:
+            lab.bob.session.taken(lab.bob.untaken.pop(0), lab.now)
+    assert lab.bob.received["other"]
+    assert lab.bob.received["third"]
+    assert len(lab.bob.received["slow"]) > 10
+    lab.bob.reading = True
+    lab.run(60)
+    lab.check_complete()
+
+
 def test_a_reader_that_stops_stops_its_sender_and_the_window_bounds_what_waits() -> None:
     lab = Lab()
     lab.open()

@@ -41,7 +41,7 @@ class Conversation:
         self.ended = False
         self._changed = changed
         self._waiting: defaultdict[str, deque[tuple[Outgoing, asyncio.Future[int]]]] = defaultdict(deque)
-        self._unconfirmed: defaultdict[str, deque[tuple[int, asyncio.Future[None]]]] = defaultdict(deque)
+        self._unconfirmed: defaultdict[str, dict[asyncio.Future[None], int]] = defaultdict(dict)
         self._last: dict[str, int] = {}
         self._error: MeshError | None = None
         self._given_back: list[tuple[str, bytes]] | None = None
@@ -94,7 +94,9 @@ class Conversation:
         elif self.ended:
             future.set_exception(self._error or PeerGone([self.peer_id]))
         else:
-            self._unconfirmed[label].append((number, future))
+            unconfirmed = self._unconfirmed[label]
+            unconfirmed[future] = number
+            future.add_done_callback(lambda done: unconfirmed.pop(done, None))
         return future
 
     def credit_grew(self, event: CreditGrew) -> None:
@@ -103,14 +105,8 @@ class Conversation:
 
     def acknowledged(self, event: Acknowledged) -> None:
         """Let those know who wait for a confirmation."""
-        unconfirmed = self._unconfirmed.get(event.label)
-        if not unconfirmed:
-            return
-        for _ in range(len(unconfirmed)):
-            number, future = unconfirmed.popleft()
-            if number > event.number:
-                unconfirmed.append((number, future))
-            elif not future.done():
+        for future, number in self._unconfirmed.get(event.label, {}).items():
+            if number <= event.number and not future.done():
                 future.set_result(None)
 
     def taken(self, message: MessageReceived, now: float) -> None:
@@ -140,7 +136,7 @@ class Conversation:
         if self._given_back is None:
             self._given_back = self.session.release()
         for unconfirmed in self._unconfirmed.values():
-            for _, future in unconfirmed:
+            for future in unconfirmed:
                 if not future.done():
                     future.set_exception(self._error or PeerGone([self.peer_id]))
             unconfirmed.clear()

@@ -32,6 +32,9 @@ INITIAL_WINDOW_BYTES = 128 * 1024
 MIN_WINDOW_BYTES = 64 * 1024
 MAX_WINDOW_BYTES = 1024 * 1024
 
+LATE = 0.1
+"""Who looks for silence later than it was due, in seconds, was not here to take acknowledgements either."""
+
 MIN_RTT_LIFETIME = 5.0
 """The best round trip is taken over one to two such spans, in seconds: routes change."""
 
@@ -176,9 +179,13 @@ class Flight:
     def has_fallen_silent(self, now: float) -> bool:
         """Whether something is on its way and nothing was acknowledged for too long; True once, until something is.
 
-        Who sends all the time never waits for a probe timeout, which begins anew with each fragment.
+        Who sends all the time never waits for a probe timeout, which begins anew with each fragment. Time in which the
+        process slept, or its loop was blocked, is not held against the path: the silence begins anew then.
         """
         if self._is_silent or not self.bytes or now < self._silent_since + self._patience:
+            return False
+        if now > self._silent_since + self._patience + LATE:
+            self._silent_since = now
             return False
         self._is_silent = True
         return True

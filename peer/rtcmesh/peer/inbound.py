@@ -191,6 +191,8 @@ class InboundStream(InboundChannel):
         self._unreported_bytes += size
         if message is not None:
             self._large.pop(message[0], None)
+            if message[0] == self._allowed:
+                self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
         elif data.flags & FIRST and message_cost(data.total) > self._window:
             self._large[data.number] = message_cost(data.total)
         if (

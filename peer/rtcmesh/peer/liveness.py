@@ -43,6 +43,8 @@ class Liveness:
         self._pongs_counted_at = now
         self.misses = 0
         """How many pings in a row were not answered in time."""
+        self.unanswered = 0
+        """How many pings there were since the last answer to any, counted when they were not answered in time."""
         self.silent = False
         """Whether nothing was heard for too long."""
         self.verified = False
@@ -100,6 +102,7 @@ class Liveness:
                 self._probes.append(Probe(ProbeType.PONG, probe.number))
         elif (sent_at := self._sent_at.pop(probe.number, None)) is not None:
             self._measure(now - sent_at)
+            self.unanswered = 0
             if probe.number > self._missed_through:
                 self.misses, self.verified = 0, True
                 self._due_at = max(now, sent_at + self._interval)
@@ -118,6 +121,7 @@ class Liveness:
             self._missed_through = self._number
             self.misses += 1
             self.missed += 1
+            self.unanswered += 1
         self.silent = now - self._heard_at >= self._timeout
         self._send_ping(now)
 

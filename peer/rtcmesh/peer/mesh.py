@@ -344,8 +344,10 @@ class Mesh:
 
     def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
         """Send to these peers, or to all, or to none of them. See `Channel.send_nowait`."""
-        conversations, gone = self._addressed(to)
-        if gone:
+        present, gone = self._addressed(to)
+        conversations = [conversation for conversation in present if not conversation.ended]
+        gone += [conversation.peer_id for conversation in present if conversation.ended]
+        if gone and to is not None:
             raise PeerGone(gone)
         if full := [
             conversation.peer_id for conversation in conversations if not conversation.takes(message)

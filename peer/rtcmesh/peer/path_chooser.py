@@ -68,7 +68,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """There was no path for `session_timeout`."""
+    """There was no path for `session_timeout`, or only one on which the peer was heard and never answered."""
 
 
 Decision = SendProbe | GiveUp | Doubt | AskRelays | Change | Expire
@@ -259,8 +259,17 @@ class PathChooser:
         if self._expires_at is not None and now >= self._expires_at:
             self._expires_at = now + self._session_timeout
             self._decisions.append(Expire())
+        self._expire_unanswered()
 
     # Rules
+
+    def _expire_unanswered(self) -> None:
+        """Wait no longer for a peer that is heard and hears nothing, as when a relay forwards one way only."""
+        if self._expires_at is None and self._carrier is not None:
+            liveness = self._carrier.liveness
+            if liveness.unanswered * self._ping_interval >= self._session_timeout:
+                liveness.unanswered = 0
+                self._decisions.append(Expire())
 
     def _decide(self, reason: PathChangeReason, now: float) -> None:
         """Choose the carrier, and tell what has changed."""

@@ -262,10 +262,10 @@ class RemotePeer:
         session = self.conversation.session
         match decision:
             case SendProbe():
-                self._paths[decision.path].send(frames.probe_packet(decision.probe))
+                if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
+                    path.send(frames.probe_packet(decision.probe))
             case GiveUp():
-                path = self._paths.find(decision.path)
-                if isinstance(path, DirectPath):
+                if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
             case Doubt():
                 session.path_doubted(decision.path, self._loop.time())
@@ -331,7 +331,7 @@ class RemotePeer:
         now = self._loop.time()
         self._dialler.handle_timeout(now)
         self.conversation.session.handle_timeout(now)
-        self._chooser.fell_silent(self.conversation.session.silent_paths(now), now)
+        self._chooser.fell_silent(self.conversation.session.silent_paths(), now)
         self._chooser.handle_timeout(now)
         self.drain()
 

@@ -51,6 +51,7 @@ class Session:
         self.remote_after = remote_after
         self._window = window
         self._flights: dict[int, Flight] = {}
+        self._silent: dict[int, None] = {}
         self._outbound: list[OutboundChannel] = []
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
@@ -185,6 +186,7 @@ class Session:
         """Note that a path is no more. What was on its way there is sent again."""
         self.path_doubted(path, now)
         self._flights.pop(path, None)
+        self._silent.pop(path, None)
 
     def path_doubted(self, path: int, now: float) -> None:
         """Send again, on the path that carries from now on, what is on its way on this one."""
@@ -192,9 +194,10 @@ class Session:
         if flight := self._flights.get(path):
             self._take_back(flight.lose_all())
 
-    def silent_paths(self, now: float) -> list[int]:
+    def silent_paths(self) -> list[int]:
         """Return the paths on which something is on its way and nothing was acknowledged for too long, each once."""
-        return [path for path, flight in self._flights.items() if flight.has_fallen_silent(now)]
+        silent, self._silent = list(self._silent), {}
+        return silent
 
     def path_refused(self, path: int, now: float) -> None:
         """Note that a path did not take what was sent: it is sent again, after a pause."""
@@ -224,10 +227,12 @@ class Session:
         return True
 
     def handle_timeout(self, now: float) -> None:
-        """Do what is due: acknowledge, send again."""
+        """Do what is due: acknowledge, send again, note which paths are silent."""
         self._acknowledgements.handle_timeout(now)
-        for flight in self._flights.values():
+        for path, flight in self._flights.items():
             self._take_back(flight.handle_timeout(now))
+            if flight.has_fallen_silent(now):
+                self._silent[path] = None
         if self._greeting.is_due(now):
             self._greeting.start(now)
             self._greet = True
@@ -429,16 +434,15 @@ class Session:
         )
 
     def _pass_allowance(self, now: float) -> None:
-        """Let one channel at a time have a message that is larger than its window."""
-        allowed = self._allowed
+        """Let one channel at a time, each in its turn, have a message that is larger than its window."""
+        allowed, last = self._allowed, -1
         if allowed is not None:
             if allowed.needs_allowance:
                 return
             allowed.withdraw()
-            self._allowed = None
-        for channel in self._inbound.values():
-            if isinstance(channel, InboundStream) and channel.wants_allowance:
-                self._allowed = channel
-                channel.allow()
-                self._acknowledgements.owe(channel, now)
-                return
+            self._allowed, last = None, allowed.number
+        wanting = [c for c in self._inbound.values() if isinstance(c, InboundStream) and c.wants_allowance]
+        if wanting:
+            channel = self._allowed = min(wanting, key=lambda c: (c.number <= last, c.number))
+            channel.allow()
+            self._acknowledgements.owe(channel, now)
