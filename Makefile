@@ -13,7 +13,7 @@ demo: $(VENV)/.base
 	$(BIN)/rtcmesh demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 # Other WebRTC stacks: two from npm, and Chromium, which the system must have.
 interop: $(VENV)/.dev $(STACKS)/node_modules

@@ -16,7 +16,6 @@ ROUNDS_TO_SETTLE = 10
 """Rounds of the loop in which tasks that were cancelled, or about to return, may end."""
 
 _leaks: list[str] = []
-_left_out: list[pytest.Item] = []
 
 # A busy machine makes a property slow, not wrong; and where CI is set, new examples are as welcome as elsewhere.
 settings.register_profile(
@@ -52,16 +51,19 @@ def _record_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("CI") or (sys.platform == "linux" and os.geteuid() == 0):
+    if _may_make_namespaces():
         return
-    _left_out[:] = [item for item in items if item.get_closest_marker("namespaces")]
-    items[:] = [item for item in items if item not in _left_out]
-    config.hook.pytest_deselected(items=_left_out)
+    left_out = [item for item in items if item.get_closest_marker("namespaces")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _left_out:
+    if not _may_make_namespaces():
         terminalreporter.write_line(
-            f"{len(_left_out)} tests that make network namespaces were left out: they need root on Linux",
-            yellow=True,
+            "tests that make network namespaces were left out: they need root on Linux", yellow=True
         )
+
+
+def _may_make_namespaces() -> bool:
+    return bool(os.environ.get("CI")) or (sys.platform == "linux" and os.geteuid() == 0)

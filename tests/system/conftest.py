@@ -1,4 +1,4 @@
-"""Tests with real processes on real networks."""
+"""Tests with real processes on real networks; the figures they note are printed at the end of the run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-_figures: list[str] = []
-
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+def record(record_property: Callable[[str, object], None]) -> Callable[[str, object], None]:
     """Note a figure, for the end of the run."""
-    name = str(request.node.name)
-    return lambda what, figure: _figures.append(f"{name}: {what}: {figure}")
+    return record_property
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for figure in _figures:
-        terminalreporter.write_line(figure)
+    for report in terminalreporter.getreports("passed"):
+        for what, figure in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {what}: {figure}")
