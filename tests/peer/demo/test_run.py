@@ -166,7 +166,7 @@ async def test_a_relay_that_does_not_come_back_is_noticed(
     file.write_bytes(b"content")
     with pytest.raises(DemoFailed, match="the server ended early"):
         await DemoWhosePortIsTaken(peers=2, messages=10, file=file).run(160)
-    assert "address already in use" in capfd.readouterr().err
+    assert "address already in use" in capfd.readouterr().err.lower()
 
 
 def test_the_file_is_the_readme_unless_told_otherwise() -> None:
