@@ -101,6 +101,7 @@ async def test_a_server_says_what_is_wrong_with_its_store_and_recovers() -> None
         (f"redis://me:hunter2@127.0.0.1:{free_port()}", 1, "cannot serve: the store at redis://127.0.0.1"),
         ("nonsense://hunter2", 2, "redis+sentinel://"),
     ],
+    ids=["nobody listens", "no such scheme"],
 )
 async def test_a_store_that_cannot_be_had_ends_the_server_with_a_reason(
     url: str, code: int, says: str
