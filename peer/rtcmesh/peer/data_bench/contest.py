@@ -179,6 +179,7 @@ async def run_ping(contender: Contender, network: Network, *, seconds: float) ->
     async with network.open() as places, ends_of(contender, places) as (left, right):
         connect_seconds = await connect(left, right)
         await right.tell(Echo())
+        await right.usage()  # it has obeyed: what comes too early would not be sent back
         await left.tell(Ping(seconds))
         round_trips = sorted((await left.hear(Pinged, seconds + SLACK)).round_trips)
     return PingPong(
