@@ -58,7 +58,7 @@ def send(
             console.print(
                 f"{sizes([file.info for file in offered])}: waiting for receivers in {room}", markup=False
             )
-            screen = TransferScreen(console, mesh, sender.transfers)
+            screen = TransferScreen(console, sender.transfers)
             async with screen.shown():
                 ok = await sender.run(receivers=peers, to=to or ())
             return screen.outcome(ok=ok, seconds=time.monotonic() - started)
@@ -92,7 +92,7 @@ def receive(
         ) as mesh:
             receiver = FileReceiver(mesh, directory, senders=peers, force=force)
             console.print(f"{mesh.peer_id} receives in {room}", markup=False, soft_wrap=True)
-            screen = TransferScreen(console, mesh, receiver.transfers)
+            screen = TransferScreen(console, receiver.transfers)
             async with screen.shown():
                 ok = await receiver.run()
             return screen.outcome(ok=ok, seconds=time.monotonic() - started)

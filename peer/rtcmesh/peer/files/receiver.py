@@ -10,6 +10,7 @@ from pathlib import Path
 from rtcmesh.peer.errors import PeerGone, PeerUnreachable
 from rtcmesh.peer.events import PeerLeft, SessionExpired, SignalingLost
 from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.peer import Peer
 from rtcmesh.peer.printable import printable
 from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.signaling.identity import PeerId
@@ -32,8 +33,8 @@ from .transfer import Transfer
 class Receiving(Transfer):
     """The transfer of all files of one sender."""
 
-    def __init__(self, peer_id: PeerId, offer: Offer) -> None:
-        super().__init__(peer_id, offer.files)
+    def __init__(self, peer_id: PeerId, offer: Offer, peer: Peer | None) -> None:
+        super().__init__(peer_id, offer.files, peer)
         self._partials: list[PartialFile] = []
 
     @property
@@ -161,7 +162,7 @@ class FileReceiver:
                     pass
 
     async def _accept(self, sender: PeerId, offer: Offer) -> None:
-        receiving = self.transfers[sender] = Receiving(sender, offer)
+        receiving = self.transfers[sender] = Receiving(sender, offer, self._mesh.peers.get(sender))
         try:
             await self._say(sender, await receiving.open(self._directory, force=self._force))
             await self._place_whole(receiving)

@@ -19,8 +19,6 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from rtcmesh.peer.mesh import Mesh
-from rtcmesh.peer.peer import Peer
 from rtcmesh.signaling.identity import PeerId, short
 
 from .messages import FileInfo
@@ -53,10 +51,8 @@ class Outcome(msgspec.Struct, frozen=True):
 class TransferScreen:
     """Shows a bar for each transfer: how far it is, how fast, and by which path."""
 
-    def __init__(self, console: Console, mesh: Mesh, transfers: Mapping[PeerId, Transfer]) -> None:
-        self._mesh = mesh
+    def __init__(self, console: Console, transfers: Mapping[PeerId, Transfer]) -> None:
         self._transfers = transfers
-        self._peers: dict[PeerId, Peer] = {}
         self._bars: dict[PeerId, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -95,8 +91,6 @@ class TransferScreen:
         for peer_id, transfer in self._transfers.items():
             if peer_id not in self._bars:
                 self._bars[peer_id] = self._progress.add_task("", total=None)
-            if peer_id in self._mesh.peers:
-                self._peers[peer_id] = self._mesh.peers[peer_id]
             self._progress.update(
                 self._bars[peer_id],
                 description=self._describe(transfer),
@@ -106,12 +100,12 @@ class TransferScreen:
 
     def _describe(self, transfer: Transfer) -> str:
         name = escape(transfer.infos[min(transfer.placed, len(transfer.infos) - 1)].name)
-        peer = self._peers.get(transfer.peer_id)
+        peer = transfer.peer
         path = peer.path.value if peer and peer.path else "no path"
         return f"{name} {short(transfer.peer_id)} {path}"
 
     def _outcome_of(self, transfer: Transfer) -> TransferOutcome:
-        peer = self._peers.get(transfer.peer_id)
+        peer = transfer.peer
         return TransferOutcome(
             peer_id=transfer.peer_id,
             ok=transfer.succeeded,

@@ -12,6 +12,7 @@ from rtcmesh.peer.channel import Channel
 from rtcmesh.peer.errors import MeshError, PeerGone, PeerUnreachable
 from rtcmesh.peer.events import PeerJoined, PeerLeft, PresenceChanged, SessionExpired, SignalingLost
 from rtcmesh.peer.mesh import Mesh
+from rtcmesh.peer.peer import Peer
 from rtcmesh.peer.printable import printable
 from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.signaling.identity import PeerId
@@ -72,8 +73,8 @@ async def offered_files(paths: Sequence[Path]) -> list[OfferedFile]:
 class Sending(Transfer):
     """The transfer of all files to one receiver."""
 
-    def __init__(self, peer_id: PeerId, files: Sequence[OfferedFile]) -> None:
-        super().__init__(peer_id, [file.info for file in files])
+    def __init__(self, peer_id: PeerId, files: Sequence[OfferedFile], peer: Peer | None) -> None:
+        super().__init__(peer_id, [file.info for file in files], peer)
         self._files = files
         self._sent = [0] * len(files)
         self._offsets: Sequence[int] = ()
@@ -207,7 +208,8 @@ class FileSender:
                     beginning = next((begin for begin in wanted if event.peer_id.startswith(begin)), None)
                     if beginning is not None and event.peer_id not in self.transfers:
                         wanted.remove(beginning)
-                        sending = self.transfers[event.peer_id] = Sending(event.peer_id, self._files)
+                        peer = self._mesh.peers.get(event.peer_id)
+                        sending = self.transfers[event.peer_id] = Sending(event.peer_id, self._files, peer)
                         tasks.create_task(sending.run(self._mesh))
                 case PeerLeft() if known := self.transfers.get(event.peer_id):
                     known.fail(f"the receiver is gone ({event.reason.value})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rtcmesh.peer.peer import Peer
 from rtcmesh.signaling.identity import PeerId
 
 from .messages import FileInfo
@@ -12,9 +13,11 @@ from .messages import FileInfo
 class Transfer:
     """Ends once: when the receiver has put every file into its place, or with an error."""
 
-    def __init__(self, peer_id: PeerId, infos: Sequence[FileInfo]) -> None:
+    def __init__(self, peer_id: PeerId, infos: Sequence[FileInfo], peer: Peer | None) -> None:
         self.peer_id = peer_id
         """The other end."""
+        self.peer = peer
+        """What is known of it, also after it has left; None if it had left before."""
         self.infos = infos
         """What is transferred."""
         self.resumed = 0
