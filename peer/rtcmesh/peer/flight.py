@@ -112,7 +112,7 @@ class Flight:
     @property
     def probe_timeout(self) -> float:
         """How long nothing may be acknowledged before the oldest fragment is sent again."""
-        return min(MAX_PROBE_TIMEOUT, self._patience * float(1 << min(self._backoff, 8)))
+        return min(MAX_PROBE_TIMEOUT, self._patience(2) * float(1 << min(self._backoff, 8)))
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due, or sending may go on."""
@@ -120,7 +120,7 @@ class Flight:
         if self.bytes:
             due.append(self._last_sent_at + self.probe_timeout)
             if not self._is_silent:
-                due.append(self._silent_since + self._silence_limit)
+                due.append(self._silent_since + self._patience(1))
         return min(due, default=None)
 
     def takes(self, urgency: Urgency, now: float) -> bool:
@@ -182,9 +182,9 @@ class Flight:
         Who sends all the time never waits for a probe timeout, which begins anew with each fragment. Time in which the
         process slept, or its loop was blocked, is not held against the path: the silence begins anew then.
         """
-        if self._is_silent or not self.bytes or now < self._silent_since + self._silence_limit:
+        if self._is_silent or not self.bytes or now < self._silent_since + self._patience(1):
             return False
-        if now > self._silent_since + self._silence_limit + LATE:
+        if now > self._silent_since + self._patience(1) + LATE:
             self._silent_since = now
             return False
         self._is_silent = True
@@ -231,19 +231,11 @@ class Flight:
 
     # Rules
 
-    @property
-    def _silence_limit(self) -> float:
-        """How long an acknowledgement takes at most, as far as is known: RFC 9002 section 6.2.1."""
+    def _patience(self, round_trips: int) -> float:
+        """How long an acknowledgement takes at most, as far as is known (RFC 9002 section 6.2.1 has one round trip)."""
         if self.rtt is None:
             return INITIAL_PROBE_TIMEOUT
-        return max(MIN_PROBE_TIMEOUT, self.rtt + 4 * self._rtt_variation + ACK_DELAY)
-
-    @property
-    def _patience(self) -> float:
-        """How long nothing is sent again: a round trip longer, since what is sent twice costs more than a question."""
-        if self.rtt is None:
-            return INITIAL_PROBE_TIMEOUT
-        return max(MIN_PROBE_TIMEOUT, 2 * self.rtt + 4 * self._rtt_variation + ACK_DELAY)
+        return max(MIN_PROBE_TIMEOUT, round_trips * self.rtt + 4 * self._rtt_variation + ACK_DELAY)
 
     def _measure(self, sample: float, now: float) -> None:
         if self.rtt is None:

@@ -58,7 +58,7 @@ async def _loopback() -> AsyncGenerator[tuple[Place, Place]]:
     try:
         namespace = Namespace.create()
     except LaboratoryUnavailable:
-        yield _Here(), _Here()
+        yield _Machine(), _Machine()
         return
     try:
         namespace.configure(
@@ -70,7 +70,7 @@ async def _loopback() -> AsyncGenerator[tuple[Place, Place]]:
                 "route add default dev rtcmesh0",
             ]
         )
-        inside = _Inside(namespace)
+        inside = _Machine(namespace)
         yield inside, inside
     finally:
         namespace.close()
@@ -84,30 +84,22 @@ async def _joined(loss: float) -> AsyncGenerator[tuple[Place, Place]]:
         delay=LOSSY_DELAY, loss=loss, rate_bytes_per_second=LOSSY_RATE, max_queue_bytes=LOSSY_QUEUE
     )
     async with joined_hosts(config) as lab:
-        yield _Inside(lab.left.namespace), _Inside(lab.right.namespace)
+        yield _Machine(lab.left.namespace), _Machine(lab.right.namespace)
 
 
-class _Here:
-    async def spawn(self, argv: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **environment},
-            limit=LINE_BYTES,
-        )
+class _Machine:
+    """This machine, or a namespace on it."""
 
-
-class _Inside:
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace | None = None) -> None:
         self._namespace = namespace
 
     async def spawn(self, argv: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        namespace = self._namespace
         return await asyncio.create_subprocess_exec(
-            *self._namespace.command(argv),
+            *(namespace.command(argv) if namespace else argv),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **environment},
-            pass_fds=(self._namespace.fd,),
+            pass_fds=(namespace.fd,) if namespace else (),
             limit=LINE_BYTES,
         )
