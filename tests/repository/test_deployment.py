@@ -41,12 +41,19 @@ async def status_of(url: str) -> int:
         return response.status
 
 
+async def text_of(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.text()
+
+
 async def test_the_command_of_the_image_serves_and_logs_an_object_a_line() -> None:
     async with server("Dockerfile") as (program, url):
         assert await status_of(f"{url}/readyz") == 200
         member = Member(number=1)
         async with SignalingLink.open(url, room=member.room, identity=member.identity, prekey=member.prekey):
             pass
+        while "rtcmesh_signaling_connections 0.0" not in await text_of(f"{url}/metrics"):
+            pass  # its end is noticed, and logged, before the server is told to stop
         program.send_signal(signal.SIGTERM)
         ended = await program.ended()
         assert ended.code == 0
