@@ -234,23 +234,26 @@ class Stretch:
 async def send_signals(
     work: Work, rooms: Sequence[Sequence[Peer]], tally: Tally, servers: list[Server]
 ) -> Stretch:
-    """Let all members signal to the others of their rooms."""
+    """Let all members but the first of each room signal to the others of their rooms."""
     random = Random(0)
     interval = work.rooms * work.members / work.signals_per_second if work.signals_per_second else 0.0
 
-    async def send(peer: Peer, others: list[Peer]) -> None:
+    async def send(peer: Peer, others: list[str]) -> None:
         next_at = time.perf_counter() + random.uniform(0, interval)
         while True:
-            if interval:
-                await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
-                next_at += interval
-            await peer.signal(random.choice(others).peer_id)
+            await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
+            next_at += interval
+            peer.signal(random.choice(others))
 
     async with AsyncExitStack() as stack:
         for room in rooms:
             for peer in room[1:]:
-                others = [other for other in room if other is not peer]
-                await stack.enter_async_context(running(send(peer, others)))
+                others = [other.peer_id for other in room if other is not peer]
+                if interval:
+                    await stack.enter_async_context(running(send(peer, others)))
+                else:
+                    peer.talk(others, random)
+                    stack.callback(peer.talk, (), random)
         if work.churn_per_second:
             await stack.enter_async_context(running(_churn(work, rooms, random)))
         return await _stretch(work.seconds, servers, lambda: len(tally.deliveries))
@@ -276,7 +279,7 @@ async def _change_presence(
         number = 0
         while True:
             number += 1
-            await peer.set_presence(number)
+            peer.set_presence(number)
             await asyncio.sleep(1 / PRESENCE_PER_SECOND)
 
     async with AsyncExitStack() as stack:
