@@ -85,9 +85,13 @@ def test_every_way_to_write_a_length_is_read(sizes: list[int], at: list[int]) ->
     assert [message.payload for message in read(FrameReader(LIMIT), cut(sent, at))] == payloads
 
 
+def _start(first: int, second: int, rest: bytes) -> bytes:
+    return bytes((first, second)) + rest
+
+
 PIECES = st.lists(
     st.builds(
-        lambda first, second, rest: bytes((first, second)) + rest,
+        _start,
         st.sampled_from([0x82, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A, 0x09, 0xC1, 0x83]),
         st.integers(0, 254) | st.integers(128, 140),
         st.binary(max_size=16),

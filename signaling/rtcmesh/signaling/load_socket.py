@@ -70,7 +70,7 @@ class LoadSocket(asyncio.Protocol):
         """Take the connection."""
         self._transport = cast("Transport", transport)
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Note the end."""
         self.ended.set()
         self._wake()

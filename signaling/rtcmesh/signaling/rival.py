@@ -30,7 +30,9 @@ def serve_socketio(pipe: Pipe, store: str) -> None:
     except ImportError as error:
         raise MissingExtra("dev") from error
 
-    server: Any = socketio.AsyncServer(async_mode="aiohttp", client_manager=socketio.AsyncRedisManager(store))
+    # With redis-py's own 100 connections it loses messages as soon as more are published at once.
+    manager = socketio.AsyncRedisManager(store, redis_options={"max_connections": 8192})
+    server: Any = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager)
 
     async def join(sid: str, room: str) -> str:
         await server.enter_room(sid, room)

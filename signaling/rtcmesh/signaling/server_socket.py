@@ -191,7 +191,7 @@ class ServerSocket(asyncio.Protocol):
         with suppress(SocketClosed):
             self._pay_pong()
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """End every wait."""
         self._lost, self._transport = True, None
         self._wake()
