@@ -5,6 +5,7 @@ fragmented, and hands the payloads of all that has arrived over at once.
 """
 
 import asyncio
+import socket as sockets
 from asyncio import Future, Transport
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +16,9 @@ from urllib.parse import urlsplit
 
 from .codes import CloseCode
 from .text_socket import DialFailed, SocketClosed
+
+KEPT_BYTES = 65_536
+"""What the kernel keeps for a peer that reads nothing."""
 
 _NO_MASK = bytes(4)
 _CLOSE, _PING = 0x88, 0x89
@@ -50,9 +54,11 @@ class LoadSocket(asyncio.Protocol):
             listener(arrived)
 
     def stop_reading(self) -> None:
-        """Take nothing more from the network."""
+        """Take nothing more from the network, and let the kernel keep little of what comes."""
         if self._transport is not None:
             self._transport.pause_reading()
+            plain = self._transport.get_extra_info("socket")
+            plain.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, KEPT_BYTES)
 
     def send(self, *payloads: bytes) -> None:
         """Send text messages, in one system call; nothing once it is over."""
