@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rtcmesh.netem import Endpoint, Kind, Link, LinkConfig, Packet
 from rtcmesh.netem.link import Fate
