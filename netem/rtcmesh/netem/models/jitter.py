@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
 from typing import Literal, Protocol
 
@@ -87,20 +88,16 @@ class Scatter:
 
     def __init__(self, jitter: NetemJitter, random: Random) -> None:
         self._jitter = jitter.jitter
-        self._distribution = jitter.distribution
-        self._random = random
+        self._draw: Callable[[], float] = {
+            "uniform": lambda: 2 * random.random() - 1,
+            "normal": lambda: random.gauss(0, 1),
+            "pareto": lambda: (random.paretovariate(_PARETO_SHAPE) - _PARETO_MEAN) / _PARETO_DEVIATION,
+        }[jitter.distribution]
 
     def offset(self, now: float) -> float:
         """Draw a value."""
         del now
-        match self._distribution:
-            case "uniform":
-                return self._jitter * (2 * self._random.random() - 1)
-            case "normal":
-                return self._random.gauss(0, self._jitter)
-            case "pareto":
-                drawn = (self._random.paretovariate(_PARETO_SHAPE) - _PARETO_MEAN) / _PARETO_DEVIATION
-                return self._jitter * drawn
+        return self._jitter * self._draw()
 
 
 def jitter_offset(jitter: float | JitterModel, random: Random) -> Offset | None:
