@@ -18,6 +18,7 @@ import msgspec
 from rtcmesh.netem.link import Link
 
 from .audit import Lateness
+from .ip_packet import IpPacket
 from .link_protocol import Carried, Configure, Cut, Order, Report, Task
 from .timerfd import Timer
 
@@ -27,17 +28,6 @@ READ_BATCH = 64
 MAX_PACKET_BYTES = READ_BYTES = 65_536
 
 _PRIORITY = 10
-
-
-class IpPacket(bytes):
-    """A packet as the kernel hands it over."""
-
-    __slots__ = ()
-
-    @property
-    def size(self) -> int:
-        """The length in bytes, from the IP header on."""
-        return len(self)
 
 
 class LinkProcess:
