@@ -79,7 +79,7 @@ async def test_orders_that_are_given_at_once_are_all_answered() -> None:
 
 async def test_a_dead_link_process_is_said_to_be_dead() -> None:
     async with joined_hosts() as lab:
-        lab._process.kill()
+        lab._carrier.process.kill()
         with pytest.raises(LinkProcessFailed):
             await lab.report()
 
@@ -110,7 +110,7 @@ async def test_nothing_is_left_when_the_holder_is_killed() -> None:
 async def test_nothing_is_left_after_the_block() -> None:
     async with joined_hosts() as lab:
         sleeper = await lab.left.spawn("sleep", "1000")
-        processes = [sleeper, lab._process]
+        processes = [sleeper, lab._carrier.process]
     assert all(process.returncode is not None for process in processes)
     assert open_descriptors_of(lab) == [-1, -1]
 
