@@ -24,7 +24,7 @@ from rtcmesh.netem.topology import GatewaySpec, HostSpec, Topology, Uplink
 def test_an_impossible_topology_says_what_is_wrong(
     hosts: list[str], gateways: dict[str, str], complaint: str
 ) -> None:
-    specs = []
+    specs: list[HostSpec] = []
     for text in hosts:
         name, _, behind = text.partition("@")
         specs.append(HostSpec(name=name, uplinks=(Uplink(to=behind or "internet"),)))

@@ -27,7 +27,7 @@ class _Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=_tag
     """Its name in a scenario is that of the class, in the way of `change-address`."""
 
 
-class Impair(_Fault):
+class Impair(_Fault, frozen=True):
     """Treat packets on the uplink of a node like this from now on; what is in flight still arrives. None: as before."""
 
     node: str
@@ -35,53 +35,53 @@ class Impair(_Fault):
     down: LinkConfig | None = None
 
 
-class Cut(_Fault):
+class Cut(_Fault, frozen=True):
     """Let nothing more into the uplink of a node."""
 
     node: str
     direction: Direction = Direction.BOTH
 
 
-class Heal(_Fault):
+class Heal(_Fault, frozen=True):
     """Undo what cut or parted a node."""
 
     node: str
 
 
-class Partition(_Fault):
+class Partition(_Fault, frozen=True):
     """Drop what the first node sends to the second, and the other way round unless `one_way`."""
 
     nodes: tuple[str, str]
     one_way: bool = False
 
 
-class ChangeAddress(_Fault):
+class ChangeAddress(_Fault, frozen=True):
     """Take the address of a host away and give it another one of the same network."""
 
     node: str
 
 
-class SwitchUplink(_Fault):
+class SwitchUplink(_Fault, frozen=True):
     """Leave the uplink in use and take the one that leads to `to`: another network, another address."""
 
     node: str
     to: str
 
 
-class Rebind(_Fault):
+class Rebind(_Fault, frozen=True):
     """Have a gateway forget its mappings, so that the next packets out get other ports."""
 
     node: str
 
 
-class Reboot(_Fault):
+class Reboot(_Fault, frozen=True):
     """Have a gateway carry nothing for some seconds, and have forgotten its mappings afterwards."""
 
     node: str
     seconds: float
 
 
-class Signal(_Fault):
+class Signal(_Fault, frozen=True):
     """Pause, resume or kill a program that runs on a host: SIGSTOP, SIGCONT, SIGKILL. In namespaces only."""
 
     process: str

@@ -109,7 +109,7 @@ class Topology:
     gateways: tuple[GatewaySpec, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [node.name for node in (*self.hosts, *self.gateways)]
+        names = [host.name for host in self.hosts] + [gateway.name for gateway in self.gateways]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two nodes are called {name!r}")
