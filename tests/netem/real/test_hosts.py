@@ -78,10 +78,13 @@ async def test_orders_that_are_given_at_once_are_all_answered() -> None:
 
 
 async def test_a_dead_link_process_is_said_to_be_dead() -> None:
-    async with joined_hosts() as lab:
-        lab._carrier.process.kill()
-        with pytest.raises(LinkProcessFailed):
+    async def ask() -> None:
+        async with joined_hosts() as lab:
+            lab._carrier.process.kill()
             await lab.report()
+
+    with pytest.raises(LinkProcessFailed):
+        await ask()
 
 
 async def test_two_laboratories_do_not_meet() -> None:

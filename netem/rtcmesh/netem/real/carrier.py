@@ -39,6 +39,8 @@ class Carrier:
         self.boxes: tuple[Observed, ...] = ()
         """How the gateways were found to behave, in the order of the task."""
         self.process = process
+        self.programs: list[asyncio.subprocess.Process] = []
+        """What was started in the namespaces, to be killed at the end."""
         self._asking = asyncio.Lock()
 
     async def build(self, task: Task) -> None:
@@ -61,18 +63,20 @@ class Carrier:
         return msgspec.json.decode(await self._ask(orders, ANSWER_TIMEOUT), type=Carried)
 
     async def end(self) -> None:
-        """End it, and with it everything that is left in its namespaces."""
+        """Kill the programs, and whatever they have started, and end the process."""
+        for program in self.programs:
+            _kill(program)
         assert self.process.stdin is not None, "it was started with pipes"
         self.process.stdin.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT):
                 await self.process.wait()
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError):
-                self.process.kill()
+        _kill(self.process)
         await self.process.communicate()
-        if self.process.returncode:
+        if self.process.returncode:  # or it did this
             kill_inhabitants([namespace.fd for namespace in self.namespaces])
+        for program in self.programs:
+            await program.communicate()  # reads to the end: a pipe that nobody reads would stay open
         for namespace in self.namespaces:
             namespace.close()
 
@@ -123,6 +127,12 @@ async def carrying(task: Task) -> AsyncGenerator[Carrier]:
         raise
     finally:
         await carrier.end()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
 
 
 def _check(process: asyncio.subprocess.Process, cause: Exception | None = None) -> None:

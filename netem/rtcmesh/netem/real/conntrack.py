@@ -1,4 +1,4 @@
-"""The kernel's list of connections, which holds what a gateway translates. A program too, to be run inside a namespace."""
+"""The kernel's list of connections, by which a gateway translates. A program too, to be run inside a namespace."""
 
 from __future__ import annotations
 

@@ -18,14 +18,22 @@ SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIG
 class RealHost:
     """A namespace with an interface, in which programs run."""
 
-    def __init__(self, namespace: Namespace, address: str, address6: str = "", name: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        namespace: Namespace,
+        programs: list[asyncio.subprocess.Process],
+        *,
+        address: str,
+        address6: str = "",
+    ) -> None:
         self.name = name
         self.namespace = namespace
         self.address = address
         """Its IPv4 address now."""
         self.address6 = address6
         """Its IPv6 address; empty where it has none, as behind a gateway."""
-        self._processes: list[asyncio.subprocess.Process] = []
+        self._programs = programs
         self._named: dict[str, asyncio.subprocess.Process] = {}
 
     def command(self, *argv: str) -> list[str]:
@@ -54,7 +62,7 @@ class RealHost:
         process = await asyncio.create_subprocess_exec(
             *self.command(*argv), env=env, stdin=stdin, stdout=stdout, stderr=stderr, limit=limit
         )
-        self._processes.append(process)
+        self._programs.append(process)
         if name is not None:
             self._named[name] = process
         return process
@@ -68,12 +76,3 @@ class RealHost:
         """Pause, resume or kill the program of this name. Raises KeyError when there is none."""
         with suppress(ProcessLookupError):  # it ended just now
             self._named[name].send_signal(SIGNALS[word])
-
-    async def kill(self) -> None:
-        """Kill what still runs of the programs started here, and wait for their end."""
-        for process in self._processes:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-        for process in self._processes:
-            await process.communicate()  # reads to the end: a pipe that nobody reads would stay open

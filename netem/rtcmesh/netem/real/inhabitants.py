@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _ROUNDS = 10
-"""A process that forks while the list is read may get away, so it is read again; killed parents have no more children."""
+"""What forks while the list is read may get away, so it is read again; who was killed has no more children."""
 
 
 def kill_inhabitants(namespaces: Collection[int]) -> None:
@@ -26,7 +26,9 @@ def kill_inhabitants(namespaces: Collection[int]) -> None:
 
 def _others() -> list[int]:
     me = os.getpid()
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != me]
+    return [
+        int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and int(path.name) != me
+    ]
 
 
 def _namespace_of(pid: int) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from rtcmesh.netem.link import LinkConfig, LinkCounters
@@ -89,12 +89,11 @@ async def joined_hosts(
         )
         for address, address6 in addresses
     )
-    async with AsyncExitStack() as stack:
-        task = Task(seed=seed, namespaces=namespaces, tunnels=(tunnel,))
-        carrier = await stack.enter_async_context(carrying(task))
-        hosts = [
-            RealHost(*each) for each in zip(carrier.namespaces, *zip(*addresses, strict=True), strict=True)
-        ]
-        for host in hosts:
-            stack.push_async_callback(host.kill)
-        yield JoinedHosts(hosts[0], hosts[1], carrier)
+    async with carrying(Task(seed=seed, namespaces=namespaces, tunnels=(tunnel,))) as carrier:
+        left, right = (
+            RealHost(name, namespace, carrier.programs, address=address, address6=address6)
+            for name, namespace, (address, address6) in zip(
+                ("left", "right"), carrier.namespaces, addresses, strict=True
+            )
+        )
+        yield JoinedHosts(left, right, carrier)

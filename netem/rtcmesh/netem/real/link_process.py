@@ -1,8 +1,8 @@
 """The process of a laboratory: it makes what it is told to, then stands between the TUN devices.
 
-A process of its own, so that what it measures and delays does not wait for the programs under test. It is one thread with
-one selector and one timer for all links; what it reads from a device it puts through the link and, when its time has
-come, into the device at the other end. When its standard input ends, so does everything in its namespaces.
+A process of its own, so that what it measures and delays does not wait for the programs under test. It is one thread
+with one selector and one timer for all links; what it reads from a device it puts through the link and, when its time
+has come, into the device at the other end. When its standard input ends, so does everything in its namespaces.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How a gateway really behaves: asked by playing both sides of it (RFC 5780, section 4).
 
 Before any link carries packets, the one who made the devices holds both ends of a gateway: what it writes to the inner
-device came from a host within, what it reads from the outer one left for the world. The probe asks from fresh ports for
-each question, and of two addresses with two ports each. A packet that must not come is not waited for: another one, which
-must come, is sent behind it on the same way.
+device came from a host within, what it reads from the outer one left for the world. The probe asks from fresh ports
+for each question, and of two addresses with two ports each. A packet that must not come is not waited for: another
+one, which must come, is sent behind it on the same way.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ What leaves, and from which external port, is learnt on its way out:
     permitted   external ports and the addresses to which something went from there
 
 A later flow with the same key gets the same port; what comes in is let in by the latter two. Filtering that depends on
-address and port is what connection tracking does by itself. Where hairpinning is on, what comes from within is not filtered.
+address and port is what connection tracking does by itself. Where hairpinning is on, what comes from within is not
+filtered.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def lifetime_of(nat: NatConfig) -> int:
 def rules(nat: NatConfig, *, external: str, inside: str, generation: int = 0) -> str:
     """Return rules that replace those there are, and with them all that they have learnt.
 
-    `external` is the address that the world sees, `inside` the network below. Each `generation` gives the same flows other
-    ports than the one before.
+    `external` is the address that the world sees, `inside` the network below. Each `generation` gives the same flows
+    other ports than the one before.
     """
     remote, remote_types = _REMOTE_PARTS[nat.mapping]
     key = " . ".join(("ip saddr", "udp sport", *remote))

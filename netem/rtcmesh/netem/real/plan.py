@@ -48,7 +48,7 @@ class Network:
         return str(self.network[_FIRST_NODE - 1])
 
     def take(self) -> tuple[str, str]:
-        """Give an address, and one of IPv6, which is empty where there are none. Raises ValueError when all are given."""
+        """Give an address, and one of IPv6, empty where there are none. Raises ValueError when all are given."""
         number = next(self._numbers)
         if number >= self.network.num_addresses - 1:
             raise ValueError(f"all addresses of {self.network} are given away")

@@ -17,8 +17,8 @@ from rtcmesh.netem.faults import (
     Heal,
     Impair,
     Partition,
-    Reboot,
     Rebind,
+    Reboot,
     Signal,
     SwitchUplink,
 )
@@ -52,7 +52,13 @@ class RealTopology:
         self._generations: dict[str, int] = {}
         self._turn = asyncio.Lock()
         self._hosts = {
-            host.name: RealHost(self._namespaces[host.name], first.address, first.address6, host.name)
+            host.name: RealHost(
+                host.name,
+                self._namespaces[host.name],
+                carrier.programs,
+                address=first.address,
+                address6=first.address6,
+            )
             for host in plan.topology.hosts
             for first in plan.attachments[host.name][:1]
         }
@@ -110,11 +116,9 @@ class RealTopology:
         return links, carried.audit
 
     async def aclose(self) -> None:
-        """Kill the programs, and leave gateways that are starting as they are. Raises what went wrong at a start."""
+        """Leave gateways that are starting as they are. Raises what went wrong at a start."""
         for task in self._starting:
             task.cancel()
-        for host in self._hosts.values():
-            await host.kill()
         for task in self._starting:
             with suppress(asyncio.CancelledError):
                 await task
