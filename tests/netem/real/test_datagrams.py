@@ -14,7 +14,7 @@ def is_summed(data: bytes) -> bool:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return total == 0xFFFF
+    return bool(total == 0xFFFF)
 
 
 def pseudo_header(packet: bytes) -> bytes:

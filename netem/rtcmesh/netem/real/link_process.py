@@ -48,11 +48,6 @@ class IpPacket(bytes):
         """The length in bytes, from the IP header on."""
         return len(self)
 
-    @property
-    def destination(self) -> bytes:
-        """The address it is for, of 4 or 16 bytes."""
-        return self[16:20] if self[0] >> 4 == 4 else self[24:40]
-
 
 class Pipe:
     """A link between two devices, one way."""
@@ -75,7 +70,7 @@ class Pipe:
                 packet = IpPacket(os.read(source, READ_BYTES))
             except BlockingIOError:
                 return
-            if parted and packet.destination in parted:
+            if parted and _destination(packet) in parted:
                 link.counters.sent += 1
                 link.counters.cut += 1
             else:
@@ -174,6 +169,11 @@ class LinkProcess:
                 pipe.link.is_cut = is_cut
             case Part(addresses=addresses):
                 pipe.parted = frozenset(ipaddress.ip_address(address).packed for address in addresses)
+
+
+def _destination(packet: bytes) -> bytes:
+    """Return the address a packet is for, of 4 or 16 bytes."""
+    return packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
 
 
 def _say(answer: object) -> None:
