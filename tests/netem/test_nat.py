@@ -25,6 +25,9 @@ configs = st.builds(
     ports=st.sampled_from(PortAssignment),
     udp_lifetime=st.just(120.0),
 )
+Sent = tuple[float, Kind, Endpoint, Endpoint, Endpoint]
+"""When, over what, from where inside, to where, and as whom outside."""
+
 kinds = st.sampled_from(Kind)
 
 
@@ -43,12 +46,12 @@ class NatRequirements(RuleBasedStateMachine):
     @initialize(config=configs, seed=st.integers(0, 9))
     def build(self, config: NatConfig, seed: int) -> None:
         self.config, self.now, self.nat = config, 0.0, Nat(config, EXTERNAL, Random(seed))
-        self.sent: list[tuple[float, Kind, Endpoint, Endpoint, Endpoint]] = []
+        self.sent: list[Sent] = []
 
     def lifetime(self, kind: Kind) -> float:
         return self.config.udp_lifetime if kind is Kind.UDP else TCP_LIFETIME
 
-    def alive(self) -> list[tuple[float, Kind, Endpoint, Endpoint, Endpoint]]:
+    def alive(self) -> list[Sent]:
         return [sent for sent in self.sent if self.now < sent[0] + self.lifetime(sent[1])]
 
     @rule(kind=kinds, internal=st.sampled_from(INSIDE), remote=st.sampled_from(REMOTE))
@@ -59,7 +62,7 @@ class NatRequirements(RuleBasedStateMachine):
         self.note(kind, internal, remote, external, before)
 
     def note(
-        self, kind: Kind, internal: Endpoint, remote: Endpoint, external: Endpoint, before: list[tuple]
+        self, kind: Kind, internal: Endpoint, remote: Endpoint, external: Endpoint, before: list[Sent]
     ) -> None:
         scope = seen_as(self.config.mapping, remote)
         same = {

@@ -37,9 +37,8 @@ def build(link: LinkConfig, trace: list[TraceEntry] | None = None, seed: int = 1
 
 
 def send(network: Network, source: str, destination: str, now: float) -> None:
-    network.send(
-        source, Kind.UDP, Endpoint(address(source), 1), Endpoint(address(destination), 2), b"payload", now
-    )
+    ends = Endpoint(address(source), 1), Endpoint(address(destination), 2)
+    network.send(source, Kind.UDP, *ends, b"payload", now=now)
 
 
 def run(network: Network, traffic: Traffic) -> list[tuple[float, Packet]]:

@@ -36,6 +36,8 @@ class Host:
     def __init__(self, name: str, addresses: Sequence[str]) -> None:
         self.name = name
         self.addresses = tuple(addresses)
+        self.former_addresses: set[str] = set(addresses)
+        """All that it ever had."""
         self._ports = Ports()
 
     def __repr__(self) -> str:
@@ -58,6 +60,7 @@ class Host:
     def readdress(self, addresses: Sequence[str]) -> None:
         """Have other addresses from now on; sockets that are bound to one of the old ones are dead."""
         self.addresses = tuple(addresses)
+        self.former_addresses.update(addresses)
 
     def bind(self, kind: Kind, address: str | None, port: int = 0) -> Binding:
         """Claim a port, an ephemeral one for 0, on one address or on all for None, "", "0.0.0.0" and "::".

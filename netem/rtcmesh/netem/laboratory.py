@@ -223,7 +223,13 @@ class VirtualNetwork:
             raise ValueError(f"{name!r} stands in the internet itself: its address cannot change")
         for uplink in self.topology.host(name).uplinks:
             if uplink.to == to:
-                host.readdress((self._addressing.next_address(to),))
+                host.readdress((self._unused_address(host, to),))
                 self.machine.move(name, host.address, uplink)
                 return
         raise ValueError(f"no uplink of {name!r} leads to {to!r}")
+
+    def _unused_address(self, host: Host, network: str) -> str:
+        """Return an address that the host never had, be it in another network: its sockets there must stay dead."""
+        while (address := self._addressing.next_address(network)) in host.former_addresses:
+            continue
+        return address

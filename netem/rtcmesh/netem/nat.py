@@ -133,11 +133,13 @@ class Nat:
         """Forget every mapping, as a box does that starts anew."""
         self._mappings.clear()
         self._by_port.clear()
+        self._retired = frozenset()
 
     def rebind(self) -> None:
         """Forget every mapping, and give none of the ports that were in use to anybody until the next time."""
-        self._retired = frozenset(self._by_port)
+        taken = frozenset(self._by_port)
         self.forget()
+        self._retired = taken
 
     def _map(self, kind: Kind, internal: Endpoint, remote: Endpoint, now: float) -> Endpoint | Refusal:
         if kind is Kind.UDP and self.config.blocks_udp:
