@@ -56,7 +56,7 @@ async def test_two_servers_on_a_store_have_their_figures() -> None:
 def test_every_promise_is_judged_by_the_plan_and_written_to_a_page(tmp_path: Path) -> None:
     tasks = plan(rounds=2, seconds=1, idle=20, store="redis://127.0.0.1")
     names = ("KB per connection", "join p99 ms", "delivered/s", "delivered per CPU s", "p99 ms")
-    figures: dict[str, float] = {name: 7.0 for name in names}
+    figures: dict[str, float] = dict.fromkeys(names, 7.0)
     measured = [
         Measured(
             round=task.round,
