@@ -174,7 +174,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     for name in draw(st.lists(NAMES, max_size=3, unique=True)):
         is_command = draw(st.booleans())
         programs[name] = Program(
-            host=draw(st.sampled_from(topology.hosts)).name,
+            host=draw(st.sampled_from([host.name for host in topology.hosts])),
             run="" if is_command else "module:main",
             command=("true",) if is_command else (),
             arguments=tuple(

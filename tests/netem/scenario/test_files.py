@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from rtcmesh.netem.faults import Cut, Impair, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
@@ -170,6 +170,7 @@ def test_what_is_wrong_is_told_with_its_place(right: str, wrong: str, complaint:
     assert str(raised.value).startswith(f"tunnel.toml:{complaint}")
 
 
+@settings(max_examples=40)
 @given(scenarios())
 def test_what_is_written_reads_back(scenario: Scenario) -> None:
     text = write_scenario(scenario, comment="found by a property\nin two lines")
