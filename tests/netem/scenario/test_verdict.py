@@ -105,9 +105,8 @@ def test_no_silence_is_longer_than_the_longest(times: list[float], since: float 
     for at in times:
         account.report("ann", Message(), at)
     account.ended_at = 10.0
-    points = sorted(
-        [*(at for at in times if since is None or at >= since), 10.0, *([] if since is None else [since])]
-    )
+    edges = [10.0] if since is None else [since, 10.0]
+    points: list[float] = sorted(edges + [at for at in times if since is None or at >= since])
     longest = max((later - earlier for earlier, later in pairwise(points)), default=0.0)
     if len(points) > 1:
         assert judge(Silence(program="ann", at_most=longest, since=since), account).met

@@ -68,12 +68,12 @@ class Conductor:
         """Wait until it is over, or something has gone wrong, which is raised."""
         foreground = {play for name, play in plays.items() if not self._scenario.programs[name].background}
         happening = asyncio.create_task(self._happen(), name="timeline")
-        pending = {happening, *plays.values()}
+        pending: set[asyncio.Task[None]] = {happening, *plays.values()}
         try:
             async with asyncio.timeout(self._scenario.duration):
                 while foreground & pending or not foreground:
                     # With nothing left to wait for, the duration alone ends it.
-                    pending = pending or {asyncio.ensure_future(asyncio.Event().wait())}
+                    pending = pending or {asyncio.create_task(_for_ever())}
                     done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
                         task.result()
@@ -117,9 +117,9 @@ class Conductor:
         )
         try:
             running = await self._stage.start(name, program, words, partial(self._report, name))
-        except OSError as error:
-            self.logs[name] = f"{error}\n"
-            return Ending(at=self._now(), status=NOT_STARTED, error=str(error))
+        except OSError as refused:
+            self.logs[name] = f"{refused}\n"
+            return Ending(at=self._now(), status=NOT_STARTED, error=str(refused))
         self._running[name] = running
         self._account.note(self._now(), "program", name, f"started on {program.host}")
         try:
@@ -137,3 +137,7 @@ class Conductor:
     def _now(self) -> float:
         """Return the seconds since the start; 0 before it."""
         return 0.0 if self._started_at is None else self._stage.time() - self._started_at
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
