@@ -170,11 +170,12 @@ def expectations(topology: Topology, programs: list[str]) -> st.SearchStrategy[E
 def scenarios(draw: st.DrawFn) -> Scenario:
     """A program comes after those before it alone, so that none waits for ever."""
     topology = draw(topologies())
+    hosts: list[str] = [host.name for host in topology.hosts]
     programs: dict[str, Program] = {}
     for name in draw(st.lists(NAMES, max_size=3, unique=True)):
         is_command = draw(st.booleans())
         programs[name] = Program(
-            host=draw(st.sampled_from([host.name for host in topology.hosts])),
+            host=draw(st.sampled_from(hosts)),
             run="" if is_command else "module:main",
             command=("true",) if is_command else (),
             arguments=tuple(
