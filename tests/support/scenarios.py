@@ -141,7 +141,7 @@ def events(draw: st.DrawFn, topology: Topology, programs: list[str]) -> Event:
 
 
 def expectations(topology: Topology, programs: list[str]) -> st.SearchStrategy[Expectation]:
-    nodes = [node.name for node in (*topology.hosts, *topology.gateways)]
+    nodes = [host.name for host in topology.hosts] + [gateway.name for gateway in topology.gateways]
     count = st.none() | st.integers(0, 100)
     kinds: list[st.SearchStrategy[Expectation]] = [
         st.builds(Packets, node=st.sampled_from(nodes), fate=st.just("lost"), at_least=count, at_most=count)
