@@ -127,7 +127,7 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ('behind = "home"', 'behind = "hoem"', "7: hosts.ann.behind: 'hoem' is no gateway that 'ann' could be behind;"),
         ('behind = "home"', 'behnd = "home"', "7: hosts.ann.behnd: there is no such key here; did you mean 'behind'?"),
         ("{ delay = 0.01 }", "{ dealy = 1 }", "8: hosts.ann.both.dealy: there is no such key here; did you mean 'de"),
-        ("{ loss = 0.5 }", "{ loss = 5 }", "9: hosts.ann.up.loss: loss is a probability and cannot exceed 1"),
+        ("{ loss = 0.5 }", "{ loss = 5 }", "9: hosts.ann.up.loss: loss is a probability, from 0 to 1, not 5"),
         ("{ loss = 0.5 }", '{ loss = "5 %" }', "9: hosts.ann.up.loss: "),
         ('{ to = "home" }', '{ to = "work" }', "13: hosts.bob.uplinks[1].to: 'work' is no gateway that 'bob'"),
         ('profile = "lte"', 'profile = "let"', "14: hosts.bob.uplinks[2].profile: 'let' is no profile; did you mean"),

@@ -106,7 +106,4 @@ def described(fault: Fault) -> tuple[str, str]:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        changed = {key: item for key, item in value.items() if item not in (0, 0.0, None)}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        return msgspec.json.encode(changed).decode()
-    return str(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

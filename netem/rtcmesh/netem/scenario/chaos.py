@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -103,14 +102,17 @@ class _Draw:
 
     def _worse(self, link: LinkConfig) -> LinkConfig:
         rate = link.rate_bytes_per_second
-        if self._random.random() < 0.3:
+        if self._random.random() < 0.3 and link.rate_trace is None:
             rate = max(
                 LEAST_RATE, (1e6 if rate is None else rate) * round(self._random.uniform(0.05, 0.5), 2)
             )
-        return replace(
+        loss = round(self._random.uniform(0, MOST_LOSS), 3)
+        if isinstance(link.loss, float | int):
+            loss = max(loss, link.loss)
+        return msgspec.structs.replace(
             link,
             delay=link.delay + round(self._random.uniform(0, MOST_DELAY), 3),
-            loss=max(link.loss, round(self._random.uniform(0, MOST_LOSS), 3)),
+            loss=loss,
             rate_bytes_per_second=rate,
         )
 

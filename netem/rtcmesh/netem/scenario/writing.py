@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any
 
 import msgspec
 import tomli_w
@@ -15,7 +16,6 @@ from .reading import NONE
 from .timeline import uplink_of
 from .words import DEFAULT_DURATION, Event, Program, Scenario
 
-C = TypeVar("C", LinkConfig, NatConfig)
 Table = dict[str, Any]
 
 
@@ -65,11 +65,16 @@ def _event(event: Event, topology: Topology) -> Table:
     return _without_nothing({**timing, **fault})
 
 
-def _differences(config: C, base: C) -> Table:
+def _differences(config: LinkConfig | NatConfig, base: LinkConfig | NatConfig) -> Table:
     """Return what has to be said about a configuration where `base` holds otherwise."""
-    said: Table = msgspec.to_builtins(config)
-    known: Table = msgspec.to_builtins(base)
+    said, known = _all_of(config), _all_of(base)
     return {key: NONE if value is None else value for key, value in said.items() if value != known[key]}
+
+
+def _all_of(config: LinkConfig | NatConfig) -> Table:
+    """Return every field, those that have their default too."""
+    values = asdict(config) if isinstance(config, NatConfig) else msgspec.structs.asdict(config)
+    return {key: msgspec.to_builtins(value) for key, value in values.items()}
 
 
 def _without_nothing(table: Table) -> Table:
