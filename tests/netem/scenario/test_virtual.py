@@ -114,7 +114,7 @@ def test_what_was_sent_lost_and_delayed_is_measured() -> None:
     assert sum(sample.sent_packets for sample in ann) == 100
     assert sum(sample.received_packets for sample in ann) == answers
     assert 78 <= answers <= 80
-    assert all(3 <= round(sample.at, 3) < 5 for sample in ann if sample.lost_packets)
+    assert all(3 <= round(sample.at, 3) <= 5 for sample in ann if sample.lost_packets)
     assert max(sample.delay_max for sample in ann) == pytest.approx(0.02, abs=1e-6)
     assert run.counters["home"]["nat"]["sent_out"] == run.counters["ann"]["up"]["delivered"]
 

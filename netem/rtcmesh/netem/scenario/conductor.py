@@ -86,8 +86,12 @@ class Conductor:
         """Carry out the timeline."""
         for moment in timeline(self._scenario):
             await asyncio.sleep(moment.at - self._now())
-            await self._stage.apply(moment.fault)
-            self._account.fault(moment.fault, self._now())
+            try:
+                await self._stage.apply(moment.fault)
+            except ValueError as error:  # a signal to a program that has ended, for instance
+                self._account.note(self._now(), "problem", "timeline", f"did not happen: {error}")
+            else:
+                self._account.fault(moment.fault, self._now())
 
     async def _end(self, plays: dict[str, asyncio.Task[None]]) -> None:
         """End the programs that still run, the last one first, and hold back those that have not started."""

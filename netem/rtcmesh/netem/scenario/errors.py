@@ -33,3 +33,7 @@ class RecordFailed(NetemError):
 
 class RecordInvalid(NetemError):
     """A file is no record of a run."""
+
+
+class UnknownBackend(NetemError):
+    """No backend has this name."""

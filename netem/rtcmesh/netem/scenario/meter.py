@@ -9,6 +9,9 @@ MOST_SAMPLES = 1000
 
 LEAST_INTERVAL = 0.1
 
+ROUNDING = 1e-9
+"""What a time may lack of the beginning of a stretch to be in it."""
+
 
 class Sample(msgspec.Struct, kw_only=True):
     """What one host sent and received in one stretch of time."""
@@ -53,13 +56,31 @@ class Meter:
         sample.delay_sum += delay
         sample.delay_max = max(sample.delay_max, delay)
 
+    def counted(self, host: str, since: float, until: float, *, sent: int, lost: int, received: int) -> None:
+        """So many packets were seen at a host between two times, whatever their sizes and delays."""
+        first, last = self._stretch(since), self._stretch(until)
+        parts = last - first + 1
+        for part in range(parts):
+            sample = self._sample(host, (first + part) * self.interval)
+            sample.sent_packets += _share(sent, part, parts)
+            sample.lost_packets += _share(lost, part, parts)
+            sample.received_packets += _share(received, part, parts)
+
     def samples(self) -> list[Sample]:
         """Return what was added up, in order of time."""
         return [self._samples[key] for key in sorted(self._samples)]
 
+    def _stretch(self, at: float) -> int:
+        return int(max(0.0, at) / self.interval + ROUNDING)
+
     def _sample(self, host: str, at: float) -> Sample:
-        stretch = int(max(0.0, at) / self.interval)
+        stretch = self._stretch(at)
         key = (stretch, host)
         if key not in self._samples:
             self._samples[key] = Sample(at=stretch * self.interval, host=host)
         return self._samples[key]
+
+
+def _share(count: int, part: int, parts: int) -> int:
+    """Return what falls to one of some equal parts."""
+    return count * (part + 1) // parts - count * part // parts
