@@ -67,3 +67,13 @@ async def hang() -> None:
 
 def no_coroutine() -> None:
     """Be called by mistake."""
+
+
+async def spin() -> None:
+    """Say so, and keep the loop busy for as long as anybody could wait."""
+    sys.stdout.write("spinning\n")
+    sys.stdout.flush()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while loop.time() < start + 1:
+        await asyncio.sleep(1e-9)

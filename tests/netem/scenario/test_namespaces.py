@@ -92,7 +92,7 @@ def test_commands_report_by_lines_and_are_signalled() -> None:
         [programs.shell]
         host = "ann"
         command = ["sh", "-c"]
-        arguments = ['echo hello; echo "{\\"report\\": \\"note\\", \\"text\\": \\"$1\\"}"; exec sleep 1000', "sh", "{ann}"]
+        arguments = ['echo hello; echo "{\\"report\\": \\"note\\", \\"text\\": \\"$1\\"}"; exec sleep 99', "sh", "{ann}"]
         [[events]]
         at = 1
         do = "signal"
@@ -114,7 +114,7 @@ def test_commands_report_by_lines_and_are_signalled() -> None:
         "signal signal kill",
     ]
     (note,) = [entry.text for entry in run.entries if entry.kind == "report"]
-    assert note.startswith("10.") or note.startswith("198.18.")
+    assert note.count(".") == 3
 
 
 def test_a_program_that_is_not_there_is_told_before_anything_starts() -> None:
