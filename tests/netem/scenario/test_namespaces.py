@@ -92,7 +92,7 @@ def test_commands_report_by_lines_and_are_signalled() -> None:
         [programs.shell]
         host = "ann"
         command = ["sh", "-c"]
-        arguments = ['echo hello; echo "{\\"report\\": \\"note\\", \\"text\\": \\"$1\\"}"; exec sleep 99', "sh", "{ann}"]
+        arguments = ['echo hello; echo "{\\"report\\": \\"note\\", \\"text\\": \\"$1\\"}"; exec sleep 9', "sh", "{ann}"]
         [[events]]
         at = 1
         do = "signal"
