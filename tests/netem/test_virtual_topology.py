@@ -191,7 +191,7 @@ def test_a_partition_parts_two_nodes_and_what_is_behind_them_only(nodes: tuple[s
         other = GatewaySpec(name="other", nat=NATS["full-cone"], uplink=SLOW)
         specs = behind("ann", "home"), behind("sister", "home"), behind("bob", "other"), SERVER
         network, ports = await build(*specs, gateways=(HOME, other))
-        by_name = dict(zip(("ann", "sister", "bob", "server"), ports, strict=True))
+        by_name: dict[str, Port] = dict(zip(("ann", "sister", "bob", "server"), ports, strict=True))
         *homely, server = ports
         for port in homely:
             port.transport.sendto(b"here", ("server", 4000))
@@ -382,7 +382,7 @@ LINKS = st.builds(
     loss=st.sampled_from([0.0, 0.2]),
     duplication=st.sampled_from([0.0, 0.2]),
 )
-UPLINKS = st.builds(lambda up, down: (up, down), LINKS, LINKS)
+UPLINKS = st.tuples(LINKS, LINKS)
 KINDS = st.sampled_from([*NATS])
 FAULTS: st.SearchStrategy[Fault] = st.sampled_from(
     [

@@ -61,7 +61,7 @@ class _Mapping:
     scope: _Scope
     port: int
     expires_at: float = 0.0
-    welcome: dict[_Scope, float] = field(default_factory=dict)
+    welcome: dict[_Scope, float] = field(default_factory=dict[_Scope, float])
     """From whom packets may come in, and until when."""
 
 

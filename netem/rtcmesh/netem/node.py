@@ -23,17 +23,6 @@ class Lane:
 
 
 @dataclass(slots=True, eq=False)
-class Net:
-    """A network in which addresses mean somebody: the internet, or what is below one gateway."""
-
-    name: str
-    gateway: Gateway | None = None
-    """None for the internet."""
-    members: dict[str, Node] = field(default_factory=dict)
-    """Who has which address."""
-
-
-@dataclass(slots=True, eq=False)
 class Ends:
     """What joins a node to a network."""
 
@@ -62,6 +51,17 @@ class Node:
             names.append(gateway.name)
             gateway = gateway.net.gateway
         return names
+
+
+@dataclass(slots=True, eq=False)
+class Net:
+    """A network in which addresses mean somebody: the internet, or what is below one gateway."""
+
+    name: str
+    gateway: Gateway | None = None
+    """None for the internet."""
+    members: dict[str, Node] = field(default_factory=dict[str, Node])
+    """Who has which address."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
