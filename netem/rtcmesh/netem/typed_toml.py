@@ -6,7 +6,8 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, NoReturn, TypeVar, cast
+from functools import cache
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 import msgspec
 from msgspec import inspect
@@ -58,7 +59,13 @@ class Document:
         """Raise `DocumentInvalid` about a name that stands for nothing."""
         self.refuse(path, f"{name!r} is no {what}{_meant(name, names)}")
 
-    def convert(self, value: object, to: type[T], path: Path) -> T:
+    @overload
+    def convert(self, value: object, to: type[T], path: Path) -> T: ...
+
+    @overload
+    def convert(self, value: object, to: object, path: Path) -> Any: ...  # noqa: ANN401  (a union)
+
+    def convert(self, value: object, to: Any, path: Path) -> Any:
         """Return a value of the document, which stands at `path`, as a type. Raises `DocumentInvalid`."""
         self.check_keys(value, to, path)
         try:
@@ -73,7 +80,7 @@ class Document:
 
     def check_keys(self, value: object, to: object, path: Path) -> None:
         """Raise `DocumentInvalid` for a key that the type does not have, or one that it needs."""
-        self._check(value, inspect.type_info(to), path)
+        self._check(value, _type_info(to), path)
 
     def check_known(self, table: Table, names: Iterable[str], path: Path) -> None:
         """Raise `DocumentInvalid` for a key that is none of these."""
@@ -128,6 +135,11 @@ class Document:
         if (tag := table[field]) not in tagged:
             self.refuse_name((*path, field), tag, f"word for {field!r}", tagged)
         return tagged[tag]
+
+
+@cache
+def _type_info(of: Any) -> inspect.Type:  # noqa: ANN401  (also unions)
+    return inspect.type_info(of)
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
