@@ -5,8 +5,8 @@
 
 A SACK is due after every second packet, after every single one while something is missing, and else after 20 ms.
 Between two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth
-packet, when something begins to be missing, and else after a quarter of a round trip, but 1 ms at least: an answer of the
-application, which it travels with, takes longer than a quarter of the round trip between two processes of one machine.
+packet, when something begins to be missing, and else after a quarter of a round trip, but 1 ms at least: between two
+processes of one machine the application's answer, which it travels with, takes longer than a quarter of a round trip.
 """
 
 from __future__ import annotations
