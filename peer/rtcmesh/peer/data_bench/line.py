@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import repeat
 from struct import Struct
 
 from .orders import Count, Counted, Flood
@@ -17,6 +18,8 @@ SENDS_PER_TURN = 256
 """After so many messages the loop has its turn, so that stacks which flush once a turn can."""
 
 _LENGTH = Struct("!H")
+OVERHEAD_BYTES = _LENGTH.size
+"""What a message costs that shares another one."""
 
 
 class Tally:
@@ -42,8 +45,10 @@ class Tally:
 
     def take_apart(self, data: bytes) -> None:
         """Take the messages that share one."""
-        for message in taken_apart(data):
-            self.take(message)
+        messages = taken_apart(data)
+        self.take(data)
+        self._messages += len(messages) - 1
+        self._bytes -= OVERHEAD_BYTES * len(messages)
 
     def start(self, now: float) -> None:
         """Begin to measure."""
@@ -71,10 +76,10 @@ class Line:
     def flood(self, order: Flood) -> None:
         """Send as much as is taken, from now on."""
         data = bytes(order.size)
-        coalesced = order.into // (_LENGTH.size + order.size)
+        coalesced = order.into // (OVERHEAD_BYTES + order.size)
 
         def send() -> None:
-            self.stack.send(put_together(data for _ in range(coalesced)) if coalesced else data)
+            self.stack.send(put_together(repeat(data, coalesced)) if coalesced else data)
 
         self._flooding = asyncio.get_running_loop().create_task(self._repeat(send))
 
@@ -133,15 +138,16 @@ def put_together(messages: Iterable[bytes]) -> bytes:
     """Return one message that has these in it, each behind its length."""
     parts: list[bytes] = []
     for message in messages:
-        parts.append(_LENGTH.pack(len(message)))
-        parts.append(message)
+        parts += (_LENGTH.pack(len(message)), message)
     return b"".join(parts)
 
 
-def taken_apart(data: bytes) -> Iterator[bytes]:
+def taken_apart(data: bytes) -> list[bytes]:
     """Return the messages that share one."""
-    offset = 0
+    messages: list[bytes] = []
+    offset, unpack = 0, _LENGTH.unpack_from
     while offset < len(data):
-        (length,) = _LENGTH.unpack_from(data, offset)
-        offset += _LENGTH.size + length
-        yield data[offset - length : offset]
+        begin = offset + OVERHEAD_BYTES
+        offset = begin + unpack(data, offset)[0]
+        messages.append(data[begin:offset])
+    return messages

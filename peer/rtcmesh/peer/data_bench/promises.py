@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
 
 from .contenders import (
     BARE,
@@ -202,7 +203,8 @@ def verdicts_of(run: Run) -> Iterator[Verdict]:
         best = max if promise.at_least else min
         other = best(figures, key=lambda name: figures[name])
         others = figures[other]
-        yield Verdict(promise=promise, ours=ours, other=other, others=others, value=ours / others)
+        value = ours / others if others else inf  # a stack that stalled for as long as was measured
+        yield Verdict(promise=promise, ours=ours, other=other, others=others, value=value)
 
 
 def _figure_of(run: Run, promise: Promise, contender: str) -> float | None:

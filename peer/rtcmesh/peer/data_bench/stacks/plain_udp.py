@@ -19,7 +19,8 @@ class PlainUdp(DatagramsProtocol):
     def __init__(self, listener: StackListener, *, segments: bool) -> None:
         self._listener = listener
         self._step = DATAGRAM_BYTES if not segments else None
-        self._socket = DatagramSocket.bind(asyncio.get_running_loop(), ADDRESS, self)
+        self._loop = asyncio.get_running_loop()
+        self._socket = DatagramSocket.bind(self._loop, ADDRESS, self)
         self._remote: Address | None = None
 
     @property
@@ -39,7 +40,7 @@ class PlainUdp(DatagramsProtocol):
     async def accept(self, answer: str) -> None:
         """See `Stack`."""
         self._remote = ADDRESS, int(answer)
-        self._listener.opened()
+        self._loop.call_soon(self._listener.opened)  # after the description was said
 
     def send(self, data: bytes) -> None:
         """Send a message as a run of datagrams, at once or one by one."""
