@@ -1,0 +1,17 @@
+"""The commands `rtcmesh netem ...`, one module each; what a command needs beyond the command line it imports late."""
+
+import typer
+
+from . import chaos, run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
+)
+for command in (run, chaos):
+    app.registered_commands += command.app.registered_commands
+
+
+@app.callback()
+def main() -> None:
+    """Break networks on purpose, on virtual time, in Linux namespaces or through a proxy."""
