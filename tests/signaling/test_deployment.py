@@ -59,8 +59,9 @@ def as_plain_process(command: list[str], port: int, **replaced: str) -> list[str
     return [replaced.get(word, word).replace("127.0.0.1:8080", f"127.0.0.1:{port}") for word in command]
 
 
-def server_command() -> list[str]:
-    (command,) = [command for command in commands(COMPOSE, "command:") if command[0] == "rtcmesh"]
+def composed_command(*words: str) -> list[str]:
+    """Return the command of compose.yaml that begins with these words."""
+    (command,) = [command for command in commands(COMPOSE, "command:") if command[: len(words)] == [*words]]
     return command
 
 
@@ -110,7 +111,9 @@ async def servers_behind_nginx(
         programs: list[Program] = []
         for port in ports:
             command = as_plain_process(
-                server_command(), port, **{"redis://store:6379": store.address, "172.16.0.0/12": "127.0.0.1"}
+                composed_command("rtcmesh", "serve"),
+                port,
+                **{"redis://store:6379": store.address, "172.16.0.0/12": "127.0.0.1"},
             )
             programs.append(await stack.enter_async_context(running(*command, *options, **SECRETS)))
         for program in programs:
@@ -223,7 +226,7 @@ def test_the_image_is_built_of_what_there_is() -> None:
 
 
 async def test_the_composed_store_keeps_what_it_has_and_evicts_nothing(tmp_path: Path) -> None:
-    (command,) = [command for command in commands(COMPOSE, "command:") if command[0] == "valkey-server"]
+    command = composed_command("valkey-server")
     options = [
         f"{name.removeprefix('--')} {value}" for name, value in zip(command[1::2], command[2::2], strict=True)
     ]
@@ -232,8 +235,18 @@ async def test_the_composed_store_keeps_what_it_has_and_evicts_nothing(tmp_path:
         assert "yes" in store.tell("CONFIG", "GET", "appendonly")
 
 
+async def test_the_composed_relay_is_where_the_servers_say() -> None:
+    command, server = composed_command("rtcmesh", "relay"), composed_command("rtcmesh", "serve")
+    named = server[server.index("--relay") + 1]
+    assert f'ports: ["{named.rpartition(":")[2]}:{command[command.index("--port") + 1]}"]' in COMPOSE
+    port = free_port()
+    async with running(*as_plain_process(command, port, **{"8081": str(port)}), **SECRETS) as relay:
+        await relay.expect("rtcmesh relay on")
+        await until_answer(f"http://127.0.0.1:{port}", "/readyz", 200)
+
+
 def test_compose_waits_for_a_drain_before_it_kills() -> None:
-    command = server_command()
+    command = composed_command("rtcmesh", "serve")
     (grace,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE)
     notice, window = (
         float(command[command.index(option) + 1]) for option in ("--drain-notice", "--drain-window")

@@ -362,14 +362,18 @@ def serve_here(pipe: Pipe, trusted: str) -> None:
 
 def _serve(pipe: Pipe, store: str | None = None) -> None:
     from .address import LOOPBACK
+    from .bucket import Rate
     from .config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
     from .room import RoomLimits
     from .store_url import StoreUrl
+    from .traffic import TrafficLimits
 
     # All peers of a bench come from one address, as those behind a proxy do.
     door = DoorLimits(trusted_proxies=LOOPBACK)
     room = RoomLimits(max_members=MAX_MEMBERS, max_presence_bytes=64)
-    service = ServiceConfig(room=room, max_queue_bytes=1_572_864)
+    # A few peers do here what thousands do elsewhere.
+    traffic = TrafficLimits(messages=Rate(per_second=1e6, burst=1e6))
+    service = ServiceConfig(room=room, max_queue_bytes=1_572_864, traffic=traffic)
     redis = None if store is None else RedisConfig(url=StoreUrl.parse(store))
 
     asyncio.run(_run(pipe, ServerConfig(port=0, door=door, service=service, redis=redis)))
