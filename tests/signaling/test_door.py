@@ -155,13 +155,14 @@ async def test_a_head_in_pieces_with_a_body_and_a_second_request_is_understood()
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4))
 def test_whatever_is_said_at_the_door_the_server_goes_on(pieces: list[bytes]) -> None:
     async def run() -> None:
-        async with running(DoorLimits(head_timeout=0.01)) as server:
+        async with running(DoorLimits(head_timeout=0.05)) as server:
             async with connected(server) as (reader, writer):
                 for piece in pieces:
                     writer.write(piece)
                 await rest_of(reader)
-            assert await is_alive(server)
+            # Before the next request, which a slow machine may turn away for its own head.
             assert sum(server.service.stats.rejections.values()) == 1
+            assert await is_alive(server)
 
     asyncio.run(run())
 
