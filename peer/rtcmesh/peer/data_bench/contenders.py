@@ -11,6 +11,8 @@ from enum import Enum, auto
 from importlib.util import find_spec
 from pathlib import Path
 
+from .devtools import find_chromium
+
 HERE = Path(__file__).parent
 
 NODE_MODULES = Path(os.environ.get("RTCMESH_NODE_MODULES", Path(sys.prefix) / "node" / "node_modules"))
@@ -75,11 +77,6 @@ def _node(name: str, module: str, package: str) -> Contender:
 
     command = ("node", str(HERE / "node_end.js"), module)
     return Contender(name, command, is_installed, environment={"NODE_PATH": str(NODE_MODULES)})
-
-
-def find_chromium() -> str | None:
-    """Return the browser's program."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 OURS = _ours("rtcmesh", "ours", (*WORKS, IDLE), (BULK, PING_PONG))

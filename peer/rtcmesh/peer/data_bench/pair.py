@@ -27,6 +27,9 @@ from .orders import (
     Usage,
 )
 
+START_TIMEOUT = 60.0
+"""All that are measured at the same time start at the same time."""
+
 CONNECT_TIMEOUT = 30.0
 CLOSE_TIMEOUT = 5.0
 SLACK = 15.0
@@ -74,10 +77,10 @@ class End:
             raise ContestFailed(f"it said {report} in place of {kind.__name__}")
         return report
 
-    async def usage(self) -> Usage:
+    async def usage(self, timeout: float = SLACK) -> Usage:
         """Return what it has cost since the last call."""
         await self.tell(Settle())
-        return await self.hear(Usage)
+        return await self.hear(Usage, timeout)
 
     async def stop(self) -> None:
         """Let it end, which the end of its input tells it to, or end it."""
@@ -118,7 +121,7 @@ class Pair:
             left, right = [End(await place.spawn(command, environment)) for place in self._places]
             self._ends = left, right
             self._connections = 0
-            await self.usages()
+            await together(left.usage(START_TIMEOUT), right.usage(START_TIMEOUT))
         return self._ends
 
     async def usages(self) -> tuple[Usage, Usage]:
