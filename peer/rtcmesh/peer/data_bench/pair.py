@@ -30,7 +30,7 @@ from .orders import (
 START_TIMEOUT = 60.0
 """All that are measured at the same time start at the same time."""
 
-CONNECT_TIMEOUT = 30.0
+CONNECT_TIMEOUT = 15.0
 CLOSE_TIMEOUT = 5.0
 SLACK = 15.0
 """How much longer than asked for a piece of work may take, in seconds."""
@@ -42,6 +42,10 @@ R = TypeVar("R", bound=Report)
 
 class ContestFailed(Exception):
     """A contender did not do its work; the text says how."""
+
+
+class StackFailed(ContestFailed):
+    """A stack said so itself, at once."""
 
 
 class End:
@@ -72,7 +76,7 @@ class End:
         except msgspec.DecodeError:
             raise ContestFailed(f"it said {line[:80]!r}") from None
         if isinstance(report, Failed):
-            raise ContestFailed(report.why)
+            raise StackFailed(report.why)
         if not isinstance(report, kind):
             raise ContestFailed(f"it said {report} in place of {kind.__name__}")
         return report
