@@ -81,7 +81,8 @@ def _node(name: str, module: str, package: str) -> Contender:
 
 OURS = _ours("rtcmesh", "ours", (*WORKS, IDLE), (BULK, PING_PONG))
 TOLERANT = _ours("rtcmesh, loss-tolerant", "ours:make_tolerant", (BULK,), (BULK, PING_PONG))
-LARGE = _ours("rtcmesh, large packets", "ours:make_large", (BULK, LARGE_BULK, SMALL))
+SAFE = _ours("rtcmesh, packets of 1,188 bytes", "ours:make_safe", (BULK, LARGE_BULK, SMALL))
+LARGE = _ours("rtcmesh, packets of 15,000 bytes", "ours:make_large", (BULK, LARGE_BULK, SMALL))
 SESSION = replace(_ours("rtcmesh, session", "session", (COALESCED,)), coalesces=True)
 BARE = _python("aiortc", "bare_aiortc", "aiortc", (*WORKS, IDLE))
 
@@ -92,8 +93,9 @@ LIMITS = (
 
 CONTENDERS: tuple[Contender, ...] = (
     OURS,
-    TOLERANT,
+    SAFE,
     LARGE,
+    TOLERANT,
     SESSION,
     BARE,
     _python("libdatachannel (aiolibdatachannel)", "libdatachannel", "aiolibdatachannel"),

@@ -282,7 +282,8 @@ class Association:
 
     def _receive_stranger(self, packet: bytes, now: float) -> None:
         """Take a packet of the handshake, or one whose tag is another (RFC 9260 sections 5, 8.4, 8.5)."""
-        tag = tag_of(packet, self._config.remote_port, self._config.local_port)
+        config = self._config
+        tag = tag_of(packet, config.remote_port, config.local_port, zero_checksum=config.zero_checksum)
         if tag is None or len(packet) < HEADER_BYTES + CHUNK_HEADER.size:
             self._packets_discarded += 1
             return

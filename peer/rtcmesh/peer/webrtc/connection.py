@@ -288,6 +288,7 @@ class Connection:
             max_packet_bytes=self._config.max_packet_bytes,
             receive_window_bytes=self._config.receive_window_bytes,
             max_message_bytes=self._config.max_message_bytes,
+            zero_checksum=True,
         )
         self._association = Association(config, self._random)
         self._association.remote_max_message_bytes = remote.max_message_bytes
