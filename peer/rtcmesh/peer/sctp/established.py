@@ -65,7 +65,7 @@ class Established:
         self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
         self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
         self.sender = Sender(
-            outbound, agreement.local_initial_tsn, agreement.remote_window, _congestion(config)
+            outbound, agreement.local_initial_tsn, agreement.remote_window, _congestion(config, random)
         )
         self.inbound = Inbound(agreement.remote_initial_tsn, config, interleaved=outbound.interleaved)
         self.shutdown = Shutdown(config.max_retransmissions)
@@ -306,9 +306,9 @@ def _ignore(_flags: int, _value: bytes, _now: float) -> None:
     """Take a chunk that says nothing new, or too late."""
 
 
-def _congestion(config: SctpConfig) -> Congestion:
+def _congestion(config: SctpConfig, random: Random) -> Congestion:
     match config.congestion_control:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return LossTolerant(config.packet_bytes)
+            return LossTolerant(config.packet_bytes, random)

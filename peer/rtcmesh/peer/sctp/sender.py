@@ -72,7 +72,7 @@ class Sender:
         active, lost = outbound.active, recovery.lost
         window, last_tsn = recovery.congestion.window, recovery.last_tsn
         easily_taken = self.remote_window - room
-        pacer.rate = recovery.congestion.pacing_rate
+        pacer.rate = None if recovery.round_trip.is_local else recovery.congestion.pacing_rate
         pace = pacer.allowance(self.packet_bytes, now)
         recovery.limited = self._paced = False
         due: list[Sent] = []
