@@ -56,9 +56,11 @@ PATIENCE = 3
 
 DEVIATIONS = 3.0
 EXCESS_PACKETS = 3
-"""More than usual is lost above so many deviations and packets: less is chance."""
+"""More than usual is lost above so many deviations and packets: less is chance. One packet where the queue is long."""
 OVERFLOWS_WITHIN = 5.0
 """Two overflows within so many seconds are not of this flow alone, or the buffer is too short to be seen."""
+SAME_OVERFLOW_ROUND_TRIPS = 3
+"""What is lost so soon after an overflow belongs to it."""
 OVERFLOWED_SHARE = 0.5
 """How much of the window is left then: what grew faster than CUBIC has taken from CUBIC."""
 
@@ -168,6 +170,8 @@ class LossTolerant:
         round_trip = progress.round_trip
         if self._settling:
             self._settling = False
+            if self.mode is Mode.YIELDING and self._too_much_is_lost():
+                self._overflowed(progress, now)
         elif self._round.shortest < inf:
             queue = self._round.shortest - round_trip.minimum
             self._queue_is_long = queue > _target(round_trip)
@@ -189,18 +193,24 @@ class LossTolerant:
         elif queue < _target(progress.round_trip) / 2:
             self._drained(too_much=too_much)
             too_much = False
-        if too_much and now - self._overflowed_at < OVERFLOWS_WITHIN:
-            self._compete(int(OVERFLOWED_SHARE * self._window_before), progress, now)
+        if too_much:
+            self._overflowed(progress, now)
+        if self.mode is Mode.COMPETING:
+            return
+        if self._queue_is_long and not self._patience:
+            self._compete(self._window_before, progress, now)
         elif too_much or self._queue_is_long:
-            if too_much:
-                self._overflowed_at = now
-            if self._patience:
-                self._decrease(queue, progress.round_trip.minimum)
-            else:
-                self._compete(self._window_before, progress, now)
+            self._decrease(queue, progress.round_trip.minimum)
         elif self._round.limited:
             packets = self.window / self._packet_bytes
             self.window += int(GROWTH * sqrt(packets) * self._packet_bytes)
+
+    def _overflowed(self, progress: Progress, now: float) -> None:
+        """Note that a buffer has overflowed, or seems to: once by chance, twice by others, or as it is too short."""
+        since = now - self._overflowed_at
+        self._overflowed_at = now
+        if SAME_OVERFLOW_ROUND_TRIPS * (progress.round_trip.smoothed or 0.0) < since < OVERFLOWS_WITHIN:
+            self._compete(int(OVERFLOWED_SHARE * self._window_before), progress, now)
 
     def _decrease(self, queue: float, minimum: float) -> None:
         """Empty the queue; where there is none to be seen, by as much as CUBIC would."""
@@ -213,7 +223,7 @@ class LossTolerant:
         """Note that a decrease has emptied the queue: nobody else keeps it, and what is lost is lost without it."""
         self._patience = PATIENCE
         self._window_before = self.window
-        self._usual_loss.take(self._round, forget=0.5)
+        self._usual_loss.take(self._round, forget=0.5 if too_much else 0.1)
         if too_much:
             self._overflowed_at = -inf
 
@@ -243,8 +253,8 @@ class LossTolerant:
         """Return whether more is lost in this round than usual and than by chance."""
         packet = self._packet_bytes
         usual = self._usual_loss.share * self._round.total / packet
-        sure = self._queue_is_long or self.mode is Mode.COMPETING
-        return self._round.lost / packet > usual + DEVIATIONS * sqrt(usual) + (0 if sure else EXCESS_PACKETS)
+        chance = 0 if self.mode is Mode.COMPETING else 1 if self._queue_is_long else EXCESS_PACKETS
+        return self._round.lost / packet > usual + DEVIATIONS * sqrt(usual) + chance
 
     def _shrink_to(self, window: float) -> None:
         self.window = int(max(min(window, self.window), MIN_WINDOW_PACKETS * self._packet_bytes))
