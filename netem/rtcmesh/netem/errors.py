@@ -52,3 +52,7 @@ class NoVirtualNetwork(NetemError):
 
     def __str__(self) -> str:
         return "this virtual event loop has no network: create a VirtualNetwork first"
+
+
+class CannotCarry(NetemError):
+    """This backend cannot do what was asked of it; the message says which can."""

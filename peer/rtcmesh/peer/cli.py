@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from rtcmesh.netem import cli as netem_cli
 from rtcmesh.relay import cli as relay_cli
 from rtcmesh.signaling import cli as signaling_cli
 from rtcmesh.signaling.config import ClientConfig
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.registered_commands += relay_cli.app.registered_commands + signaling_cli.app.registered_commands
 app.registered_commands += files_app.registered_commands
 app.add_typer(bench_cli.app, name="bench")
+app.add_typer(netem_cli.app, name="netem")
 
 
 @app.command()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import assert_never
 
 from rtcmesh.relay.link import RelayLink
@@ -21,16 +20,15 @@ from .attempt import Attempt
 from .config import PathPolicy
 from .conversation import Conversation
 from .dialler import Dialler
-from .errors import PeerGone, PeerUnreachable, ProtocolViolation, RemoteRestarted
+from .errors import ProtocolViolation, RemoteRestarted
 from .events import PathChangeReason, PathKind
+from .exchange import Exchange
 from .path import DirectPath, Path, RelayPath
 from .path_chooser import AskRelays, Change, Decision, Doubt, Expire, GiveUp, PathChooser, SendProbe
 from .path_table import PathTable
 from .relay_seal import RelaySeal
-from .session import Session
 from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 from .stats import PeerStats
-from .succession import Succession
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -50,21 +48,23 @@ class RemotePeer:
         self._loop = asyncio.get_running_loop()
         self._dialler = Dialler(member, seal, mesh, self)
         self._relay_seal = RelaySeal(member, mesh.derive_seal)
-        self._succession = Succession()
         self._paths = PathTable()
         self._chooser = self._new_chooser()
-        self.conversation = self._new_conversation()
+        self._exchange = Exchange(member.peer_id, mesh, self._paths, self._schedule_drain)
         self._path_kind: PathKind | None = None
         self._changes = 0
         self._rejected = 0
         self._timer: asyncio.TimerHandle | None = None
         self._drain_scheduled = False
         self._gone = False
-        self._closing = False
-        self._remote_ended = False
         self._finished = asyncio.Event()
 
     # What is known
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is said with it now; a restarted peer begins another one."""
+        return self._exchange.conversation
 
     @property
     def path(self) -> PathKind | None:
@@ -83,7 +83,7 @@ class RemotePeer:
 
     def stats(self) -> PeerStats:
         """Return the figures as they are now."""
-        session = self.conversation.session
+        session = self._exchange.session
         return PeerStats(
             paths=tuple(
                 path.stats(self._chooser.liveness(path.number), carries=path.number in self._chooser.carriers)
@@ -126,9 +126,8 @@ class RemotePeer:
     def rekey(self, member: Member, seal: PairSeal) -> None:
         """Take a new membership of the same peer. Negotiation starts over; what is open goes on."""
         self._dialler.rekey(member, seal)
-        self._succession.renewed()
         self._relay_seal.rekey(member)
-        self.conversation.session.hello()
+        self._exchange.renewed()
         self.drain()
 
     def receive_signal(self, sealed: bytes) -> None:
@@ -139,8 +138,7 @@ class RemotePeer:
 
     async def close(self) -> None:
         """Deliver what was sent and end the session in order; for the caller to bound."""
-        self._closing = True
-        self._end_conversation()
+        self._exchange.close()
         self.drain()
         await self._finished.wait()
 
@@ -162,9 +160,7 @@ class RemotePeer:
 
     def direct_opened(self, attempt: Attempt) -> None:
         """Add a path."""
-        self._open_path(
-            DirectPath(self._paths.next_number(), attempt, membership=self._succession.membership)
-        )
+        self._open_path(DirectPath(self._paths.next_number(), attempt, membership=self._exchange.membership))
 
     def direct_closed(self, attempt: Attempt, reason: str) -> None:
         """Go on without it, and get another one."""
@@ -208,7 +204,7 @@ class RemotePeer:
             packet = self._relay_seal.open(payload)
             if path is not None:
                 path.received(len(packet))
-            self._receive(packet, number, self._succession.membership)
+            self._receive(packet, number, self._exchange.membership)
         except SealError as error:
             self._rejected += 1
             logger.info("rejected a frame in the name of %s: %s", short(self.peer_id), error)
@@ -225,7 +221,7 @@ class RemotePeer:
     def relay_refused(self, link: RelayLink, *, away: bool) -> None:
         """Send what the relay did not forward again: a little later if it has too much already."""
         if (path := self._paths.relayed(link)) is not None:
-            session = self.conversation.session
+            session = self._exchange.session
             (session.path_doubted if away else session.path_refused)(path.number, self._loop.time())
             self.drain()
 
@@ -241,10 +237,10 @@ class RemotePeer:
         if self._gone:
             return
         self._take_session_events()
-        if self._is_finished() and not self._finished.is_set():
+        if self._exchange.is_finished(reachable=self.path is not None) and not self._finished.is_set():
             self._send_packets()
             self._finished.set()
-            if self._remote_ended:
+            if self._exchange.remote_ended:
                 self._mesh.peer_ended(self)
         self._carry_out_decisions()
         if not self._gone:
@@ -259,7 +255,6 @@ class RemotePeer:
         self._dialler.carry_out()
 
     def _carry_out(self, decision: Decision) -> None:
-        session = self.conversation.session
         match decision:
             case SendProbe():
                 if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
@@ -268,7 +263,7 @@ class RemotePeer:
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
             case Doubt():
-                session.path_doubted(decision.path, self._loop.time())
+                self._exchange.session.path_doubted(decision.path, self._loop.time())
             case AskRelays():
                 self._mesh.relays.doubt(RELAY_CHECK_TIMEOUT)
             case Change():
@@ -281,7 +276,7 @@ class RemotePeer:
                 assert_never(decision)
 
     def _take_session_events(self) -> None:
-        for event in self.conversation.session.events():
+        for event in self._exchange.session.events():
             match event:
                 case MessageReceived():
                     self._mesh.message_received(self.conversation, event)
@@ -290,8 +285,7 @@ class RemotePeer:
                 case Acknowledged():
                     self.conversation.acknowledged(event)
                 case RemoteEnded():
-                    self._remote_ended = True
-                    self._end_conversation()
+                    self._exchange.remote_closed()
                 case Ended():
                     pass
                 case _:
@@ -303,22 +297,15 @@ class RemotePeer:
         if not paths:
             return
         now = self._loop.time()
-        packets = self.conversation.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
+        packets = self._exchange.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
         if packets:
             self._chooser.used(now)
         for path in paths:
             for packet in packets:
                 path.send(packet)
 
-    def _is_finished(self) -> bool:
-        """Whether nothing is left to be said on either side; without a path, on ours."""
-        session = self.conversation.session
-        if self.path is None:
-            return (self._closing or self._remote_ended) and not session.undelivered()
-        return self._remote_ended and session.ended
-
     def _arm_timer(self) -> None:
-        machines = (self._dialler, self.conversation.session, self._chooser)
+        machines = (self._dialler, self._exchange.session, self._chooser)
         due = min((at for machine in machines if (at := machine.deadline()) is not None), default=None)
         # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
         if due is not None and (self._timer is None or due < self._timer.when()):
@@ -330,8 +317,8 @@ class RemotePeer:
         self._timer = None
         now = self._loop.time()
         self._dialler.handle_timeout(now)
-        self.conversation.session.handle_timeout(now)
-        self._chooser.fell_silent(self.conversation.session.silent_paths(), now)
+        self._exchange.session.handle_timeout(now)
+        self._chooser.fell_silent(self._exchange.session.silent_paths(), now)
         self._chooser.handle_timeout(now)
         self.drain()
 
@@ -349,26 +336,18 @@ class RemotePeer:
             self._chooser.receive(path, frames.decode_probe(packet), now)
             return
         try:
-            taken = self.conversation.session.receive(packet, path, now)
+            taken = self._exchange.session.receive(packet, path, now)
         except RemoteRestarted as restarted:
-            if not self._restart(restarted, membership, now):
+            ended = self._exchange.restart(restarted, membership)
+            if ended is None:
                 return
-            taken = self.conversation.session.receive(packet, path, now)
+            self._mesh.peer_restarted(self, ended)
+            if restarted.another_process:
+                self._close_superseded(membership)
+            taken = self._exchange.session.receive(packet, path, now)
         if taken:
-            self._succession.heard(membership)
+            self._exchange.heard(membership)
         self._chooser.heard(path, now)
-
-    def _restart(self, restarted: RemoteRestarted, membership: int, now: float) -> bool:
-        """Begin another conversation, if the one who speaks is entitled to it, and not yet again."""
-        if not self._succession.restart(membership, now, another_process=restarted.another_process):
-            return False
-        error = PeerGone([self.peer_id])
-        self._replace_conversation(error, self._mesh.peer_restarted, forget=restarted.another_process)
-        if restarted.another_process:
-            for path in self._paths:
-                if isinstance(path, DirectPath) and path.membership < membership:
-                    self._close_direct(path, PathChangeReason.SUPERSEDED)
-        return True
 
     def _note_violation(self, violation: ProtocolViolation) -> None:
         self._rejected += 1
@@ -383,22 +362,31 @@ class RemotePeer:
     def _open_path(self, path: Path) -> None:
         now = self._loop.time()
         self._paths.add(path)
-        self.conversation.session.path_opened(path.number, now)
+        self._exchange.session.path_opened(path.number, now)
         self._chooser.opened(path.number, path.kind, now)
 
     def _close_path(self, path: Path, reason: PathChangeReason) -> None:
         now = self._loop.time()
         if self._paths.remove(path):
-            self.conversation.session.path_closed(path.number, now)
+            self._exchange.session.path_closed(path.number, now)
             self._chooser.closed(path.number, reason, now)
 
     def _close_direct(self, path: DirectPath, reason: PathChangeReason) -> None:
         """Close a direct path, and dial again unless nothing is left to be said."""
         self._close_path(path, reason)
-        over = self._gone or (self._closing and not self.conversation.session.undelivered())
-        self._dialler.lost(path.attempt, redial=not over)
+        self._dialler.lost(path.attempt, redial=not self._gone and self._exchange.has_more_to_say)
 
-    # Parts that are replaced
+    def _close_superseded(self, membership: int) -> None:
+        """Close the paths to a process that has another one in its place."""
+        for path in self._paths:
+            if isinstance(path, DirectPath) and path.membership < membership:
+                self._close_direct(path, PathChangeReason.SUPERSEDED)
+
+    def _expire(self) -> None:
+        """Give up a peer that is out of reach, or give back what waits for it."""
+        self._mesh.timed_out(self)
+        if not self._gone and (ended := self._exchange.expire()) is not None:
+            self._mesh.session_expired(self, ended)
 
     def _new_chooser(self) -> PathChooser:
         config = self._mesh.config
@@ -409,42 +397,3 @@ class RemotePeer:
             path_timeout=config.path_timeout,
             session_timeout=config.session_timeout,
         )
-
-    def _new_conversation(self, remote_after: int = 0) -> Conversation:
-        session = Session(
-            self._mesh.next_session_number(),
-            window=self._mesh.config.channel_window_bytes,
-            remote_after=remote_after,
-        )
-        for path in self._paths:
-            session.path_opened(path.number, self._loop.time())
-        session.hello()
-        return Conversation(self.peer_id, session, self._schedule_drain)
-
-    def _replace_conversation(
-        self,
-        error: PeerGone | PeerUnreachable,
-        tell: Callable[[RemotePeer, Conversation], None],
-        *,
-        forget: bool = False,
-    ) -> None:
-        """Begin another conversation; `forget` whom the one before was with, since it is with another process."""
-        ended, session = self.conversation, self.conversation.session
-        known = 0 if forget else session.remote_number or session.remote_after
-        self.conversation = self._new_conversation(known)
-        self._remote_ended = False
-        ended.abandon(error)
-        if self._closing:
-            self._end_conversation()
-        tell(self, ended)
-
-    def _expire(self) -> None:
-        """Give up a peer that is out of reach, or give back what waits for it."""
-        self._mesh.timed_out(self)
-        if not self._gone and self.conversation.is_waiting and not self._closing:
-            self._replace_conversation(PeerUnreachable([self.peer_id]), self._mesh.session_expired)
-
-    def _end_conversation(self) -> None:
-        """Take no more messages, and let go of those that wait for credit; what was taken is still delivered."""
-        self.conversation.end()
-        self.conversation.session.end()
