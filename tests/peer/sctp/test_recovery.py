@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rtcmesh.peer.sctp import CongestionControl, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
-from support.sctp import End, Impairments, Network, Puppet, Shared
+from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet
 
 SACK = ChunkType.SACK
 
@@ -15,6 +15,13 @@ def connected(seed: int = 1, path: Impairments | None = None) -> Network:
     network = Network(seed, path)
     network.connect(0)
     return network
+
+
+def bulk_over(path: Impairments) -> Bulk:
+    """Return a flow over 10 Mbit/s with a buffer of a round trip."""
+    clock = Clock()
+    bottleneck = Bottleneck(clock, 10e6, 10e6 / 8 * 2 * path.delay)
+    return Bulk(Network(1, path, clock=clock, bottleneck=bottleneck))
 
 
 def send(end: End, *messages: bytes) -> None:
@@ -49,8 +56,7 @@ def test_the_last_one_is_sent_again_after_a_probe_timeout() -> None:
 
 
 def test_packets_that_overtake_one_another_are_sent_once() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.04, reordering=0.3)
-    (bulk,) = flow.flows
+    bulk = bulk_over(Impairments(delay=0.02, reordering=0.3, jitter=0.01))
     network = bulk.network
     network.run(2)
     before = network.client.association.stats()
@@ -136,8 +142,7 @@ def test_an_acknowledgement_travels_with_data() -> None:
 
 
 def test_a_path_that_is_gone_for_a_while_costs_little_more_than_that() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.02)
-    (bulk,) = flow.flows
+    bulk = bulk_over(Impairments(delay=0.01))
     network = bulk.network
     network.run(2)
     pipes = [end.pipe for end in (network.client, network.server)]
@@ -154,8 +159,7 @@ def test_a_path_that_is_gone_for_a_while_costs_little_more_than_that() -> None:
 
 
 def test_bulk_is_sent_in_packets_of_equal_size() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.02)
-    network = flow.flows[0].network
+    network = bulk_over(Impairments(delay=0.01)).network
     network.client.sent = []
     network.run(1)
     sizes = [
