@@ -67,7 +67,14 @@ OVERFLOWED_SHARE = 0.5
 RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
 """For how long to compete, on average, before it is tried whether others still do; up to four times that later."""
-MAX_RETRY_DOUBLINGS = 2
+MAX_RETRY_DOUBLINGS = 1
+RETRY_PATIENCE = 2
+DIP = 0.75
+STEADY_ROUNDS = 3
+"""A queue that falls below this share in a round, so long after the own window has shrunk, is another flow's trial."""
+SOON_ROUNDS = 8
+VAIN_DECREASES = 2
+"""Who shrinks so often, each time within so many rounds, and without a queue, does so in vain."""
 PEACE = 5.0
 """Who competes again within so many seconds goes on where it was."""
 
@@ -103,9 +110,16 @@ class LossTolerant:
         self._window_before = 0
         """The window before the decreases that have not emptied the queue."""
         self._overflowed_at = -inf
+        self._fresh = False
+        """Whether the window is still what doubling has left."""
         self._rival = Cubic(packet_bytes)
         """What decides while competing."""
-        self._retry_at = inf
+        self._rounds_steady = 0
+        """How many rounds ago that shrank."""
+        self._vain_decreases = 0
+        """How often in a row it shrank, soon after it had, and with no queue."""
+        self._last_queue = 0.0
+        self._retry_at = self._join_at = inf
         self._retries = 0
         self._yielded_at = -inf
 
@@ -130,9 +144,8 @@ class LossTolerant:
         self._round.lost += size
         if self.mode is Mode.COMPETING and self._too_much_is_lost():
             self._rival.lost(size, newest, now)
-            shrunk, self.window = self._rival.window < self.window, self._rival.window
-            if shrunk and now >= self._retry_at:
-                self._yield(now)
+            if self._rival.window < self.window:
+                self._rival_shrank(now)
 
     def collapsed(self, now: float) -> None:
         """See `Congestion`."""
@@ -161,7 +174,7 @@ class LossTolerant:
         too_much = lost > STARTING_LOSS * total and total > STARTING_LOSS_PACKETS * self._packet_bytes
         if too_much or self._long_samples >= STARTING_SAMPLES:
             # What shows now was sent a round trip ago, out of half the window.
-            self.mode, self._settling = Mode.YIELDING, True
+            self.mode, self._settling, self._fresh = Mode.YIELDING, True, True
             self._shrink_to(self.window / 2)
 
     # Rounds
@@ -175,15 +188,10 @@ class LossTolerant:
         elif self._round.shortest < inf:
             queue = self._round.shortest - round_trip.minimum
             self._queue_is_long = queue > _target(round_trip)
-            match self.mode:
-                case Mode.STARTING if not self._queue_is_long:
-                    self._usual_loss.take(self._round, forget=0.1)
-                case Mode.YIELDING:
-                    self._follow(queue, progress, now)
-                case Mode.COMPETING if now >= self._retry_at + RETRY_AFTER:
-                    self._yield(now)
-                case _:
-                    pass
+            if self.mode is Mode.YIELDING:
+                self._follow(queue, progress, now)
+            elif self.mode is Mode.COMPETING:
+                self._watch(queue, now)
         self._round = _Round(progress.next_number)
 
     def _follow(self, queue: float, progress: Progress, now: float) -> None:
@@ -195,8 +203,10 @@ class LossTolerant:
             too_much = False
         if too_much:
             self._overflowed(progress, now)
-        if self.mode is Mode.COMPETING:
-            return
+            if self.mode is Mode.COMPETING:
+                return
+        else:
+            self._fresh = False
         if self._queue_is_long and not self._patience:
             self._compete(self._window_before, progress, now)
         elif too_much or self._queue_is_long:
@@ -207,6 +217,8 @@ class LossTolerant:
 
     def _overflowed(self, progress: Progress, now: float) -> None:
         """Note that a buffer has overflowed, or seems to: once by chance, twice by others, or as it is too short."""
+        if self._fresh:
+            return  # by doubling
         since = now - self._overflowed_at
         self._overflowed_at = now
         if SAME_OVERFLOW_ROUND_TRIPS * (progress.round_trip.smoothed or 0.0) < since < OVERFLOWS_WITHIN:
@@ -223,7 +235,7 @@ class LossTolerant:
         """Note that a decrease has emptied the queue: nobody else keeps it, and what is lost is lost without it."""
         self._patience = PATIENCE
         self._window_before = self.window
-        self._usual_loss.take(self._round, forget=0.5 if too_much else 0.1)
+        self._usual_loss.take(self._round, forget=0.9 if too_much else 0.1)
         if too_much:
             self._overflowed_at = -inf
 
@@ -237,14 +249,37 @@ class LossTolerant:
             self._retries = 0
         # By chance, so that flows of this kind that compete with one another alone do not miss each other for ever.
         patience = max(RETRY_AFTER, RETRY_AFTER_ROUND_TRIPS * (progress.round_trip.smoothed or 0.0))
-        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience * (1 << self._retries)
+        patience *= 1 << self._retries
+        self._join_at = now + patience / 2
+        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience
         self._retries = min(self._retries + 1, MAX_RETRY_DOUBLINGS)
         self.mode, self.window = Mode.COMPETING, self._rival.window
+        self._rounds_steady = self._vain_decreases = 0
+
+    def _rival_shrank(self, now: float) -> None:
+        self.window = self._rival.window
+        soon = self._rounds_steady <= SOON_ROUNDS and not self._queue_is_long
+        self._vain_decreases = self._vain_decreases + 1 if soon else 0
+        self._rounds_steady = 0
+        if self._vain_decreases >= VAIN_DECREASES:
+            # Smaller and smaller, and as much is lost: the path is like that.
+            self._usual_loss.take(self._round, forget=0.9)
+            self._yield(now)
+        elif now >= self._retry_at:
+            self._yield(now)
+
+    def _watch(self, queue: float, now: float) -> None:
+        """See whether it is time to try, or another flow does: then the queue falls, though this one has not shrunk."""
+        another_tries = queue < DIP * self._last_queue and self._rounds_steady >= STEADY_ROUNDS
+        self._last_queue = queue
+        self._rounds_steady += 1
+        if now >= self._retry_at + RETRY_AFTER or (another_tries and now >= self._join_at):
+            self._yield(now)
 
     def _yield(self, now: float) -> None:
         """See whether the queue drains, when this flow has just left a part of it."""
         self.mode, self._yielded_at = Mode.YIELDING, now
-        self._settling, self._patience = True, 1
+        self._settling, self._patience = True, RETRY_PATIENCE
         self._window_before = self.window
 
     # Rules
