@@ -20,8 +20,8 @@ RAISE_INTERVAL = 600.0
 
 BLACK_HOLE_TIMEOUTS = 3
 BLACK_HOLE_PACKETS = 6
-"""So many timeouts in a row, or packets above the base that are lost in a row while smaller ones arrive, say that the path
-no longer carries what it did."""
+"""So many timeouts in a row, or packets above the base that are lost in a row while smaller ones arrive, say that the
+path no longer carries what it did."""
 
 USUAL_SIZES = (1232, 1360, 1408, 1440, 4352, 8900)
 """Sizes that are likely to be the limit: tunnels, PPPoE, Ethernet, jumbo frames, each without what is around SCTP."""

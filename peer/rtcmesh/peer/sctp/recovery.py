@@ -118,12 +118,12 @@ class Recovery:
         return None
 
     def copy_of(self, packet: Sent) -> bool:
-        """Return whether a packet is to be sent twice: it alone is on its way, and a timeout has sent it again.
+        """Return whether a packet is sent twice: it alone is on its way, is reliable, and a timeout has sent it again.
 
         RFC 9002 section 6.2.4 allows two packets for each timeout. What else would show that the first one is lost is
         another, longer timeout. The copy is not in flight, and that it arrives is no sign of reordering.
         """
-        if len(self.outstanding) > 1 or not packet.retransmits:
+        if len(self.outstanding) > 1 or not packet.retransmits or packet.limit is not None:
             return False
         self._copied = range(packet.first, packet.following)
         return True
