@@ -1,11 +1,11 @@
-"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 20 Mbit/s, 50 ms away."""
+"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 10 Mbit/s, 50 ms away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
 from random import Random
-from statistics import mean, median
+from statistics import mean
 
 import pytest
 
@@ -17,7 +17,7 @@ from rtcmesh.peer.sctp.loss_tolerant import LossTolerant
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
 
-RATE, ROUND_TRIP = 20e6, 0.05
+RATE, ROUND_TRIP = 10e6, 0.05
 PACKET = 1188
 CUBIC, LOSS_TOLERANT = CongestionControl.CUBIC, CongestionControl.LOSS_TOLERANT
 PAYLOAD_SHARE = 16_384 / (16_384 + 14.2 * (12 + 20 + OVERHEAD_BYTES))
@@ -84,20 +84,18 @@ def test_loss_costs_cubic_nearly_everything() -> None:
 
 
 @pytest.mark.parametrize("first", CongestionControl)
-@pytest.mark.parametrize(("buffer", "round_trip"), [(0.25, 0.05), (1, 0.05), (2, 0.05), (1, 0.1)])
+@pytest.mark.parametrize("buffer", [0.25, 1])
 def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one(
-    first: CongestionControl, buffer: float, round_trip: float
+    first: CongestionControl, buffer: float
 ) -> None:
+    """One seed each: `rtcmesh bench congestion` has more, and more paths."""
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
-    of_cubic = []
-    for seed in (1, 2, 3):
-        used = beside_one_another(path(buffer=buffer, round_trip=round_trip, seed=seed), first, second)
-        assert sum(used) > 0.85
-        of_cubic.append(used[first is LOSS_TOLERANT] / sum(used))
-    assert 0.4 <= median(of_cubic) <= 0.75
+    used = beside_one_another(path(buffer=buffer), first, second)
+    assert sum(used) > 0.85
+    assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
 
 
-@pytest.mark.parametrize("buffer", [0.25, 1, 4])
+@pytest.mark.parametrize("buffer", [0.25, 4])
 def test_tolerant_flows_share_though_one_comes_later_and_keep_the_queue_short(buffer: float) -> None:
     simulation = path(buffer=buffer)
     first, second = beside_one_another(simulation, LOSS_TOLERANT, LOSS_TOLERANT, apart=5)
@@ -117,7 +115,7 @@ def test_tolerant_flows_that_competed_with_cubic_stop_when_it_is_gone() -> None:
     cubic, *_ = [simulation.add(control) for control in (CUBIC, LOSS_TOLERANT, LOSS_TOLERANT)]
     simulation.run(10)
     simulation.flows.remove(cubic)
-    used = beside_one_another(simulation, settle=30, seconds=15)
+    used = beside_one_another(simulation, settle=20, seconds=10)
     assert max(used) < 1.5 * min(used)
     assert mean(simulation.queue_seconds) < 0.5 * ROUND_TRIP
 

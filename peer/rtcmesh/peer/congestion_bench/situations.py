@@ -34,9 +34,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """The share that is lost at random, in both directions."""
     apart: float = 5.0
     """Seconds between the beginnings of two flows."""
-    settle: float = 15.0
+    settle: float = 10.0
     """Seconds from the last beginning until it is measured."""
-    seconds: float = 30.0
+    seconds: float = 20.0
     """For how long it is measured."""
 
     @property
