@@ -271,5 +271,46 @@ def data(
             console.print(table)
 
 
+@app.command()
+def congestion(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How many trials of each situation, of a seed each.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed; each round has the next one.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part of a topic or of a path; may be repeated.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="A folder for the tables, the pictures and the raw figures."
+        ),
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Compare the congestion controls on virtual time: throughput, queue, and who gets what of a bottleneck."""
+    from .congestion_bench.results import tables_of, write_to
+    from .congestion_bench.run import run_congestion_bench
+
+    console = Console(quiet=json)
+    with console.status("simulating") as status:
+        results = run_congestion_bench(
+            rounds, seed=seed, only=tuple(only or ()), jobs=jobs, progress=status.update
+        )
+    if not results.cases:
+        raise typer.BadParameter("no topic and no path has that in its name", param_hint="--only")
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+
+
 def _write_json(results: object) -> None:
     sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
