@@ -2,6 +2,8 @@
 
 import typer
 
+from . import doctor, nat_check
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
@@ -12,3 +14,7 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """Break networks on purpose, on virtual time, in Linux namespaces or through a proxy."""
+
+
+for _module in (doctor, nat_check):
+    app.registered_commands += _module.app.registered_commands

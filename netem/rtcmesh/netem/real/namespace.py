@@ -21,9 +21,11 @@ _ENTER = f"""
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 parent, user, namespace = sys.argv[1:4]
-for path, kind in ((user, {CLONE_NEWUSER}), (namespace, {CLONE_NEWNET})):
-    if path and libc.setns(os.open(path, os.O_RDONLY), kind):
-        sys.exit(f"{{path}}: {{os.strerror(ctypes.get_errno())}}")
+# Both are opened first: whoever is in the user namespace may not look at our process any more.
+kinds = (user, {CLONE_NEWUSER}), (namespace, {CLONE_NEWNET})
+for fd, kind in [(os.open(path, os.O_RDONLY), kind) for path, kind in kinds if path]:
+    if libc.setns(fd, kind):
+        sys.exit(os.strerror(ctypes.get_errno()))
 libc.prctl({_PR_SET_PDEATHSIG}, 9)
 if os.getppid() != int(parent):
     sys.exit("the parent is gone already")
