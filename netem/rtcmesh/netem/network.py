@@ -22,7 +22,7 @@ class TraceEntry(NamedTuple):
     size: int
     """Length in IP bytes."""
     fate: str
-    """On entry `carried`, `lost`, `dropped`, `cut` or `unroutable`; on exit `delivered`, once per copy."""
+    """On entry the value of a `Fate`, or `unroutable`; on exit `delivered`, once per copy."""
 
 
 Trace = Callable[[TraceEntry], None]

@@ -27,6 +27,7 @@ from .audit import Lateness
 from .builder import Building, build
 from .errors import LaboratoryUnavailable
 from .inhabitants import kill_inhabitants
+from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
 from .timerfd import Timer
 
@@ -36,17 +37,6 @@ READ_BATCH = 64
 READ_BYTES = 65_536
 
 _PRIORITY = 10
-
-
-class IpPacket(bytes):
-    """A packet as the kernel hands it over."""
-
-    __slots__ = ()
-
-    @property
-    def size(self) -> int:
-        """The length in bytes, from the IP header on."""
-        return len(self)
 
 
 class Pipe:
