@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -63,7 +64,10 @@ def test_a_machine_without_tun_is_told_which_module_that_is() -> None:
 
 
 def test_a_tun_device_that_users_may_not_open_is_named(tmp_path: Path) -> None:
-    closed = f'mknod -m 600 {tmp_path}/tun c 10 200; chown 1:1 {tmp_path}/tun; mount --bind {tmp_path}/tun /dev/net/tun; exec "$@"'
+    device = tmp_path / "tun"
+    os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(10, 200))
+    os.chown(device, 1, 1)
+    closed = f'mount --bind {device} /dev/net/tun; exec "$@"'
     code, found = diagnose("unshare", "--mount", "sh", "-c", closed, "sh", *WITHOUT_RIGHTS)
     assert code == 1
     assert "chmod 666 /dev/net/tun" in str(found["links"]["says"])
