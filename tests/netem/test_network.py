@@ -37,7 +37,8 @@ def build(link: LinkConfig, trace: list[TraceEntry] | None = None, seed: int = 1
 
 
 def send(network: Network, source: str, destination: str, now: float) -> None:
-    network.send(Kind.UDP, Endpoint(address(source), 1), Endpoint(address(destination), 2), b"payload", now)
+    ends = Endpoint(address(source), 1), Endpoint(address(destination), 2)
+    network.send(source, Kind.UDP, *ends, b"payload", now=now)
 
 
 def run(network: Network, traffic: Traffic) -> list[tuple[float, Packet]]:
@@ -46,7 +47,7 @@ def run(network: Network, traffic: Traffic) -> list[tuple[float, Packet]]:
 
     def advance(until: float) -> None:
         while (deadline := network.deadline()) is not None and deadline <= until:
-            arrived.extend((deadline, packet) for packet in network.packets_due(deadline))
+            arrived.extend((deadline, packet) for _, packet in network.packets_due(deadline))
 
     for (source, destination), gap in traffic:
         now += gap
@@ -101,7 +102,7 @@ def test_packets_come_in_order_of_time_then_of_sequence_however_late_they_are_as
     for (source, destination), gap in traffic:
         now += gap
         send(network, source, destination, now)
-    assert network.packets_due(math.inf) == [packet for _, packet in in_time]
+    assert [packet for _, packet in network.packets_due(math.inf)] == [packet for _, packet in in_time]
     assert network.deadline() is None
 
 
@@ -123,7 +124,7 @@ def test_a_partition_can_be_one_way_and_healed() -> None:
     send(network, "b", "a", 0)
     network.link("a", "b").heal()
     send(network, "a", "b", 0)
-    assert [packet.sequence for packet in network.packets_due(0)] == [1, 2]
+    assert [packet.sequence for _, packet in network.packets_due(0)] == [1, 2]
 
 
 def test_a_host_reaches_itself_perfectly_unless_configured() -> None:
@@ -138,7 +139,7 @@ def test_a_host_reaches_itself_perfectly_unless_configured() -> None:
 def test_packets_to_nowhere_are_counted() -> None:
     trace: list[TraceEntry] = []
     network = build(LinkConfig(), trace)
-    network.send(Kind.UDP, Endpoint(address("a"), 1), Endpoint("192.0.2.1", 2), b"", 0)
+    network.send("a", Kind.UDP, Endpoint(address("a"), 1), Endpoint("192.0.2.1", 2), b"", now=0)
     assert network.unroutable == 1
     assert [entry.fate for entry in trace] == ["unroutable"]
     assert network.deadline() is None

@@ -1,6 +1,13 @@
 """The laboratory: networks that can be impaired on purpose."""
 
-from .errors import Deadlock, NetemError, NoCurrentHost, NotVirtualTime, NoVirtualNetwork, VirtualTimeExceeded
+from .errors import (
+    Deadlock,
+    NetemError,
+    NoCurrentHost,
+    NotVirtualTime,
+    NoVirtualNetwork,
+    VirtualTimeExceeded,
+)
 from .host import Host, current_host
 from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
 from .link import Fate, Link, LinkConfig, LinkCounters

@@ -2,17 +2,18 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from .errors import NoCurrentHost
 from .packet import Endpoint, Kind, ip_version
-from .ports import Ports
+from .ports import WILDCARDS, Ports
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104
+
+T = TypeVar("T")
 
 _hosts: ContextVar[tuple["Host", ...]] = ContextVar("rtcmesh.netem.hosts", default=())
 
@@ -21,8 +22,9 @@ class Binding(NamedTuple):
     """A port that a socket holds."""
 
     local: Endpoint
-    """What the socket shows as its own address; a wildcard when it holds the port on several."""
+    """What the socket shows as its own address; a wildcard when it holds the port on all."""
     addresses: tuple[str, ...]
+    """One address, or wildcards."""
 
 
 class Host:
@@ -34,6 +36,8 @@ class Host:
     def __init__(self, name: str, addresses: Sequence[str]) -> None:
         self.name = name
         self.addresses = tuple(addresses)
+        self.former_addresses: set[str] = set(addresses)
+        """All that it ever had."""
         self._ports = Ports()
 
     def __repr__(self) -> str:
@@ -52,6 +56,11 @@ class Host:
     def address(self) -> str:
         """The first address."""
         return self.addresses[0]
+
+    def readdress(self, addresses: Sequence[str]) -> None:
+        """Have other addresses from now on; sockets that are bound to one of the old ones are dead."""
+        self.addresses = tuple(addresses)
+        self.former_addresses.update(addresses)
 
     def bind(self, kind: Kind, address: str | None, port: int = 0) -> Binding:
         """Claim a port, an ephemeral one for 0, on one address or on all for None, "", "0.0.0.0" and "::".
@@ -72,19 +81,26 @@ class Host:
                 return own
         raise OSError(errno.ENETUNREACH, f"{os.strerror(errno.ENETUNREACH)}: {destination} from {self.name}")
 
+    def find(self, bound: Mapping[tuple[str, str, int], T], destination: Endpoint) -> T | None:
+        """Return what is bound where a packet came to, by (host, address, port): to its address, or to all."""
+        address, port = destination
+        if address not in self.addresses:
+            return None
+        found = bound.get((self.name, address, port))
+        return bound.get((self.name, WILDCARDS[6 if ":" in address else 4], port)) if found is None else found
+
     def _bindable(self, address: str | None) -> tuple[tuple[str, ...], str]:
         if not address:
-            return self.addresses, WILDCARDS[ip_version(self.address)]
+            return tuple(WILDCARDS.values()), WILDCARDS[ip_version(self.address)]
         if address in LOOPBACK_NAMES or address == self.name:
             return (self.address,), self.address
         if address in self.addresses:
             return (address,), address
-        same_version = tuple(own for own in self.addresses if WILDCARDS[ip_version(own)] == address)
-        if not same_version:
+        if address not in [WILDCARDS[ip_version(own)] for own in self.addresses]:
             raise OSError(
                 errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {self.name} has no {address}"
             )
-        return same_version, address
+        return (address,), address
 
 
 def current_host() -> Host:

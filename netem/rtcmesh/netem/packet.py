@@ -45,13 +45,17 @@ class Contents(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One IP packet; `sequence` is unique in its network and breaks ties between equal arrival times."""
+    """One IP packet; `sequence` is unique in its network and breaks ties between equal arrival times.
+
+    Gateways change the endpoints of a packet on its way; `origin` still names the host that sent it.
+    """
 
     sequence: int
     kind: Kind
     source: Endpoint
     destination: Endpoint
     payload: bytes | Segment
+    origin: str = ""
 
     @property
     def size(self) -> int:

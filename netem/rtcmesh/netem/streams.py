@@ -95,10 +95,11 @@ class Streams:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self._servers: dict[Endpoint, StreamServer] = {}
-        self._connections: dict[tuple[Endpoint, Endpoint], StreamTransport] = {}
+        self._servers: dict[tuple[str, str, int], StreamServer] = {}
+        self._connections: dict[tuple[str, Endpoint, Endpoint], StreamTransport] = {}
+        self._host_of: dict[StreamTransport, Host] = {}
         self._server_of: dict[StreamTransport, StreamServer] = {}
-        self._bound: dict[StreamTransport, tuple[Host, Binding]] = {}
+        self._bound: dict[StreamTransport, Binding] = {}
         wire.receivers[Kind.TCP] = self._receive
 
     async def connect(
@@ -110,14 +111,14 @@ class Streams:
     ) -> tuple[StreamTransport, asyncio.Protocol]:
         """Connect from `host`. Raises OSError as connect does; cancelling aborts the connection."""
         remote = Endpoint(self.wire.resolve(remote_addr[0], host), remote_addr[1])
-        if self.wire.network.host_of(remote.address) is None:
+        if not self.wire.network.knows(remote.address):
             raise OSError(errno.EHOSTUNREACH, f"{os.strerror(errno.EHOSTUNREACH)}: {remote}")
         name, port = (host.source_for(remote.address), 0) if local_addr is None else local_addr[:2]
         binding = host.bind(Kind.TCP, name, port)
         connected: asyncio.Future[asyncio.Protocol] = self.wire.loop.create_future()
         transport = StreamTransport(self, self.wire.loop, (binding.local, remote), factory, connected)
-        self._bound[transport] = (host, binding)
-        self._connections[binding.local, remote] = transport
+        self._bound[transport] = binding
+        self._add(host, transport)
         transport.drain()
         try:
             return transport, await connected
@@ -129,25 +130,29 @@ class Streams:
         """Accept connections on `host`. Raises OSError as bind does."""
         binding = host.bind(Kind.TCP, address, port)
         server = StreamServer(self, factory, host, binding)
-        self._servers.update((Endpoint(own, binding.local.port), server) for own in binding.addresses)
+        self._servers.update(((host.name, own, binding.local.port), server) for own in binding.addresses)
         return server
 
     def stop(self, server: StreamServer) -> None:
         """Stop listening."""
         for address in server.binding.addresses:
-            del self._servers[Endpoint(address, server.binding.local.port)]
+            del self._servers[server.host.name, address, server.binding.local.port]
         server.host.unbind(Kind.TCP, server.binding)
 
     def send_segment(self, transport: StreamTransport, segment: Segment) -> None:
-        """Send a segment of a connection."""
-        self.wire.send(Kind.TCP, transport.local, transport.remote, segment)
+        """Send a segment of a connection; one from an address that its host no longer has goes nowhere."""
+        host = self._host_of.get(transport)
+        if host is not None and transport.local.address in host.addresses:
+            self.wire.send(host, Kind.TCP, transport.local, transport.remote, segment)
 
     def forget(self, transport: StreamTransport) -> None:
         """Drop a connection of which nothing is left."""
-        self._connections.pop((transport.local, transport.remote), None)
+        host = self._host_of.pop(transport, None)
+        if host is None:
+            return
+        del self._connections[host.name, transport.local, transport.remote]
         if transport in self._bound:
-            host, binding = self._bound.pop(transport)
-            host.unbind(Kind.TCP, binding)
+            host.unbind(Kind.TCP, self._bound.pop(transport))
 
     def closed(self, transport: StreamTransport) -> None:
         """Note that a program is done with its connection."""
@@ -155,24 +160,29 @@ class Streams:
         if server is not None:
             server.gone(transport)
 
-    def _receive(self, packet: Packet) -> None:
+    def _receive(self, host: Host, packet: Packet) -> None:
         assert isinstance(packet.payload, Segment)
-        transport = self._connections.get((packet.destination, packet.source))
+        transport = self._connections.get((host.name, packet.destination, packet.source))
         if transport is None:
-            transport = self._accept(packet, packet.payload)
+            transport = self._accept(host, packet, packet.payload)
         if transport is not None:
             transport.receive(packet.payload)
-        elif packet.payload.kind is not SegmentKind.RESET:
-            self.wire.send(Kind.TCP, packet.destination, packet.source, Segment(SegmentKind.RESET))
+        elif packet.payload.kind is not SegmentKind.RESET and packet.destination.address in host.addresses:
+            reset = Segment(SegmentKind.RESET)
+            self.wire.send(host, Kind.TCP, packet.destination, packet.source, reset)
 
-    def _accept(self, packet: Packet, segment: Segment) -> StreamTransport | None:
-        server = self._servers.get(packet.destination)
+    def _accept(self, host: Host, packet: Packet, segment: Segment) -> StreamTransport | None:
+        server = host.find(self._servers, packet.destination)
         if server is None or segment.kind is not SegmentKind.CONNECT:
             return None
         ends = (packet.destination, packet.source)
         context = server.context.copy()
         transport = context.run(StreamTransport, self, self.wire.loop, ends, server.factory)
-        self._connections[ends] = transport
+        self._add(host, transport)
         self._server_of[transport] = server
         server.connections.add(transport)
         return transport
+
+    def _add(self, host: Host, transport: StreamTransport) -> None:
+        self._connections[host.name, transport.local, transport.remote] = transport
+        self._host_of[transport] = host

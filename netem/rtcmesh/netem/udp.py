@@ -6,8 +6,9 @@ import errno
 import os
 from collections.abc import Callable
 
-from .host import WILDCARDS, Binding, Host
+from .host import Binding, Host
 from .packet import Endpoint, Kind, Packet, SocketAddress
+from .ports import WILDCARDS
 from .wire import Wire
 
 MAX_DATAGRAM_BYTES = 65507
@@ -85,7 +86,7 @@ class UdpSockets:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self._bound: dict[Endpoint, UdpTransport] = {}
+        self._bound: dict[tuple[str, str, int], UdpTransport] = {}
         wire.receivers[Kind.UDP] = self._receive
 
     def open(
@@ -104,7 +105,7 @@ class UdpSockets:
             binding = host.bind(Kind.UDP, None if remote is None else host.source_for(remote.address))
         transport = UdpTransport(self, host, binding, remote, protocol)
         for address in binding.addresses:
-            self._bound[Endpoint(address, binding.local.port)] = transport
+            self._bound[host.name, address, binding.local.port] = transport
         protocol.connection_made(transport)
         return transport, protocol
 
@@ -118,19 +119,22 @@ class UdpSockets:
         source = transport.binding.local
         if source.address in WILDCARDS.values():
             source = Endpoint(transport.host.source_for(destination.address), source.port)
-        self.wire.send(Kind.UDP, source, destination, data)
+        elif source.address not in transport.host.addresses:
+            # What Linux answers when the address was taken away (ip_route_output_key finds no such local address).
+            raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {source.address} is no longer here")
+        self.wire.send(transport.host, Kind.UDP, source, destination, data)
 
     def forget(self, transport: UdpTransport) -> None:
         """Unbind a socket."""
         for address in transport.binding.addresses:
-            del self._bound[Endpoint(address, transport.binding.local.port)]
+            del self._bound[transport.host.name, address, transport.binding.local.port]
         transport.host.unbind(Kind.UDP, transport.binding)
 
     def _endpoint(self, host: Host, address: SocketAddress) -> Endpoint:
         return Endpoint(self.wire.resolve(address[0], host), address[1])
 
-    def _receive(self, packet: Packet) -> None:
-        transport = self._bound.get(packet.destination)
+    def _receive(self, host: Host, packet: Packet) -> None:
+        transport = host.find(self._bound, packet.destination)
         if transport is None:
             self.wire.network.unreachable += 1
         else:

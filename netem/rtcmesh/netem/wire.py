@@ -9,7 +9,7 @@ from .network import Network
 from .packet import Endpoint, Kind, Packet, ip_version
 from .segment import Segment
 
-Receiver = Callable[[Packet], None]
+Receiver = Callable[[Host, Packet], None]
 
 
 class Wire:
@@ -22,9 +22,11 @@ class Wire:
         self.receivers: dict[Kind, Receiver] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def send(self, kind: Kind, source: Endpoint, destination: Endpoint, payload: bytes | Segment) -> None:
-        """Send one packet now."""
-        self.network.send(kind, source, destination, payload, self.loop.time())
+    def send(
+        self, host: Host, kind: Kind, source: Endpoint, destination: Endpoint, payload: bytes | Segment
+    ) -> None:
+        """Send one packet from a host now."""
+        self.network.send(host.name, kind, source, destination, payload, now=self.loop.time())
         self._schedule()
 
     def resolve(self, name: str, asking: Host) -> str:
@@ -52,7 +54,7 @@ class Wire:
     def _deliver(self) -> None:
         self._timer = None
         try:
-            for packet in self.network.packets_due(self.loop.time()):
-                self.receivers[packet.kind](packet)
+            for name, packet in self.network.packets_due(self.loop.time()):
+                self.receivers[packet.kind](self.hosts[name], packet)
         finally:
             self._schedule()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_webrtc
+from rtcmesh.netem.stun_server import stun_server
+from rtcmesh.netem.topology import Topology
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
 from rtcmesh.peer.relays import DEFAULT_RELAY
@@ -25,6 +27,7 @@ from rtcmesh.relay.testing import serve_streams as serve_relay_streams
 from rtcmesh.signaling.config import ServiceConfig
 from rtcmesh.signaling.identity import Identity
 from rtcmesh.signaling.memory_registry import MemoryRegistry
+from rtcmesh.signaling.messages import IceServer
 from rtcmesh.signaling.service import SignalingService
 from rtcmesh.signaling.testing import dial_stream, serve_streams
 from rtcmesh.signaling.ticket import TicketKey
@@ -59,28 +62,37 @@ async def virtual_room(
     service: ServiceConfig | None = None,
     relay: RelayConfig | None = None,
     memory: MemoryNetwork | None = None,
+    topology: Topology | None = None,
 ) -> AsyncGenerator[VirtualRoom]:
-    """Run a signaling server and a relay, for peers to join and for tests to disturb; see `VirtualRoom`."""
-    async with owned_tasks() as tasks:
-        with ExitStack() as patches:
-            network = VirtualNetwork(link=link)
-            memory = memory or MemoryNetwork(delay=link.delay if link else 0.01)
-            room = VirtualRoom(
-                network,
-                None if webrtc else memory,
-                tasks,
-                config=config or MeshConfig(),
-                service=service or ServiceConfig(),
-                relay=relay or RelayConfig(),
-            )
-            if webrtc:
-                patches.enter_context(virtual_webrtc())
-            await room.start_relay()
-            await room.start_server()
-            try:
-                yield room
-            finally:
-                await room.close()
+    """Run a signaling server and a relay, for peers to join and for tests to disturb; see `VirtualRoom`.
+
+    With a topology, peers join from its hosts and use WebRTC. What it does not have of the hosts `signaling`, `relay`
+    and `stun`, which tells peers how they are seen from the internet, is added in the internet itself.
+    """
+    webrtc = webrtc or topology is not None
+    async with owned_tasks() as tasks, AsyncExitStack() as stack:
+        network = VirtualNetwork(topology, link=link)
+        memory = memory or MemoryNetwork(delay=link.delay if link else 0.01)
+        service = service or ServiceConfig()
+        if topology is not None:
+            stun = await _serve_stun(network, stack)
+            service = replace(service, ice_servers=(*service.ice_servers, stun))
+        room = VirtualRoom(
+            network,
+            None if webrtc else memory,
+            tasks,
+            config=config or MeshConfig(),
+            service=service,
+            relay=relay or RelayConfig(),
+        )
+        if webrtc:
+            stack.enter_context(virtual_webrtc())
+        await room.start_relay()
+        await room.start_server()
+        try:
+            yield room
+        finally:
+            await room.close()
 
 
 class VirtualRoom:
@@ -106,8 +118,8 @@ class VirtualRoom:
         """What carries memory transports: `cut` and `heal` pairs of names; None with WebRTC."""
         self.hosts: dict[str, Host] = {}
         """The hosts of the meshes, by name."""
-        self.server_host = network.add_host("signaling")
-        self.relay_host = network.add_host("relay")
+        self.server_host = _find_or_add(network, "signaling")
+        self.relay_host = _find_or_add(network, "relay")
         self.relay: RelayService | None = None
         """The relay, while it runs."""
         self._tasks = tasks
@@ -128,7 +140,7 @@ class VirtualRoom:
         """
         host = self.hosts.get(name)
         if host is None:
-            host = self.hosts[name] = self.network.add_host(name)
+            host = self.hosts[name] = _find_or_add(self.network, name)
         if self.memory is not None:
             options.setdefault("transports", self.memory.factory(name))
         options.setdefault("config", self._config)
@@ -241,6 +253,17 @@ class VirtualRoom:
                 (self.network.partition if isolated else self.network.heal)(self.hosts[name], host)
                 if self.memory is not None:
                     (self.memory.cut if isolated else self.memory.heal)(name, host.name)
+
+
+def _find_or_add(network: VirtualNetwork, name: str) -> Host:
+    named = [host for host in network.hosts if host.name == name]
+    return named[0] if named else network.add_host(name)
+
+
+async def _serve_stun(network: VirtualNetwork, stack: AsyncExitStack) -> IceServer:
+    with _find_or_add(network, "stun") as host:
+        endpoint = await stack.enter_async_context(stun_server([host.address]))
+    return IceServer(urls=(f"stun:{endpoint}",))
 
 
 async def _stay(
