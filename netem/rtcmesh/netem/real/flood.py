@@ -1,7 +1,7 @@
 """A program that sends datagrams at a rate, for the bench of links.
 
-    python flood.py ADDRESS PORT PACKETS_PER_SECOND SECONDS PAYLOAD_BYTES        says how many it has sent
-    python flood.py sink ADDRESS                                                 says its port, and reads nothing
+python flood.py ADDRESS PORT PACKETS_PER_SECOND SECONDS PAYLOAD_BYTES        says how many it has sent
+python flood.py sink ADDRESS                                                 says its port, and reads nothing
 """
 
 from __future__ import annotations

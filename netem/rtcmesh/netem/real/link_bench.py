@@ -87,7 +87,9 @@ async def _load(lab: JoinedHosts, rate: float, seconds: float) -> Load:
     sent = int((await sender.communicate())[0])
     after = await lab.report()
     await sink.communicate()
-    return Load(sent / seconds, (after.rightward.delivered - before.rightward.delivered) / seconds, after.audit)
+    return Load(
+        sent / seconds, (after.rightward.delivered - before.rightward.delivered) / seconds, after.audit
+    )
 
 
 async def _delay(lab: JoinedHosts) -> Fidelity:
@@ -125,4 +127,3 @@ def verdict_on(figures: LinkFigures) -> str:
     best = max((load.carried for load in figures.loads if load.is_kept), default=0.0)
     verdict = "reached" if best >= TARGET_PACKETS * _KEPT else "not reached"
     return f"{best:,.0f} packets a second, 99 % of them within 1 ms: the target of {TARGET_PACKETS:,} is {verdict}"
-
