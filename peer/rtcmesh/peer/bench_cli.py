@@ -258,5 +258,32 @@ def matrix(
             console.print(table)
 
 
+@app.command()
+def netem(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each rate is measured.")] = 2.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure the laboratory: what a link between namespaces carries, and how exactly. Needs Linux.
+
+    The figures hold for a machine that does nothing else.
+    """
+    from rtcmesh.netem.errors import NetemError
+    from rtcmesh.netem.real.link_bench import run_link_bench, tables_of, verdict_on
+
+    console = Console(quiet=json)
+    try:
+        with console.status("measuring") as status:
+            figures = asyncio.run(run_link_bench(seconds, status.update))
+    except NetemError as error:
+        fail(str(error))
+    if json:
+        _write_json(figures)
+        return
+    for table in tables_of(figures):
+        console.print(table)
+    console.print(verdict_on(figures), soft_wrap=True)
+
+
 def _write_json(results: object) -> None:
     sys.stdout.write(msgspec.json.encode(results).decode() + "\n")

@@ -58,14 +58,14 @@ def shell(
             )
         )
     for line in _told(ended, max(link.up.delay, link.down.delay)):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     raise typer.Exit(ended.code)
 
 
 def _told(ended: ShellEnded, delay: float) -> list[str]:
     audit = ended.audit
     lines = [
-        f"{name}: {links.sent} packets, {links.delivered} arrived, {links.lost} lost, {links.dropped} dropped by the queue"
+        f"{name}: {links.sent} packets, {links.delivered} arrived, {links.lost} lost, {links.dropped} dropped"
         for name, links in (("up", ended.up), ("down", ended.down))
     ]
     if not audit.is_valid(delay):

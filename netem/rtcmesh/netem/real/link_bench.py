@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.table import Table
+
 from rtcmesh.netem.link import LinkConfig
 from rtcmesh.netem.verification import Aspect, Measurement
 
@@ -120,6 +122,22 @@ def _measurement(
     return Measurement(
         direction="up", aspect=aspect, config=config, count=count, interval=interval, size=size
     )
+
+
+def tables_of(figures: LinkFigures) -> list[Table]:
+    """Return the figures as tables."""
+    loads = Table("offered packets/s", "carried", "late p50", "late p99", "late at most", "all, and in time")
+    for load in figures.loads:
+        late = [
+            f"{each * 1000:.2f} ms"
+            for each in (load.audit.late_p50, load.audit.late_p99, load.audit.late_max)
+        ]
+        loads.add_row(f"{load.offered:,.0f}", f"{load.carried:,.0f}", *late, "yes" if load.is_kept else "no")
+    fidelity = Table("what", "wanted", "measured", "the machine kept up")
+    for each in figures.fidelity:
+        numbers = [f"{value:.3f} {each.unit}" for value in (each.wanted, each.measured)]
+        fidelity.add_row(each.what, *numbers, "yes" if each.kept_up else "no")
+    return [loads, fidelity]
 
 
 def verdict_on(figures: LinkFigures) -> str:

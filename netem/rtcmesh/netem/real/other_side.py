@@ -74,11 +74,10 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     for port, serve in ((ECHO, _echo), (DISCARD, _discard), (HTTP, _web)):
         await asyncio.start_server(_closing(serve), ["0.0.0.0", "::"], port)  # noqa: S104  (nobody else is there)
-        if port != HTTP:
-            for address in ("0.0.0.0", "::"):  # noqa: S104
-                await loop.create_datagram_endpoint(
-                    partial(_Datagrams, echoes=port == ECHO), local_addr=(address, port)
-                )
+        if port != HTTP:  # one socket for both versions of IP
+            await loop.create_datagram_endpoint(
+                partial(_Datagrams, echoes=port == ECHO), local_addr=("::", port)
+            )
     sys.stdout.write("serving\n")
     sys.stdout.flush()
     await loop.create_future()
