@@ -18,7 +18,7 @@ from .conntrack import forget_connections
 from .errors import LaboratoryUnavailable
 from .link_protocol import BoxTask, NamespaceTask, Task
 from .nat_probe import Box, Observed, probe
-from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, setns, unshare
+from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, TOOL_PATH, setns, unshare
 from .tun import open_tun
 
 OWN_NAMESPACE = "/proc/self/ns/net"
@@ -47,7 +47,7 @@ def build(task: Task) -> Building:
     if not sys.platform.startswith("linux"):
         raise LaboratoryUnavailable("network namespaces exist on Linux only")
     for tool in ("ip", *(("nft",) if any(namespace.rules for namespace in task.namespaces) else ())):
-        if shutil.which(tool) is None:
+        if shutil.which(tool, path=TOOL_PATH) is None:
             raise LaboratoryUnavailable(MISSING_TOOLS[tool])
     outside = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     needs_user_namespace = not _may_make_namespaces()
@@ -183,7 +183,14 @@ def _set(settings: Sequence[tuple[str, str]]) -> None:
 
 
 def _run(argv: Sequence[str], text: str) -> None:
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)  # noqa: S603 (our own words)
+    done = subprocess.run(  # noqa: S603 (our own words)
+        argv,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": TOOL_PATH},
+    )
     if done.returncode:
         what = " / ".join(done.stderr.split("\n")).strip(" /") or f"exit status {done.returncode}"
         raise LaboratoryUnavailable(f"{' '.join(argv)}: {what}")

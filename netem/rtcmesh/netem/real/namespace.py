@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from .errors import LaboratoryUnavailable
-from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, unshare
+from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, TOOL_PATH, unshare
 
 _THREAD_NAMESPACE = "/proc/thread-self/ns/net"
 _PR_SET_PDEATHSIG = 1
@@ -95,7 +95,12 @@ class Namespace:
         """Run a short program inside to its end, and return what it prints. Raises `LaboratoryUnavailable`."""
         try:
             done = subprocess.run(  # noqa: S603  (the caller's own words)
-                self.command(argv), input=stdin, capture_output=True, text=True, check=True
+                self.command(argv),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PATH": TOOL_PATH},
             )
         except subprocess.CalledProcessError as error:
             what = " / ".join(str(error.stderr).split("\n")).strip(" /") or f"exit status {error.returncode}"
