@@ -90,6 +90,10 @@ class NamespaceStage:
         """Return the IPv4 address that a host has now."""
         return self._network.host(host).address
 
+    def endpoint_of(self, host: str, port: int, seen_from: str) -> tuple[str, int]:
+        """Return the same for everybody: its address and the port."""
+        return self.address_of(host), port
+
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self._look()

@@ -103,6 +103,10 @@ class VirtualStage:
         """Return the address that a host has now."""
         return self.network.host(host).address
 
+    def endpoint_of(self, host: str, port: int, seen_from: str) -> tuple[str, int]:
+        """Return the same for everybody: its address and the port."""
+        return self.address_of(host), port
+
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self.network.apply(fault)
