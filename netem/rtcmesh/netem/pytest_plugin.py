@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MARKER = (
     "netem(profile='', nat='', up=None, down=None, topology=None, scenario='', seed=0): the network of the "
-    "fixtures `netem` and `netem_run`. The host client is behind this profile, these links and this NAT, the host server is not; "
-    "or a topology of your own; or the file of a scenario."
+    "fixtures `netem` and `netem_run`: the host client is behind this profile, these links and this NAT, and the host "
+    "server is not; or a topology of your own; or the file of a scenario."
 )
 
 INVALID = "netem_invalid"
