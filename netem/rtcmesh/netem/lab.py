@@ -79,6 +79,10 @@ class Lab:
         """Return the seconds on the clock of the network."""
         return self.stage.time()
 
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass: in no time where time is virtual."""
+        await asyncio.sleep(seconds)
+
     def address(self, host: str) -> str:
         """Return the address of a host."""
         return self.stage.address_of(host)
@@ -195,7 +199,10 @@ class Lab:
             ready.set()
 
     async def _wait_until(self, ready: asyncio.Event, name: str, running: Running) -> None:
-        tasks = [asyncio.create_task(ready.wait()), asyncio.create_task(running.ended())]
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(ready.wait()),
+            asyncio.create_task(running.ended()),
+        ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

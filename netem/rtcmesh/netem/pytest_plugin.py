@@ -67,7 +67,7 @@ def netem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     lab = lab_for(
         request.node.name,
         _marked(request),
-        backend=request.config.getoption("netem_backend"),
+        backend=str(request.config.getoption("netem_backend")),
         seed=request.config.getoption("netem_seed"),
         folder=request.path.parent,
         parent=_output(request.config, tmp_path_factory),
@@ -83,7 +83,7 @@ def netem_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
     run, path = run_for(
         _marked(request),
-        backend=request.config.getoption("netem_backend"),
+        backend=str(request.config.getoption("netem_backend")),
         seed=request.config.getoption("netem_seed"),
         folder=request.path.parent,
         parent=_output(request.config, tmp_path_factory),

@@ -19,7 +19,7 @@ from rtcmesh.netem.pcapng import ip_packet
 from rtcmesh.netem.topology import Topology, Uplink
 
 from .account import Counters
-from .program import EntryPoint, find_entry_point, reporting_to, run_to_status
+from .program import find_entry_point, reporting_to, run_to_status
 from .stage import Conduct, Running, Watch
 from .words import Program, Report, Scenario
 
@@ -60,16 +60,13 @@ class VirtualBackend:
     def perform(self, scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
         """Run a coroutine on virtual time, with the network of the scenario."""
         limit = 2 * scenario.duration + SLACK
-        entries = {p.run: find_entry_point(p.run, folder) for p in scenario.programs.values()}
         return run_virtual(
-            _perform(scenario.topology, entries, watch, conduct), seed=scenario.seed, limit=limit
+            _perform(scenario.topology, folder, watch, conduct), seed=scenario.seed, limit=limit
         )
 
 
-async def _perform(
-    topology: Topology, entries: dict[str, EntryPoint], watch: Watch, conduct: Conduct[T]
-) -> T:
-    stage = VirtualStage(VirtualNetwork(topology), entries)
+async def _perform(topology: Topology, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
+    stage = VirtualStage(VirtualNetwork(topology), folder)
     stage.network.machine.tap = _Tap(watch).note
     with _webrtc_where_it_is_used():
         return await conduct(stage)
@@ -91,9 +88,9 @@ def _webrtc_where_it_is_used() -> Generator[None]:
 class VirtualStage:
     """The hosts of a virtual network, and the tasks on them."""
 
-    def __init__(self, network: VirtualNetwork, entries: dict[str, EntryPoint]) -> None:
+    def __init__(self, network: VirtualNetwork, folder: Path) -> None:
         self.network = network
-        self._entries = entries
+        self._folder = folder
 
     def time(self) -> float:
         """Return the virtual time."""
@@ -115,8 +112,9 @@ class VirtualStage:
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
     ) -> Running:
         """Start a task on its host."""
+        entry = find_entry_point(program.run, self._folder)
         with self.network.host(program.host), reporting_to(report):
-            return _Task(name, run_to_status(self._entries[program.run], arguments))
+            return _Task(name, run_to_status(entry, arguments))
 
     async def counters(self) -> Counters:
         """Return what became of packets so far."""
