@@ -2,13 +2,13 @@
 
 import typer
 
-from . import chaos, run
+from . import chaos, graph, run
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
 )
-for command in (run, chaos):
+for command in (run, chaos, graph):
     app.registered_commands += command.app.registered_commands
 
 
