@@ -67,4 +67,4 @@ async def ask(host: str, port: str) -> None:
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    asyncio.run({"serve": serve, "ask": ask}[command](*arguments))
+    asyncio.run(serve(*arguments) if command == "serve" else ask(*arguments))

@@ -136,7 +136,14 @@ def test_a_slow_link_is_probed_slowly(tmp_path: Path) -> None:
     assert failures(findings) == []
 
 
-def test_a_network_that_carries_nothing_is_no_measurement() -> None:
-    (measurement, *_) = measurements(of(PATH), packets=2)
-    with pytest.raises(ValueError, match="no packet"):
-        judge(measurement, [Probe(0.0, None, 100)])
+def test_a_network_that_carries_nothing_loses_everything() -> None:
+    path, flood, *_ = measurements(of(PATH), packets=200)
+    (loss,) = judge(path, [Probe(at, None, 100) for at in path.moments()])
+    assert (loss.what, loss.measured, loss.is_kept) == ("loss", 1.0, False)
+    for received_at in (None, 0.2):
+        probes = [Probe(0.0, received_at, 1200), Probe(0.1, None, 1200)]
+        assert "rate" in {finding.what for finding in failures(judge(flood, probes))}
+
+
+def test_a_profile_that_loses_everything_is_kept_by_a_link_that_does() -> None:
+    assert failures(verify(of(LinkConfig(loss=1.0)), packets=100)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
@@ -20,14 +20,16 @@ from .reading import read_profiles
 class NoSuchProfile(NetemError):
     """No profile has this name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(name)
         self.name = name
+        self.known = tuple(known)
+        """The names that there are."""
 
     def __str__(self) -> str:
-        close = get_close_matches(self.name, _library(), n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        return f"there is no profile named {self.name!r}{meant} (rtcmesh netem profiles lists them)"
+        close = get_close_matches(self.name, self.known, n=1)
+        meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(self.known)}"
+        return f"there is no profile named {self.name!r}; {meant}"
 
 
 def profile(name: str) -> Profile:
@@ -35,7 +37,7 @@ def profile(name: str) -> Profile:
     try:
         return _library()[name]
     except KeyError:
-        raise NoSuchProfile(name) from None
+        raise NoSuchProfile(name, _library()) from None
 
 
 def profile_names() -> tuple[str, ...]:

@@ -50,9 +50,7 @@ class Finding(NamedTuple):
 
 
 def judge(measurement: Measurement, probes: Sequence[Probe]) -> list[Finding]:
-    """Return what a measurement shows. Raises ValueError when nothing of it arrived."""
-    if not any(probe.received_at is not None for probe in probes):
-        raise ValueError(f"no packet of the measurement {measurement.direction} arrived")
+    """Return what a measurement shows; of a path on which nothing arrives, that all is lost."""
     if measurement.aspect is Aspect.PATH:
         return [*_delay(measurement, probes), *_loss(measurement, probes)]
     return _bottleneck(measurement, probes)
@@ -69,6 +67,8 @@ def _delay(measurement: Measurement, probes: Sequence[Probe]) -> list[Finding]:
         for probe in probes
         if probe.received_at is not None
     ]
+    if not arrived:
+        return []
     seconds = probes[-1].sent_at - probes[0].sent_at
     expected = DelayExpectation(measurement.config, measurement.size, seconds, len(arrived))
     delays = [each.delay for each in arrived]
@@ -197,12 +197,19 @@ def _bottleneck(measurement: Measurement, probes: Sequence[Probe]) -> list[Findi
     else:
         assert config.rate_bytes_per_second is not None, "a flood is for a bottleneck"
         wanted = config.rate_bytes_per_second
-        first_at, first_size = arrived[0]
-        measured = (sum(size for _, size in arrived) - first_size) / max(arrived[-1][0] - first_at, 1e-9)
+        measured = _rate_between(arrived)
     findings = [Finding(measurement.direction, "rate", "B/s", wanted, measured, MAX_RATE_ERROR * wanted)]
-    if config.queue is QueueDiscipline.TAIL_DROP and config.rate_bytes_per_second is not None:
+    if arrived and config.queue is QueueDiscipline.TAIL_DROP and config.rate_bytes_per_second is not None:
         findings.append(_queue(measurement, probes, config.rate_bytes_per_second))
     return findings
+
+
+def _rate_between(arrived: Sequence[tuple[float, int]]) -> float:
+    """Return the rate of what came after the first packet, up to the last."""
+    if len(arrived) < 2:
+        return 0.0
+    (first_at, first_size), (last_at, _) = arrived[0], arrived[-1]
+    return (sum(size for _, size in arrived) - first_size) / max(last_at - first_at, 1e-9)
 
 
 def _queue(measurement: Measurement, probes: Sequence[Probe], rate: float) -> Finding:
