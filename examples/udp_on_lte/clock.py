@@ -38,7 +38,7 @@ class Question(asyncio.DatagramProtocol):
         if not self.answer.done():
             self.answer.set_result(data)
 
-    def error_received(self, exc: OSError) -> None:
+    def error_received(self, exc: Exception) -> None:
         """Ask again: nobody may be there yet."""
 
 

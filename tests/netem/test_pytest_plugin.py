@@ -227,6 +227,25 @@ def test_projects_that_do_not_use_it_notice_nothing(project: pytest.Pytester) ->
     )
 
 
+def test_the_example_passes_as_it_stands(pytester: pytest.Pytester) -> None:
+    for file in CLOCK.parent.iterdir():
+        if file.is_file():
+            (pytester.path / file.name).write_text(file.read_text())
+    assert outcomes(pytester)[0] == {"passed": 3}
+
+
+def test_the_readme_shows_the_example() -> None:
+    """But for types and docstring, which it leaves out."""
+    readme = (CLOCK.parents[2] / "netem" / "README.md").read_text()
+    for line in (CLOCK.parent / "test_clock.py").read_text().split("async def")[1].splitlines()[2:4]:
+        assert line in readme
+
+
+def test_it_runs_through_a_proxy(project: pytest.Pytester) -> None:
+    project.makepyfile(HEARD)
+    assert outcomes(project, "--netem-backend", "proxy")[0] == {"passed": 1}
+
+
 @pytest.mark.namespaces
 def test_the_same_test_runs_with_real_processes(project: pytest.Pytester) -> None:
     project.makepyfile(HEARD)

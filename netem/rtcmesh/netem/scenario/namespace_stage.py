@@ -93,7 +93,7 @@ class NamespaceStage:
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
     ) -> Running:
         """Start a process on its host."""
-        own = ("-m", "rtcmesh.netem.scenario.program", str(self._folder), program.run)
+        own = ("-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
         command = program.command or (sys.executable, *own)
         process = await self._network.host(program.host).spawn(
             *("env", "-C", str(self._folder), *command, *arguments),

@@ -99,7 +99,7 @@ class ProxyStage:
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
     ) -> Running:
         """Start a process on this machine."""
-        own = (sys.executable, "-m", "rtcmesh.netem.scenario.program", str(self._folder), program.run)
+        own = (sys.executable, "-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
         process = await asyncio.create_subprocess_exec(
             *(program.command or own),
             *arguments,
