@@ -1,6 +1,7 @@
 """What travels: packets between endpoints."""
 
 import enum
+import functools
 import ipaddress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -54,6 +55,7 @@ class Packet:
         return len(payload) + self.kind.value + (40 if ":" in self.destination.address else 20)
 
 
+@functools.lru_cache(maxsize=4096)
 def ip_version(address: str) -> int:
     """Return 4 or 6, or raise ValueError when `address` is no IP address."""
     return ipaddress.ip_address(address).version
