@@ -10,31 +10,52 @@ from .errors import (
 )
 from .host import Host, current_host
 from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
-from .link import Link, LinkConfig, LinkCounters
+from .link import Fate, Link, LinkConfig, LinkCounters
 from .loop import VirtualEventLoop
+from .models.jitter import NetemJitter, WanderingJitter
+from .models.line import QueueDiscipline
+from .models.loss import Bursts, FourState, GilbertElliott, LossPattern
+from .models.packet_class import PacketClass
+from .models.rate_trace import DeliveryOpportunities, RateStep, RateSteps
+from .models.reconfiguration import Reconfiguration
+from .models.rule import Rule
 from .network import Network, Trace, TraceEntry
 from .packet import Endpoint, Kind, Packet
 from .randomness import seed_randomness
 
 __all__ = [
+    "Bursts",
     "Deadlock",
+    "DeliveryOpportunities",
     "Endpoint",
+    "Fate",
+    "FourState",
+    "GilbertElliott",
     "Host",
     "Kind",
     "Link",
     "LinkConfig",
     "LinkCounters",
+    "LossPattern",
     "NetemError",
+    "NetemJitter",
     "Network",
     "NoCurrentHost",
     "NoVirtualNetwork",
     "NotVirtualTime",
     "Packet",
+    "PacketClass",
+    "QueueDiscipline",
+    "RateStep",
+    "RateSteps",
+    "Reconfiguration",
+    "Rule",
     "Trace",
     "TraceEntry",
     "VirtualEventLoop",
     "VirtualNetwork",
     "VirtualTimeExceeded",
+    "WanderingJitter",
     "current_host",
     "run_virtual",
     "seed_randomness",

@@ -1,83 +1,20 @@
 """A one-way pipe that can be impaired."""
 
-import enum
 import heapq
 import math
-from dataclasses import dataclass, fields
 from random import Random
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from .models.assembly import Assembly, pace_of
+from .models.carriable import Carriable
+from .models.config import LinkConfig as LinkConfig  # noqa: PLC0414 - a link's own words, for all who import them with it
+from .models.fate import Fate as Fate  # noqa: PLC0414
+from .models.fate import LinkCounters as LinkCounters  # noqa: PLC0414
+from .models.jitter import NetemJitter
+from .models.line import Line, QueueDiscipline
+from .models.pace import Pace
 
-class Sized(Protocol):
-    """What a link can carry."""
-
-    @property
-    def size(self) -> int:
-        """The length in bytes of the whole IP packet."""
-        ...
-
-
-P = TypeVar("P", bound=Sized)
-
-JITTER_TIME_CONSTANT = 0.5
-"""Seconds over which the jitter of a link forgets what it was."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LinkConfig:
-    """How one direction of a path treats packets. The default is a perfect wire."""
-
-    delay: float = 0.0
-    """Mean one-way delay in seconds."""
-    jitter: float = 0.0
-    """Standard deviation in seconds of a delay that wanders (an Ornstein-Uhlenbeck process); order is kept."""
-    loss: float = 0.0
-    """Probability that a packet is lost, each independently of the others."""
-    duplication: float = 0.0
-    """Probability that a packet enters the link twice."""
-    reordering: float = 0.0
-    """Probability that a packet is held back by `reordering_delay` so that later ones overtake it (RFC 4737)."""
-    reordering_delay: float = 0.05
-    """Seconds by which a reordered packet is held back."""
-    rate_bytes_per_second: float | None = None
-    """How fast packets leave the queue at the entrance, one after another; None: all at once."""
-    max_queue_bytes: int = 256 * 1024
-    """What waits there at most, the packet that is leaving included; one that does not fit is dropped."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value: float | None = getattr(self, field.name)
-            if value is not None and (not math.isfinite(value) or value < 0):
-                raise ValueError(f"{field.name} must be finite and not negative, not {value}")
-        if self.rate_bytes_per_second == 0:
-            raise ValueError("rate_bytes_per_second must be positive; cut a link that is to carry nothing")
-        for name in ("loss", "duplication", "reordering"):
-            if getattr(self, name) > 1:
-                raise ValueError(
-                    f"{name} is a probability and cannot exceed 1, as {getattr(self, name)} does"
-                )
-
-
-@dataclass(slots=True)
-class LinkCounters:
-    """What became of the packets given to a link: sent + duplicated = delivered + lost + dropped + cut + in flight."""
-
-    sent: int = 0
-    duplicated: int = 0
-    delivered: int = 0
-    lost: int = 0
-    dropped: int = 0
-    cut: int = 0
-    reordered: int = 0
-
-
-class Fate(enum.Enum):
-    """What a link decided about a packet when it arrived."""
-
-    CARRIED = "carried"
-    LOST = "lost"
-    DROPPED = "dropped"
-    CUT = "cut"
+P = TypeVar("P", bound=Carriable)
 
 
 class Arrival(NamedTuple, Generic[P]):
@@ -88,35 +25,57 @@ class Arrival(NamedTuple, Generic[P]):
 
 
 class Link(Generic[P]):
-    """Carries packets one way, and decides everything about a packet when it is sent.
+    """Carries packets one way, and decides about a packet when it is sent.
 
-    Packets that are not held back for reordering arrive in the order in which they were sent, whatever the jitter or
-    a new configuration does. A link that is cut, or configured anew, still delivers what is in flight: what waits in
-    its queue leaves at the rate that held when it came. A packet that is lost takes no part of the rate.
+    Packets that are not held back for reordering arrive in the order in which they were sent, whatever the jitter (but
+    netem's) or a new configuration does. A link that is cut, or configured anew, still delivers what is in flight: what
+    waits in its queue leaves at the rate that held when it came. A part that a new configuration leaves as it was goes
+    on as it was. A packet that is lost takes no part of the rate.
+
+    Two queues decide later, and drop packets that were `CARRIED` at first: `HEAD_DROP` and `CODEL`.
     """
 
     def __init__(self, config: LinkConfig, random: Random) -> None:
-        self.config = config
-        """How packets sent from now on are treated; assign a new one at any time."""
         self.counters = LinkCounters()
         self.is_cut = False
+        self._config = config
         self._random = random
+        self._assembly = Assembly(random)
         self._flight: list[tuple[float, int, P]] = []
         self._entered = 0
         self._last_due = -math.inf
-        self._busy_until = -math.inf
-        self._wander = 0.0
-        self._wandered_at = -math.inf
+        self._free_at = -math.inf
+        self._pace: Pace | None = None
+        self._line: Line[P] | None = None
+        self._open_queue()
+        self._take_parts()
+
+    @property
+    def config(self) -> LinkConfig:
+        """How packets sent from now on are treated; assign a new one at any time."""
+        return self._config
+
+    @config.setter
+    def config(self, config: LinkConfig) -> None:
+        is_queue_kept = config.queue_key == self._config.queue_key
+        if not is_queue_kept:
+            self._close_queue()
+        self._config = config
+        self._take_parts()
+        if not is_queue_kept:
+            self._open_queue()
 
     @property
     def in_flight(self) -> int:
         """How many packets are between the two ends."""
-        return len(self._flight)
+        return len(self._flight) + (0 if self._line is None else len(self._line))
 
     def queued_bytes(self, now: float) -> float:
         """How much waits for its turn to leave, at the rate that holds now."""
-        rate = self.config.rate_bytes_per_second
-        return 0.0 if rate is None else max(0.0, self._busy_until - now) * rate
+        if self._line is not None:
+            self._advance(self._line, now)
+            return self._line.waiting_bytes(now)
+        return 0.0 if self._pace is None else self._pace.waiting_bytes(now)
 
     def cut(self) -> None:
         """Let no further packet in until `heal`."""
@@ -127,67 +86,116 @@ class Link(Generic[P]):
         self.is_cut = False
 
     def send(self, packet: P, now: float) -> Fate:
-        """Take a packet in and say what becomes of it; `CARRIED` when at least one copy arrives."""
+        """Take a packet in and say what becomes of it; `CARRIED` when at least one copy is let in."""
         self.counters.sent += 1
         fate = self._enter(packet, now)
-        if self._happens(self.config.duplication):
+        if self._duplication and self._random.random() < self._duplication:
             self.counters.duplicated += 1
             copy_fate = self._enter(packet, now)
             fate = fate if fate is Fate.CARRIED else copy_fate
         return fate
 
     def deadline(self) -> float | None:
-        """When the next packet arrives."""
-        return self._flight[0][0] if self._flight else None
+        """When to ask for `arrivals`: a packet arrives, or the next one leaves a queue that may drop it instead."""
+        due = self._flight[0][0] if self._flight else None
+        if self._line is not None:
+            leaves_at = self._line.deadline()
+            if leaves_at is not None and (due is None or leaves_at < due):
+                return leaves_at
+        return due
 
     def arrivals(self, now: float) -> list[Arrival[P]]:
         """Hand over the packets that arrived up to `now`, in order of arrival."""
+        if self._line is not None:
+            self._advance(self._line, now)
         arrived: list[Arrival[P]] = []
-        while self._flight and self._flight[0][0] <= now:
-            due, _, packet = heapq.heappop(self._flight)
+        flight = self._flight
+        while flight and flight[0][0] <= now:
+            due, _, packet = heapq.heappop(flight)
             arrived.append(Arrival(due, packet))
         self.counters.delivered += len(arrived)
         return arrived
 
     def _enter(self, packet: P, now: float) -> Fate:
         if self.is_cut:
-            self.counters.cut += 1
-            return Fate.CUT
-        if self._happens(self.config.loss):
-            self.counters.lost += 1
-            return Fate.LOST
-        if not self._queue(packet.size, now):
-            self.counters.dropped += 1
-            return Fate.DROPPED
-        due = max(max(now, self._busy_until) + self._delay(now), self._last_due)
-        if self._happens(self.config.reordering):
+            return self._count(Fate.CUT)
+        for gate in self._gates:
+            fate = gate.judge(packet, now)
+            if fate is not None:
+                return self._count(fate)
+        if self._damage and self._random.random() < self._damage:
+            packet = packet.damaged(self._random)
+            self.counters.damaged += 1
+        if self._line is not None:
+            return self._wait(self._line, packet, now)
+        left_at = max(now, self._free_at) if self._pace is None else self._pace.offer(packet.size, now)
+        if left_at is None:
+            return self._count(Fate.DROPPED)
+        self._fly(packet, left_at, now)
+        return Fate.CARRIED
+
+    def _fly(self, packet: P, left_at: float, now: float) -> None:
+        """Put a packet on its way that left the queue; its delay is that of `now`."""
+        delay = self._delay
+        if self._offsets:
+            for offset in self._offsets:
+                delay += offset.offset(now)
+            delay = max(0.0, delay)
+        due = left_at + delay
+        if due < self._last_due and self._keeps_order:
+            due = self._last_due
+        if self._reordering and self._random.random() < self._reordering:
             self.counters.reordered += 1
-            due += self.config.reordering_delay
+            due += self._config.reordering_delay
         else:
             self._last_due = due
         heapq.heappush(self._flight, (due, self._entered, packet))
         self._entered += 1
+
+    def _wait(self, line: Line[P], packet: P, now: float) -> Fate:
+        self._advance(line, now)
+        if not line.enter(packet, now):
+            return self._count(Fate.DROPPED)
+        self._advance(line, now)
         return Fate.CARRIED
 
-    def _queue(self, size: int, now: float) -> bool:
-        """Put a packet behind those that wait at the entrance, if there is room; an empty queue takes any."""
-        rate = self.config.rate_bytes_per_second
-        if rate is None:
-            return True
-        waiting = self.queued_bytes(now)
-        if waiting and waiting + size > self.config.max_queue_bytes:
-            return False
-        self._busy_until = max(now, self._busy_until) + size / rate
-        return True
+    def _advance(self, line: Line[P], now: float) -> None:
+        """Put on their way what began to leave the queue."""
+        for left_at, packet in line.departures(now):
+            self._fly(packet, left_at, left_at)
+        self._note_drops(line)
 
-    def _happens(self, probability: float) -> bool:
-        return probability > 0 and self._random.random() < probability
+    def _count(self, fate: Fate) -> Fate:
+        self.counters.count(fate)
+        return fate
 
-    def _delay(self, now: float) -> float:
-        if self.config.jitter == 0:
-            return self.config.delay
-        if now > self._wandered_at:
-            rho = math.exp((self._wandered_at - now) / JITTER_TIME_CONSTANT)
-            self._wander = rho * self._wander + math.sqrt(1 - rho * rho) * self._random.gauss(0, 1)
-            self._wandered_at = now
-        return max(0.0, self.config.delay + self.config.jitter * self._wander)
+    def _note_drops(self, line: Line[P]) -> None:
+        dropped, shed = line.take_drops()
+        self.counters.dropped += dropped
+        self.counters.shed += shed
+
+    def _take_parts(self) -> None:
+        """Look once at what is configured, so that what is not costs a packet nothing."""
+        config = self._config
+        self._gates, self._offsets = self._assembly.parts(config)
+        self._delay = config.delay
+        self._duplication = config.duplication
+        self._reordering = config.reordering
+        self._damage = config.corruption if config.corruption_is_repaired else 0.0
+        self._keeps_order = not isinstance(config.jitter, NetemJitter)
+
+    def _open_queue(self) -> None:
+        self._pace = pace_of(self._config, self._free_at)
+        discipline = self._config.queue
+        if self._pace is not None and discipline is not QueueDiscipline.TAIL_DROP:
+            self._line = Line(self._pace, codel=discipline is QueueDiscipline.CODEL)
+
+    def _close_queue(self) -> None:
+        """Let what waits leave at the rate that held so far."""
+        if self._line is not None:
+            for left_at, packet in self._line.settle():
+                self._fly(packet, left_at, left_at)
+            self._note_drops(self._line)
+            self._line = None
+        if self._pace is not None:
+            self._free_at = self._pace.free_at

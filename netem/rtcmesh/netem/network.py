@@ -27,7 +27,7 @@ class TraceEntry(NamedTuple):
     size: int
     """Length in IP bytes."""
     fate: str
-    """`carried` once, when its host sent it; where it ends `lost`, `dropped`, `cut`, `unroutable`, `down` or the
+    """`carried` once, when its host sent it; where it ends the value of another `Fate`, `unroutable`, `down` or the
     `Refusal` of a gateway; on exit `delivered`, once per copy."""
 
 

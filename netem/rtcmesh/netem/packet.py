@@ -3,7 +3,8 @@
 import enum
 import functools
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, NamedTuple
 
 from .segment import Segment
@@ -34,6 +35,15 @@ class Endpoint(NamedTuple):
         return (self.address, self.port, 0, 0) if ":" in self.address else (self.address, self.port)
 
 
+class Contents(NamedTuple):
+    """What is inside a UDP or TCP packet."""
+
+    kind: Kind
+    source: Endpoint
+    destination: Endpoint
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     """One IP packet; `sequence` is unique in its network and breaks ties between equal arrival times.
@@ -53,6 +63,27 @@ class Packet:
         """The length in bytes with the IP and the UDP or TCP header."""
         payload = self.payload if isinstance(self.payload, bytes) else self.payload.data
         return len(payload) + self.kind.value + (40 if ":" in self.destination.address else 20)
+
+    def contents(self) -> Contents:
+        """Return what is inside."""
+        payload = self.payload if isinstance(self.payload, bytes) else self.payload.data
+        return Contents(self.kind, self.source, self.destination, payload)
+
+    def damaged(self, random: Random) -> "Packet":
+        """Return a copy with one bit of the payload changed; one without payload stays as it is."""
+        if isinstance(self.payload, bytes):
+            return replace(self, payload=with_flipped_bit(self.payload, random))
+        return replace(self, payload=replace(self.payload, data=with_flipped_bit(self.payload.data, random)))
+
+
+def with_flipped_bit(data: bytes, random: Random) -> bytes:
+    """Return a copy with one bit changed; nothing stays nothing."""
+    if not data:
+        return data
+    bit = random.randrange(len(data) * 8)
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
 @functools.lru_cache(maxsize=4096)

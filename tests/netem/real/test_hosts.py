@@ -78,10 +78,13 @@ async def test_orders_that_are_given_at_once_are_all_answered() -> None:
 
 
 async def test_a_dead_link_process_is_said_to_be_dead() -> None:
-    async with joined_hosts() as lab:
-        lab._process.kill()
-        with pytest.raises(LinkProcessFailed):
+    async def ask() -> None:
+        async with joined_hosts() as lab:
+            lab._carrier.process.kill()
             await lab.report()
+
+    with pytest.raises(LinkProcessFailed):
+        await ask()
 
 
 async def test_two_laboratories_do_not_meet() -> None:
@@ -110,7 +113,7 @@ async def test_nothing_is_left_when_the_holder_is_killed() -> None:
 async def test_nothing_is_left_after_the_block() -> None:
     async with joined_hosts() as lab:
         sleeper = await lab.left.spawn("sleep", "1000")
-        processes = [sleeper, lab._process]
+        processes = [sleeper, lab._carrier.process]
     assert all(process.returncode is not None for process in processes)
     assert open_descriptors_of(lab) == [-1, -1]
 

@@ -1,16 +1,20 @@
 """The laboratory with real processes: Linux network namespaces, joined by links that can be impaired.
 
-    async with joined_hosts(LinkConfig(delay=0.025, loss=0.01)) as lab:
-        server = await lab.left.spawn("python3", "server.py", "--host", lab.left.address)
-        client = await lab.right.spawn("python3", "client.py", lab.left.address)
+    async with real_topology(topology) as lab:
+        server = await lab.host("server").spawn("python3", "server.py")
+        client = await lab.host("ann").spawn("python3", "client.py", lab.host("server").address)
+        await lab.apply(Rebind(node="home"))
 
-Needs Linux and root. Whatever ends the program that holds a laboratory, `kill -9` included, nothing of it is left.
+Linux alone has it. Root may, and everybody where the system lets users have namespaces of their own. Whatever ends the
+program that holds a laboratory, `kill -9` included, nothing of it is left.
 """
 
 from .audit import Audit
 from .errors import LaboratoryUnavailable, LinkProcessFailed
-from .hosts import JoinedHosts, RealHost, joined_hosts
+from .hosts import RealHost
+from .joined import JoinedHosts, joined_hosts
 from .namespace import Namespace
+from .topology import RealTopology, real_topology
 
 __all__ = [
     "Audit",
@@ -19,5 +23,7 @@ __all__ = [
     "LinkProcessFailed",
     "Namespace",
     "RealHost",
+    "RealTopology",
     "joined_hosts",
+    "real_topology",
 ]

@@ -1,125 +1,207 @@
-"""The process that stands between two TUN devices and treats each packet as two links say.
+"""The process of a laboratory: it makes what it is told to, then stands between the TUN devices.
 
-A process of its own, so that what it measures and delays does not wait for the programs under test. It carries some
-50,000 packets a second.
+A process of its own, so that what it measures and delays does not wait for the programs under test. It is one thread
+with one selector and one timer for all links; what it reads from a device it puts through the link and, when its time
+has come, into the device at the other end. When its standard input ends, so does everything in its namespaces.
 """
 
 from __future__ import annotations
 
+import heapq
+import ipaddress
+import math
 import os
 import selectors
+import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
 import msgspec
 
-from rtcmesh.netem.link import Link
+from rtcmesh.netem.link import Link, LinkConfig
 
 from .audit import Lateness
-from .link_protocol import Carried, Configure, Cut, Order, Report, Task
+from .builder import Building, build
+from .errors import LaboratoryUnavailable
+from .inhabitants import kill_inhabitants
+from .ip_packet import IpPacket
+from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
 from .timerfd import Timer
 
 READ_BATCH = 64
 """How many packets are read from one device before the others have their turn."""
 
-MAX_PACKET_BYTES = READ_BYTES = 65_536
+READ_BYTES = 65_536
 
 _PRIORITY = 10
 
 
-class IpPacket(bytes):
-    """A packet as the kernel hands it over."""
+class Pipe:
+    """A link between two devices, one way."""
 
-    __slots__ = ()
+    def __init__(self, number: int, link: Link[IpPacket], source: int, destination: int) -> None:
+        self.number = number
+        self.link = link
+        self.parted: frozenset[bytes] = frozenset()
+        """The addresses that cannot be reached through it."""
+        self.announced = math.inf
+        """When the agenda has it."""
+        self._source = source
+        self._destination = destination
 
-    @property
-    def size(self) -> int:
-        """The length in bytes, from the IP header on."""
-        return len(self)
+    def take(self) -> None:
+        """Read what has come at the near end into the link."""
+        link, source, parted = self.link, self._source, self.parted
+        for _ in range(READ_BATCH):
+            try:
+                packet = IpPacket(os.read(source, READ_BYTES))
+            except BlockingIOError:
+                return
+            if parted and _destination(packet) in parted:
+                link.counters.sent += 1
+                link.counters.cut += 1
+            else:
+                link.send(packet, time.monotonic())
+
+    def put(self, lateness: Lateness) -> None:
+        """Put what has arrived out at the far end."""
+        now = time.monotonic()
+        for at, packet in self.link.arrivals(now):
+            lateness.note(now - at)
+            with suppress(OSError):  # a device that is down, or full: the packet is lost there
+                os.write(self._destination, packet)
 
 
 class LinkProcess:
-    """Two links between two devices."""
+    """All the links of a laboratory."""
 
-    def __init__(self, task: Task) -> None:
-        self._rightward: Link[IpPacket] = Link(task.rightward, Random(f"{task.seed}/rightward"))
-        self._leftward: Link[IpPacket] = Link(task.leftward, Random(f"{task.seed}/leftward"))
-        self._ends = ((task.left, self._rightward, task.right), (task.right, self._leftward, task.left))
+    def __init__(self, task: Task, building: Building, rest: bytes) -> None:
+        self._namespaces = building.namespaces
+        self._pipes: list[Pipe] = []
+        self._takers: dict[int, Pipe] = {}
+        for tunnel, ends in zip(task.tunnels, building.tunnels, strict=True):
+            self._join(tunnel.up, f"{task.seed}/{tunnel.name}/up", ends.low, ends.high)
+            self._join(tunnel.down, f"{task.seed}/{tunnel.name}/down", ends.high, ends.low)
         self._timer = Timer()
         self._lateness = Lateness()
-        self._orders = b""
+        self._agenda: list[tuple[float, int]] = []
+        self._orders = rest
         self._over = False
 
     def run(self) -> None:
         """Carry packets until standard input ends."""
-        with selectors.DefaultSelector() as selector:
-            for source, _, _ in self._ends:
-                selector.register(source, selectors.EVENT_READ)
+        stdin = sys.stdin.fileno()
+        with selectors.EpollSelector() as selector:
+            for source, pipe in self._takers.items():
+                selector.register(source, selectors.EVENT_READ, pipe)
             selector.register(self._timer.fd, selectors.EVENT_READ)
-            selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-            self._answer()
+            selector.register(stdin, selectors.EVENT_READ)
             while not self._over:
-                ready = {key.fd for key, _ in selector.select()}
-                for source, link, _ in self._ends:
-                    if source in ready:
-                        self._read(source, link)
-                if sys.stdin.fileno() in ready:
-                    self._obey(os.read(sys.stdin.fileno(), READ_BYTES))
+                for key, _ in selector.select():
+                    if key.data is not None:
+                        self._carry(key.data)
+                    elif key.fd == stdin:
+                        self._obey(os.read(stdin, READ_BYTES))
                 self._deliver()
+        kill_inhabitants(self._namespaces)
 
-    def _read(self, device: int, link: Link[IpPacket]) -> None:
-        for _ in range(READ_BATCH):
-            try:
-                packet = os.read(device, MAX_PACKET_BYTES)
-            except BlockingIOError:
-                return
-            link.send(IpPacket(packet), time.monotonic())
+    def _join(self, config: LinkConfig, seed: str, source: int, destination: int) -> None:
+        number = len(self._pipes)
+        pipe = Pipe(number, Link(config, Random(seed)), source, destination)
+        self._pipes.append(pipe)
+        self._takers[source] = pipe
+
+    def _carry(self, pipe: Pipe) -> None:
+        pipe.take()
+        self._put(pipe)
 
     def _deliver(self) -> None:
-        """Put out what has arrived, and have the timer wake us for what comes next."""
-        due: list[float] = []
-        for _, link, destination in self._ends:
-            now = time.monotonic()
-            for at, packet in link.arrivals(now):
-                self._lateness.note(now - at)
-                with suppress(
-                    BlockingIOError, OSError
-                ):  # a device that is down, or full: the packet is lost there
-                    os.write(destination, packet)
-            deadline = link.deadline()
-            if deadline is not None:
-                due.append(deadline)
-        self._timer.set(min(due, default=None))
+        """Put out what is due, and have the timer wake us for what comes next."""
+        agenda = self._agenda
+        while agenda:
+            at, number = agenda[0]
+            pipe = self._pipes[number]
+            if at != pipe.announced:
+                heapq.heappop(agenda)
+            elif at <= time.monotonic():
+                heapq.heappop(agenda)
+                pipe.announced = math.inf
+                self._put(pipe)
+            else:
+                break
+        self._timer.set(agenda[0][0] if agenda else None)
+
+    def _put(self, pipe: Pipe) -> None:
+        pipe.put(self._lateness)
+        deadline = pipe.link.deadline()
+        if deadline is not None and deadline < pipe.announced:
+            pipe.announced = deadline
+            heapq.heappush(self._agenda, (deadline, pipe.number))
 
     def _obey(self, read: bytes) -> None:
         self._over = not read
         *lines, self._orders = (self._orders + read).split(b"\n")
         for line in lines:
-            order: Order = msgspec.json.decode(line, type=Order)
-            match order:
-                case Configure(rightward, leftward):
-                    self._rightward.config, self._leftward.config = rightward, leftward
-                case Cut(rightward, leftward):
-                    self._rightward.is_cut, self._leftward.is_cut = rightward, leftward
-                case Report():
-                    pass
-            self._answer()
+            for order in msgspec.json.decode(line, type=list[Order]):
+                self._carry_out(order)
+            answer = Carried(tuple(pipe.link.counters for pipe in self._pipes), self._lateness.audit())
+            _say(answer)
 
-    def _answer(self) -> None:
-        answer = Carried(self._rightward.counters, self._leftward.counters, self._lateness.audit())
-        os.write(sys.stdout.fileno(), msgspec.json.encode(answer) + b"\n")
+    def _carry_out(self, order: Order) -> None:
+        pipe = self._pipes[order.link]
+        match order:
+            case Configure(config=config):
+                pipe.link.config = config
+            case Cut(is_cut=is_cut):
+                pipe.link.is_cut = is_cut
+            case Part(addresses=addresses):
+                pipe.parted = frozenset(ipaddress.ip_address(address).packed for address in addresses)
+
+
+def _destination(packet: bytes) -> bytes:
+    """Return the address a packet is for, of 4 or 16 bytes."""
+    return packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
+
+
+def _say(answer: object) -> None:
+    line = memoryview(msgspec.json.encode(answer) + b"\n")
+    while line:
+        line = line[os.write(sys.stdout.fileno(), line) :]
+
+
+def _first_line(read: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+    """Return the first line of standard input, and what came behind it."""
+    text = b""
+    while b"\n" not in text:
+        more = read(READ_BYTES)
+        if not more:
+            raise SystemExit(0)  # nobody wants anything any more
+        text += more
+    line, _, rest = text.partition(b"\n")
+    return line, rest
 
 
 def main() -> None:
-    """Carry out the task that the only argument describes."""
-    task = msgspec.json.decode(sys.argv[1], type=Task)
+    """Carry out the task on the first line of standard input."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for our owner, who ends us when everything else has ended
+    line, rest = _first_line(lambda size: os.read(sys.stdin.fileno(), size))
+    task = msgspec.json.decode(line, type=Task)
+    try:
+        building = build(task)
+    except LaboratoryUnavailable as error:
+        _say(Unavailable(str(error)))
+        return
     # Ahead of what is under test, where that is allowed: under load it would be milliseconds late otherwise.
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
-    with suppress(KeyboardInterrupt):
-        LinkProcess(task).run()
+    process = LinkProcess(task, building, rest)
+    _say(Built(building.namespaces, building.boxes))
+    process.run()
 
 
 if __name__ == "__main__":

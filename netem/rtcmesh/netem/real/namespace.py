@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 
 from .errors import LaboratoryUnavailable
+from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, unshare
 
-_CLONE_NEWNET = 0x40000000
-_PR_SET_PDEATHSIG = 1
 _THREAD_NAMESPACE = "/proc/thread-self/ns/net"
+_PR_SET_PDEATHSIG = 1
 
-# Runs in the namespace whose descriptor it is given, and dies with whoever started it. Not a module of ours: it is
-# there in a few milliseconds, since it imports nothing but what the interpreter has loaded anyway.
+# Runs in the namespace at a path, and dies with whoever started it. Not a module of ours: it is there in a few
+# milliseconds, since it imports nothing but what the interpreter has loaded anyway.
 _ENTER = f"""
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
-parent, namespace = int(sys.argv[1]), int(sys.argv[2])
-if libc.setns(namespace, {_CLONE_NEWNET}) or libc.prctl({_PR_SET_PDEATHSIG}, 9):
-    sys.exit(os.strerror(ctypes.get_errno()))
-if os.getppid() != parent:
+parent, user, namespace = sys.argv[1:4]
+for path, kind in ((user, {CLONE_NEWUSER}), (namespace, {CLONE_NEWNET})):
+    if path and libc.setns(os.open(path, os.O_RDONLY), kind):
+        sys.exit(f"{{path}}: {{os.strerror(ctypes.get_errno())}}")
+libc.prctl({_PR_SET_PDEATHSIG}, 9)
+if os.getppid() != int(parent):
     sys.exit("the parent is gone already")
-os.close(namespace)
-os.execvp(sys.argv[3], sys.argv[3:])
+os.execvp(sys.argv[4], sys.argv[4:])
 """
 
 
 class Namespace:
     """A network namespace. It is there until `close`, and then as long as a process or a descriptor is in it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, user: str = "") -> None:
         self.fd = fd
-        """A descriptor of it, to be inherited by what `command` runs."""
+        """A descriptor of it."""
+        self._user = user
+        """The path of the user namespace it belongs to, where that is not ours."""
 
     @classmethod
     def create(cls) -> Namespace:
-        """Make one, with nothing in it but a loopback interface that is up.
+        """Make one, with nothing in it but a loopback interface that is up. Needs root.
 
         Raises `LaboratoryUnavailable` where the system or the user's rights do not allow it.
         """
@@ -49,15 +50,15 @@ class Namespace:
             raise LaboratoryUnavailable("network namespaces exist on Linux only")
         outcome: list[int | OSError] = []
 
-        def unshare() -> None:
+        def leave() -> None:
             try:
-                _call("unshare", _CLONE_NEWNET)
+                unshare(CLONE_NEWNET)
                 outcome.append(os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC))
             except OSError as error:
                 outcome.append(error)
 
         # In a thread, which leaves the namespace by ending; ours is not touched.
-        thread = threading.Thread(target=unshare)
+        thread = threading.Thread(target=leave)
         thread.start()
         thread.join()
         match outcome[0]:
@@ -77,8 +78,9 @@ class Namespace:
             self.fd = -1
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return what runs a program inside, killed with the thread that starts it; pass it the descriptor `fd`."""
-        return [sys.executable, "-I", "-S", "-c", _ENTER, str(os.getpid()), str(self.fd), *argv]
+        """Return what runs a program inside, killed with the thread that starts it; only this process can start it."""
+        inside = f"/proc/{os.getpid()}/fd/{self.fd}"
+        return [sys.executable, "-I", "-S", "-c", _ENTER, str(os.getpid()), self._user, inside, *argv]
 
     def configure(self, lines: Sequence[str]) -> None:
         """Let iproute2 carry out these lines inside, all or up to the first that fails.
@@ -91,36 +93,9 @@ class Namespace:
         """Run a short program inside to its end, and return what it prints. Raises `LaboratoryUnavailable`."""
         try:
             done = subprocess.run(  # noqa: S603  (the caller's own words)
-                self.command(argv),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                pass_fds=(self.fd,),
-                check=True,
+                self.command(argv), input=stdin, capture_output=True, text=True, check=True
             )
         except subprocess.CalledProcessError as error:
             what = " / ".join(str(error.stderr).split("\n")).strip(" /") or f"exit status {error.returncode}"
             raise LaboratoryUnavailable(f"{' '.join(argv)}: {what}") from error
         return done.stdout
-
-    @contextmanager
-    def entered(self) -> Generator[None]:
-        """Have the calling thread stand inside during the block, which must not await: to open sockets there."""
-        outside = os.open(_THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _call("setns", self.fd, _CLONE_NEWNET)
-            try:
-                yield
-            finally:
-                _call("setns", outside, _CLONE_NEWNET)
-        finally:
-            with suppress(OSError):
-                os.close(outside)
-
-
-def _call(name: str, *arguments: int) -> None:
-    """Call a function of the C library; raises OSError. Python has `os.unshare` and `os.setns` from 3.12 on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import ipaddress
 import os
 import struct
-from collections.abc import Sequence
 
 from .errors import LaboratoryUnavailable
-from .namespace import Namespace
 
-_DEVICE = "/dev/net/tun"
+DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
@@ -21,33 +18,35 @@ QUEUE_PACKETS = 5000
 """How many packets wait in the kernel for the link; more than it ever leaves there, or the kernel drops some unseen."""
 
 
-def open_tun(namespace: Namespace, name: str, addresses: Sequence[str], mtu: int) -> int:
-    """Make a device in a namespace and return its descriptor, which does not block; closing it removes the device.
+def open_tun(name: str) -> int:
+    """Make a device in the namespace where the caller is, and return its descriptor, which does not block.
 
-    `addresses` have a prefix length, such as `10.0.0.1/24`. Raises `LaboratoryUnavailable`.
+    Closing it removes the device. Raises `LaboratoryUnavailable`.
     """
     try:
-        with namespace.entered():
-            fd = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise LaboratoryUnavailable(f"{_DEVICE} is missing: load the kernel module tun") from error
+        raise LaboratoryUnavailable(
+            f"{DEVICE} is missing: load the kernel module tun (modprobe tun)"
+        ) from error
+    except PermissionError as error:
+        raise LaboratoryUnavailable(
+            f"{DEVICE} may not be opened by you: have root run `chmod 666 {DEVICE}`, which is what most systems have"
+        ) from error
+    except OSError as error:
+        raise LaboratoryUnavailable(f"{DEVICE} cannot be opened: {error.strerror}") from error
     try:
-        with namespace.entered():
-            fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
-        lines = [f"link set dev {name} mtu {mtu} txqueuelen {QUEUE_PACKETS}"]
-        lines += [f"addr add {address} dev {name}{_without_probing(address)}" for address in addresses]
-        namespace.configure([*lines, f"link set dev {name} up"])
+        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
     except OSError as error:
         os.close(fd)
-        if error.errno == errno.EPERM:
-            raise LaboratoryUnavailable("making a TUN device needs root") from error
-        raise LaboratoryUnavailable(f"no TUN device can be made: {error}") from error
-    except BaseException:
-        os.close(fd)
-        raise
+        what = "that needs root" if error.errno == errno.EPERM else error.strerror
+        raise LaboratoryUnavailable(f"no TUN device can be made: {what}") from error
     return fd
 
 
-def _without_probing(address: str) -> str:
-    """Let an IPv6 address be usable at once: nobody else can have it (RFC 4862 section 5.4)."""
-    return " nodad" if ipaddress.ip_interface(address).version == 6 else ""
+def lines_for(name: str, addresses: tuple[str, ...], mtu: int) -> list[str]:
+    """Return what iproute2 does to bring a device up that has these addresses, such as `10.0.0.1/24`."""
+    # Without addresses of its own making, nor probing for others that have ours (RFC 4862): nobody else is there.
+    lines = [f"link set dev {name} mtu {mtu} txqueuelen {QUEUE_PACKETS} addrgenmode none"]
+    lines += [f"addr add {address} dev {name}{' nodad' if ':' in address else ''}" for address in addresses]
+    return [*lines, f"link set dev {name} up"]

@@ -1,0 +1,1 @@
+"""What a link consists of: values that say how packets are treated, and a small machine for each of them."""

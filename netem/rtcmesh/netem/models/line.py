@@ -1,0 +1,95 @@
+"""A queue that may drop packets it has taken in."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from typing import Generic, NamedTuple, TypeVar
+
+from .carriable import Carriable
+from .codel import CoDel
+from .pace import Pace
+
+P = TypeVar("P", bound=Carriable)
+
+
+class QueueDiscipline(enum.Enum):
+    """Which packet gives way."""
+
+    TAIL_DROP = "tail-drop"
+    """The newcomer that finds no room."""
+    HEAD_DROP = "head-drop"
+    """The oldest of those that wait, for a newcomer that finds no room."""
+    CODEL = "codel"
+    """Now and then the next one to leave, while the queue stands for too long (RFC 8289); also a newcomer without
+    room."""
+
+
+class Waiting(NamedTuple, Generic[P]):
+    """A packet in a queue."""
+
+    since: float
+    packet: P
+
+
+class Line(Generic[P]):
+    """A queue whose packets may be dropped until the moment in which they begin to leave."""
+
+    def __init__(self, pace: Pace, *, codel: bool) -> None:
+        self.pace = pace
+        self._dropped = 0
+        self._shed = 0
+        self._codel = CoDel() if codel else None
+        self._waiting: deque[Waiting[P]] = deque()
+        self._waiting_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def waiting_bytes(self, now: float) -> float:
+        """Return how much has not left."""
+        return self._waiting_bytes + self.pace.waiting_bytes(now)
+
+    def enter(self, packet: P, now: float) -> bool:
+        """Put a packet at the end, if there is room; call `departures` before."""
+        size = packet.size
+        while not self.pace.has_room(size, self._waiting_bytes, now):
+            if self._codel or not self._waiting:
+                return False
+            self._remove()
+            self._dropped += 1
+        self._waiting.append(Waiting(now, packet))
+        self._waiting_bytes += size
+        return True
+
+    def deadline(self) -> float | None:
+        """When the next packet begins to leave."""
+        return max(self.pace.free_at, self._waiting[0].since) if self._waiting else None
+
+    def departures(self, now: float) -> list[tuple[float, P]]:
+        """Hand over the packets that began to leave up to `now`, each with the time at which it has left."""
+        departed: list[tuple[float, P]] = []
+        while (at := self.deadline()) is not None and at <= now:
+            since, packet = self._remove()
+            if self._codel and self._codel.drops(at - since, self._waiting_bytes, at):
+                self._shed += 1
+            else:
+                departed.append((self.pace.serve(packet.size, at), packet))
+        return departed
+
+    def take_drops(self) -> tuple[int, int]:
+        """Return how many packets were given up for want of room, and how many by CoDel, since the last call."""
+        drops = (self._dropped, self._shed)
+        self._dropped = self._shed = 0
+        return drops
+
+    def settle(self) -> list[tuple[float, P]]:
+        """Hand over all that waits, as if nothing of it were dropped."""
+        self._codel = None
+        return self.departures(math.inf)
+
+    def _remove(self) -> Waiting[P]:
+        waiting = self._waiting.popleft()
+        self._waiting_bytes -= waiting.packet.size
+        return waiting
