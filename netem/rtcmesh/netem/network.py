@@ -32,6 +32,8 @@ class TraceEntry(NamedTuple):
 
 
 Trace = Callable[[TraceEntry], None]
+Tap = Callable[[float, Packet, str, str | None], None]
+"""Called with a time, a packet, its fate as a `TraceEntry` has it, and the host at which it was delivered."""
 
 
 class Delivery(NamedTuple):
@@ -57,6 +59,8 @@ class Network:
     def __init__(self, *, seed: int, link: LinkConfig | None = None, trace: Trace | None = None) -> None:
         self.trace = trace
         """Told of everything that happens to a packet."""
+        self.tap: Tap | None = None
+        """Told the same, and given the packet."""
         self.unroutable = 0
         """Packets sent to an address that nobody has where they came to."""
         self.unreachable = 0
@@ -202,9 +206,8 @@ class Network:
         arrived, self._arrived = self._arrived, []
         if len(arrived) > 1:
             arrived.sort(key=_order)
-        if self.trace is not None:
-            for at, delivery in arrived:
-                self._record(delivery.packet, "delivered", at)
+        for at, delivery in arrived:
+            self._record(delivery.packet, "delivered", at, delivery.host)
         return [delivery for _, delivery in arrived]
 
     # The way of a packet: up to the first network that knows it, across, and down
@@ -369,9 +372,11 @@ class Network:
         lane = self._lanes[source, destination] = Lane(len(self._lanes), link, arrive)
         return lane
 
-    def _record(self, packet: Packet, fate: str, now: float) -> None:
+    def _record(self, packet: Packet, fate: str, now: float, host: str | None = None) -> None:
         if self.trace is not None:
             self.trace(TraceEntry(now, packet.kind, packet.source, packet.destination, packet.size, fate))
+        if self.tap is not None:
+            self.tap(now, packet, fate, host)
 
 
 def _translated(packet: Packet, source: Endpoint, destination: Endpoint) -> Packet:

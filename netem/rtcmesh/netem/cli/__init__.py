@@ -2,11 +2,14 @@
 
 import typer
 
+from . import chaos, run
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
 )
-"""Each command module has an `app` of its own, whose commands join this one."""
+for command in (run, chaos):
+    app.registered_commands += command.app.registered_commands
 
 
 @app.callback()
