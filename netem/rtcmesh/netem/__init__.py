@@ -19,9 +19,13 @@ from .models.packet_class import PacketClass
 from .models.rate_trace import DeliveryOpportunities, RateStep, RateSteps
 from .models.reconfiguration import Reconfiguration
 from .models.rule import Rule
+from .nat import Nat
+from .nat_check import NatBehaviour, check_nat
 from .network import Network, Trace, TraceEntry
 from .packet import Endpoint, Kind, Packet
 from .randomness import seed_randomness
+from .stun_server import stun_server
+from .topology import GatewaySpec, HostSpec, NatConfig, Topology, Uplink
 
 __all__ = [
     "Bursts",
@@ -30,13 +34,18 @@ __all__ = [
     "Endpoint",
     "Fate",
     "FourState",
+    "GatewaySpec",
     "GilbertElliott",
     "Host",
+    "HostSpec",
     "Kind",
     "Link",
     "LinkConfig",
     "LinkCounters",
     "LossPattern",
+    "Nat",
+    "NatBehaviour",
+    "NatConfig",
     "NetemError",
     "NetemJitter",
     "Network",
@@ -50,15 +59,19 @@ __all__ = [
     "RateSteps",
     "Reconfiguration",
     "Rule",
+    "Topology",
     "Trace",
     "TraceEntry",
+    "Uplink",
     "VirtualEventLoop",
     "VirtualNetwork",
     "VirtualTimeExceeded",
     "WanderingJitter",
+    "check_nat",
     "current_host",
     "run_virtual",
     "seed_randomness",
+    "stun_server",
     "virtual_aiortc",
     "virtual_webrtc",
 ]
