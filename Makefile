@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STACKS := tests/interop/stacks
 
-.PHONY: setup demo test interop check format bench bench-peers soak clean
+.PHONY: setup demo test interop check format bench bench-data bench-peers soak clean
 
 setup: $(VENV)/.dev
 
@@ -32,6 +32,11 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.base
 	$(BIN)/rtcmesh bench mesh
+
+# Ten rounds, which take about twenty minutes of a machine that does nothing else. RESUME=--resume goes on with a run that
+# was interrupted.
+bench-data: bench-peers
+	$(BIN)/rtcmesh bench data --limit --output docs/benchmarks $(RESUME)
 
 # The other stacks that `rtcmesh bench data` measures beside ours: what there is for this Python, and for Node.
 bench-peers: $(VENV)/.dev

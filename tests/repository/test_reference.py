@@ -20,6 +20,8 @@ PACKAGES = [
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",
+    "rtcmesh.netem.profiles",
+    "rtcmesh.netem.verification",
     "rtcmesh.netem.real",
 ]
 

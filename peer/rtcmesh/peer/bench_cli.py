@@ -168,6 +168,49 @@ def signaling(
         console.print(table_of(results))
 
 
+@app.command("signaling-promises")
+def signaling_promises(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    idle: Annotated[int, typer.Option(min=10, help="How many idle members.")] = 2000,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", file_okay=False, help="A folder for a page and the raw figures."),
+    ] = None,
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option("--redis", help="The store of servers that share rooms. Default: one is started here."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure all that signaling promises in figures, in about six minutes.
+
+    Exit code 0 only if every promise was kept.
+    """
+    from rtcmesh.signaling.errors import SignalingError
+    from rtcmesh.signaling.promises import run_promises, tables_of, write_to
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        try:
+            results = run_promises(
+                rounds=rounds, seconds=seconds, idle=idle, store=store, progress=status.update
+            )
+        except SignalingError as error:
+            Console(stderr=True).print(Text(f"cannot measure: {error}", "red"), soft_wrap=True)
+            raise typer.Exit(1) from None
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+    if not all(promise.is_kept for promise in results.promises):
+        raise typer.Exit(1)
+
+
 @app.command()
 def flood(
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
@@ -193,7 +236,7 @@ def data(
     rounds: Annotated[
         int, typer.Option(min=1, help="How often each contender does each piece of work.")
     ] = 10,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 1.0,
     connections: Annotated[int, typer.Option(min=1, help="How many idle connections.")] = 100,
     only: Annotated[
         list[str] | None,
@@ -209,28 +252,41 @@ def data(
     loss: Annotated[
         bool, typer.Option(help="Also over links with a delay and a loss; needs Linux and root.")
     ] = True,
+    limit: Annotated[
+        bool, typer.Option("--limit", help="Also UDP alone, which no stack can be faster than.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was interrupted; needs --output.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Measure data channels beside other stacks, two processes each: those that `make bench-peers` has installed."""
-    from .data_bench.command import run_data_bench
-    from .data_bench.results import tables_of, write_to
+    from .data_bench.command import NothingToResume, run_data_bench
+    from .data_bench.results import promises_of, tables_of, write_to
 
     console = Console(quiet=json)
-    with console.status("measuring") as status:
-        results = run_data_bench(
-            rounds=rounds,
-            seconds=seconds,
-            connections=connections,
-            only=tuple(only or ()),
-            loss=loss,
-            progress=status.update,
-        )
+    try:
+        with console.status("measuring") as status:
+            results = run_data_bench(
+                rounds=rounds,
+                seconds=seconds,
+                connections=connections,
+                only=tuple(only or ()),
+                loss=loss,
+                limit=limit,
+                output=output,
+                resume=resume,
+                progress=status.update,
+            )
+    except NothingToResume as error:
+        Console(stderr=True).print(Text(f"--resume: {error}", "red"), soft_wrap=True)
+        raise typer.Exit(1) from None
     if output is not None:
         write_to(output, results)
     if json:
         _write_json(results)
     else:
-        for table in tables_of(results):
+        for table in (*tables_of(results), promises_of(results)):
             console.print(table)
 
 

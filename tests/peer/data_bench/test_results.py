@@ -2,7 +2,15 @@ import json
 from pathlib import Path
 
 from rtcmesh.peer.data_bench.figures import values_of
-from rtcmesh.peer.data_bench.results import markdown_of, tables_of, write_to
+from rtcmesh.peer.data_bench.promises import verdicts_of
+from rtcmesh.peer.data_bench.results import (
+    keep_in,
+    markdown_of,
+    promises_of,
+    read_newest,
+    tables_of,
+    write_to,
+)
 from rtcmesh.peer.data_bench.run import Outcome, Run
 
 
@@ -68,3 +76,34 @@ def test_a_folder_gets_the_page_the_plot_and_the_raw_figures(tmp_path: Path) -> 
     assert names == ["data-2026-11-26.json", "data-2026-11-26.md", "data-2026-11-26.png"]
     assert len(json.loads((tmp_path / "new" / names[0]).read_text())["outcomes"]) == len(RUN.outcomes)
     assert (tmp_path / "new" / names[2]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_says_which_promises_it_keeps() -> None:
+    verdicts = {verdict.promise.what: verdict for verdict in reversed(list(verdicts_of(RUN)))}
+    rate, cpu = verdicts["bulk 16 KiB"], verdicts["CPU s/GB, bulk 16 KiB"]
+    assert (rate.value, rate.kept) == (25, True)
+    assert (cpu.value, cpu.kept) == (1, False)
+    rows = list(zip(*(column.cells for column in promises_of(RUN).columns), strict=True))
+    assert rows[0] == ("bulk 16 KiB", "1,000", "40 (aiortc)", "25.00 times", "at least 12 times", "yes")
+
+
+def test_a_stack_that_stalled_is_infinitely_slower() -> None:
+    outcomes = [bulk(1, "rtcmesh", 900.0), bulk(1, "aiortc", 0.0)]
+    verdict = next(verdicts_of(Run("", "2026-11-26", "", {}, outcomes)))
+    assert verdict.value == float("inf")
+    assert verdict.kept
+
+
+def test_nothing_is_said_of_what_was_not_measured() -> None:
+    assert list(verdicts_of(Run("", "2026-11-26", "", {}, []))) == []
+
+
+def test_the_newest_run_is_read_as_it_was_kept(tmp_path: Path) -> None:
+    assert read_newest(tmp_path) is None
+    keep_in(tmp_path, Run("older", "2026-11-25", "", {}, []))
+    keep_in(tmp_path, RUN)
+    assert read_newest(tmp_path) == RUN
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "data-2026-11-25.json",
+        "data-2026-11-26.json",
+    ]

@@ -2,14 +2,15 @@
 
 import typer
 
-from . import chaos, run
+from . import chaos, profiles, run, trace, verify
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
 )
-for command in (run, chaos):
+for command in (run, chaos, profiles, verify):
     app.registered_commands += command.app.registered_commands
+app.add_typer(trace.app, name="trace")
 
 
 @app.callback()

@@ -219,6 +219,12 @@ class Association:
         """Bytes of messages that wait to be sent for the first time."""
         return self._channels[channel_id].stream.buffered
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way, so that what is sent now need not wait for company."""
+        established = self._established
+        return established is not None and not established.sender.recovery.outstanding
+
     def consumed(self, size_bytes: int, messages: int = 1) -> None:
         """Say that the application has taken so many messages of so many bytes together: the window opens again."""
         if self._established is not None:
