@@ -29,6 +29,7 @@ def virtual_webrtc() -> Generator[None]:
     def look_up(name: str) -> str:
         return loop.network.look_up(name)
 
+    loop.instant_jobs.add(look_up)  # aioice looks names up in a thread
     sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": look_up})
     with (
         replaced(aioice.ice, get_host_addresses=_host_addresses, socket=sockets),
