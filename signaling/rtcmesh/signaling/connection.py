@@ -195,13 +195,13 @@ class Connection:
             self._schedule()
 
     def _enqueue(self, frames: list[bytes]) -> None:
-        cost = sum(map(_cost, frames))
+        cost = _cost(frames)
         if self._queued_bytes + cost > self._max_queue_bytes:
-            self._queued_bytes -= sum(map(_cost, self._queue))
+            self._queued_bytes -= _cost(self._queue)
             self._queue.clear()
             self._session.fail(RefusalCode.SLOW_CONSUMER, self._loop.time())
             frames = self._session.frames_to_send()
-            cost = sum(map(_cost, frames))
+            cost = _cost(frames)
         self._queue.extend(frames)
         self._queued_bytes += cost
         self._is_flushed = False
@@ -264,7 +264,7 @@ class Connection:
         frames = self._queue[:count]
         del self._queue[:count]
         await self._socket.send(*frames)
-        self._queued_bytes -= sum(map(_cost, frames))
+        self._queued_bytes -= _cost(frames)
 
     def _wake_writer(self) -> None:
         self._has_news = True
@@ -279,5 +279,5 @@ class Connection:
                 waiter.set_result(None)
 
 
-def _cost(frame: bytes) -> int:
-    return len(frame) + FRAME_OVERHEAD_BYTES
+def _cost(frames: list[bytes]) -> int:
+    return sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames)

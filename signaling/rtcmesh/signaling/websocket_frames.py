@@ -112,7 +112,8 @@ class FrameReader:
         if available < 2:
             return None
         first, second = buffer[at], buffer[at + 1]
-        opcode = self._check_head(first, second)
+        usual = first == _FINAL_TEXT and second >= _MASKED
+        opcode = Opcode.TEXT if usual else self._check_head(first, second)
         size_bytes, at = second & 0x7F, at + 2
         if size_bytes > MAX_CONTROL_BYTES:
             width = 2 if size_bytes == MAX_CONTROL_BYTES + 1 else 8
