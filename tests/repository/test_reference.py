@@ -20,6 +20,10 @@ PACKAGES = [
     "rtcmesh.signaling",
     "rtcmesh.signaling.testing",
     "rtcmesh.netem",
+    "rtcmesh.netem.profiles",
+    "rtcmesh.netem.verification",
+    "rtcmesh.netem.scenario",
+    "rtcmesh.netem.proxy",
     "rtcmesh.netem.real",
 ]
 

@@ -32,6 +32,8 @@ class TraceEntry(NamedTuple):
 
 
 Trace = Callable[[TraceEntry], None]
+Tap = Callable[[float, Packet, str, str | None], None]
+"""Called with a time, a packet, its fate as a `TraceEntry` has it, and the host at which it was delivered."""
 
 
 class Delivery(NamedTuple):
@@ -57,6 +59,8 @@ class Network:
     def __init__(self, *, seed: int, link: LinkConfig | None = None, trace: Trace | None = None) -> None:
         self.trace = trace
         """Told of everything that happens to a packet."""
+        self.tap: Tap | None = None
+        """Told the same, and given the packet."""
         self.unroutable = 0
         """Packets sent to an address that nobody has where they came to."""
         self.unreachable = 0
@@ -176,7 +180,8 @@ class Network:
         now: float,
     ) -> None:
         """Send one packet from a host; it comes out of `packets_due` when and if it arrives."""
-        self._advance(now)
+        if self._agenda and self._agenda[0][0] <= now:
+            self._advance(now)
         packet = Packet(self._sequence, kind, source, destination, payload, host)
         self._sequence += 1
         node = self._nodes[host]
@@ -198,9 +203,11 @@ class Network:
     def packets_due(self, now: float) -> list[Delivery]:
         """Hand over the packets that arrived at a host up to `now`."""
         self._advance(now)
-        arrived, self._arrived = sorted(self._arrived, key=_order), []
+        arrived, self._arrived = self._arrived, []
+        if len(arrived) > 1:
+            arrived.sort(key=_order)
         for at, delivery in arrived:
-            self._record(delivery.packet, "delivered", at)
+            self._record(delivery.packet, "delivered", at, delivery.host)
         return [delivery for _, delivery in arrived]
 
     # The way of a packet: up to the first network that knows it, across, and down
@@ -280,6 +287,11 @@ class Network:
             self._descend(member, packet, now)
 
     def _enter(self, lane: Lane, packet: Packet, now: float, *, is_first: bool = False) -> None:
+        if lane.link.pass_at_once(now):
+            if is_first:
+                self._record(packet, Fate.CARRIED.value, now)
+            lane.arrive(packet, now)
+            return
         fate = lane.link.send(packet, now)
         if is_first or fate is not Fate.CARRIED:
             self._record(packet, fate.value, now)
@@ -307,7 +319,8 @@ class Network:
                     lane.announced = math.inf
                     batch += [(packet.sequence, lane, packet) for _, packet in lane.link.arrivals(at)]
                     self._leave(lane, at)
-            batch.sort(key=itemgetter(0))
+            if len(batch) > 1:
+                batch.sort(key=itemgetter(0))
             for _, lane, packet in batch:
                 lane.arrive(packet, at)
 
@@ -359,9 +372,11 @@ class Network:
         lane = self._lanes[source, destination] = Lane(len(self._lanes), link, arrive)
         return lane
 
-    def _record(self, packet: Packet, fate: str, now: float) -> None:
+    def _record(self, packet: Packet, fate: str, now: float, host: str | None = None) -> None:
         if self.trace is not None:
             self.trace(TraceEntry(now, packet.kind, packet.source, packet.destination, packet.size, fate))
+        if self.tap is not None:
+            self.tap(now, packet, fate, host)
 
 
 def _translated(packet: Packet, source: Endpoint, destination: Endpoint) -> Packet:

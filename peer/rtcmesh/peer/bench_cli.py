@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .command_line import fail
+
 app = typer.Typer(
     no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, outboxes, a relay."
 )
@@ -66,6 +68,25 @@ def paths(
         for line in broken:
             Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def virtual(
+    peers: Annotated[int, typer.Option(min=2, max=100, help="How many peers the mesh has.")] = 20,
+    seconds: Annotated[float, typer.Option(min=1, help="For how many virtual seconds it stands.")] = 60.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure how much processor time virtual time takes: a mesh behind NATs at 1 % loss, and an outage of 40 s."""
+    from .virtual_bench import run_virtual_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = run_virtual_bench(peers, seconds)
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
 
 
 @app.command()
@@ -149,6 +170,49 @@ def signaling(
         console.print(table_of(results))
 
 
+@app.command("signaling-promises")
+def signaling_promises(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    idle: Annotated[int, typer.Option(min=10, help="How many idle members.")] = 2000,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", file_okay=False, help="A folder for a page and the raw figures."),
+    ] = None,
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option("--redis", help="The store of servers that share rooms. Default: one is started here."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure all that signaling promises in figures, in about six minutes.
+
+    Exit code 0 only if every promise was kept.
+    """
+    from rtcmesh.signaling.errors import SignalingError
+    from rtcmesh.signaling.promises import run_promises, tables_of, write_to
+
+    console = Console(quiet=json)
+    with console.status("measuring") as status:
+        try:
+            results = run_promises(
+                rounds=rounds, seconds=seconds, idle=idle, store=store, progress=status.update
+            )
+        except SignalingError as error:
+            Console(stderr=True).print(Text(f"cannot measure: {error}", "red"), soft_wrap=True)
+            raise typer.Exit(1) from None
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+    if not all(promise.is_kept for promise in results.promises):
+        raise typer.Exit(1)
+
+
 @app.command()
 def flood(
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
@@ -174,7 +238,7 @@ def data(
     rounds: Annotated[
         int, typer.Option(min=1, help="How often each contender does each piece of work.")
     ] = 10,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 1.0,
     connections: Annotated[int, typer.Option(min=1, help="How many idle connections.")] = 100,
     only: Annotated[
         list[str] | None,
@@ -190,28 +254,41 @@ def data(
     loss: Annotated[
         bool, typer.Option(help="Also over links with a delay and a loss; needs Linux and root.")
     ] = True,
+    limit: Annotated[
+        bool, typer.Option("--limit", help="Also UDP alone, which no stack can be faster than.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was interrupted; needs --output.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Measure data channels beside other stacks, two processes each: those that `make bench-peers` has installed."""
-    from .data_bench.command import run_data_bench
-    from .data_bench.results import tables_of, write_to
+    from .data_bench.command import NothingToResume, run_data_bench
+    from .data_bench.results import promises_of, tables_of, write_to
 
     console = Console(quiet=json)
-    with console.status("measuring") as status:
-        results = run_data_bench(
-            rounds=rounds,
-            seconds=seconds,
-            connections=connections,
-            only=tuple(only or ()),
-            loss=loss,
-            progress=status.update,
-        )
+    try:
+        with console.status("measuring") as status:
+            results = run_data_bench(
+                rounds=rounds,
+                seconds=seconds,
+                connections=connections,
+                only=tuple(only or ()),
+                loss=loss,
+                limit=limit,
+                output=output,
+                resume=resume,
+                progress=status.update,
+            )
+    except NothingToResume as error:
+        Console(stderr=True).print(Text(f"--resume: {error}", "red"), soft_wrap=True)
+        raise typer.Exit(1) from None
     if output is not None:
         write_to(output, results)
     if json:
         _write_json(results)
     else:
-        for table in tables_of(results):
+        for table in (*tables_of(results), promises_of(results)):
             console.print(table)
 
 
@@ -254,6 +331,74 @@ def congestion(
     else:
         for table in tables_of(results):
             console.print(table)
+
+
+@app.command()
+def matrix(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only pairs of these, such as `symmetric`; may be repeated.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0.1, help="Seconds a pair has for a direct path, and after a rebinding.")
+    ] = 12.0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many pairs meet at once.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option("--output", dir_okay=False, help="A page to write the tables to.")
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Have two peers meet behind every pair of gateways that there are, with and without a TURN server. Linux only.
+
+    Needs coturn. Which path each pair gets, when the first message comes, and whether a rebinding is survived.
+    """
+    from rtcmesh.netem.errors import NetemError
+
+    from .matrix_bench.command import run_matrix_bench
+    from .matrix_bench.results import page_of, tables_of
+
+    console = Console(quiet=json)
+    try:
+        with console.status("starting") as status:
+            results = run_matrix_bench(
+                only=tuple(only or ()), settle=settle, jobs=jobs, progress=status.update
+            )
+    except (NetemError, ValueError) as error:
+        fail(str(error))
+    if output is not None:
+        output.write_text(page_of(results, "rtcmesh bench matrix"), encoding="utf-8")
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+
+
+@app.command()
+def netem(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each rate is measured.")] = 2.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure the laboratory: what a link between namespaces carries, and how exactly. Needs Linux.
+
+    The figures hold for a machine that does nothing else.
+    """
+    from rtcmesh.netem.errors import NetemError
+    from rtcmesh.netem.real.link_bench import run_link_bench, tables_of, verdict_on
+
+    console = Console(quiet=json)
+    try:
+        with console.status("measuring") as status:
+            figures = asyncio.run(run_link_bench(seconds, status.update))
+    except NetemError as error:
+        fail(str(error))
+    if json:
+        _write_json(figures)
+        return
+    for table in tables_of(figures):
+        console.print(table)
+    console.print(verdict_on(figures), soft_wrap=True)
 
 
 def _write_json(results: object) -> None:

@@ -1,4 +1,4 @@
-"""Text sockets over aiohttp's WebSockets, for both ends of the wire.
+"""Text sockets over aiohttp's WebSockets, for the peer's end of the wire.
 
 Compression is off: it costs 100 KiB a connection and gains little on sealed bytes. aiohttp can wait for a stuck peer
 for as long as that peer likes, both in `send_str` and in `close`; `abort` is what ends such a wait.
@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal, TypeAlias
 
 import aiohttp
-from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
+from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType
 from yarl import URL
 
 from .codes import CloseCode
-from .door import drained
 from .errors import ProtocolError
 from .messages import MAX_SERVER_MESSAGE_BYTES, SUBPROTOCOL
 from .text_socket import DialFailed, SocketClosed, TextSocket, Unreachable
@@ -25,14 +24,11 @@ SIGNALING_PATH = "/v1/signaling"
 RELEASE_TIMEOUT = 1.0
 """Seconds for aiohttp to notice that an aborted connection has ended."""
 
-_FINAL_TEXT = 0x81
-
-_ServerWebSocket: TypeAlias = web.WebSocketResponse[Literal[False]]
-_WebSocket: TypeAlias = ClientWebSocketResponse[Literal[False]] | _ServerWebSocket
+_WebSocket: TypeAlias = ClientWebSocketResponse[Literal[False]]
 
 
 class AiohttpSocket:
-    """A `TextSocket` over either of aiohttp's WebSockets; `abort` drops the transport under it."""
+    """A `TextSocket` over aiohttp's WebSocket; `abort` drops the transport under it."""
 
     def __init__(self, websocket: _WebSocket, abort: Callable[[], None]) -> None:
         self._websocket = websocket
@@ -77,53 +73,6 @@ class AiohttpSocket:
     def abort(self) -> None:
         """See `TextSocket.abort`."""
         self._abort()
-
-
-class ServerSocket(AiohttpSocket):
-    """The server's side, behind a `Door`: frames that are sent together are written together, in one system call."""
-
-    def __init__(self, websocket: _ServerWebSocket, transport: asyncio.Transport) -> None:
-        super().__init__(websocket, transport.abort)
-        self._transport = transport
-
-    async def send(self, *frames: bytes) -> None:
-        """See `TextSocket.send`."""
-        if self._transport.is_closing():
-            raise SocketClosed(CloseCode.ABNORMAL)
-        self._transport.write(b"".join([part for frame in frames for part in (_header(len(frame)), frame)]))
-        try:
-            await drained(self._transport)
-        except OSError as error:
-            raise SocketClosed(CloseCode.ABNORMAL) from error
-
-
-def _header(size_bytes: int) -> bytes:
-    """Return the header of an unmasked text frame (RFC 6455 section 5.2)."""
-    if size_bytes < 126:
-        return bytes((_FINAL_TEXT, size_bytes))
-    if size_bytes < 2**16:
-        return bytes((_FINAL_TEXT, 126)) + size_bytes.to_bytes(2)
-    return bytes((_FINAL_TEXT, 127)) + size_bytes.to_bytes(8)
-
-
-def offers_subprotocol(request: web.Request) -> bool:
-    """Whether a handshake names the protocol that is spoken here."""
-    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
-    return SUBPROTOCOL in (name.strip() for name in offered.split(","))
-
-
-async def accept_websocket(
-    request: web.Request, *, max_frame_bytes: int
-) -> tuple[_ServerWebSocket, AiohttpSocket]:
-    """Answer a WebSocket handshake and return the response with its socket; `SocketClosed` if the peer has gone."""
-    websocket: _ServerWebSocket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,), compress=False, max_msg_size=max_frame_bytes, decode_text=False
-    )
-    await websocket.prepare(request)
-    transport = request.transport
-    if transport is None:
-        raise SocketClosed(CloseCode.ABNORMAL)
-    return websocket, ServerSocket(websocket, transport)
 
 
 def parse_url(url: str) -> URL:

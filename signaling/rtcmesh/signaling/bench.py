@@ -177,19 +177,16 @@ def table_of(results: LoadResults) -> Table:
 
 async def _measure(work: Work, contender: Contender, servers: list[Server]) -> Figures:
     tally = Tally()
-    rooms = [
-        [contender.peer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
-        for room in range(work.rooms)
-    ]
+    rooms = rooms_of(work, contender, servers, tally)
     peers = [peer for room in rooms for peer in room]
-    idle = _total(servers)
+    idle = total_usage(servers)
     async with AsyncExitStack() as stack:
         await join_all(peers, work, stack)
         joins, tally.joins = tally.joins, []
-        resident = _total(servers).resident_bytes - idle.resident_bytes
+        resident = total_usage(servers).resident_bytes - idle.resident_bytes
         signals = await send_signals(work, rooms, tally, servers)
         events = await _change_presence(work, rooms, tally, servers)
-        cut_off = await _cut_off(servers)
+        slow = await cut_off(servers)
     return Figures(
         server=contender.name,
         servers=len(servers),
@@ -200,8 +197,16 @@ async def _measure(work: Work, contender: Contender, servers: list[Server]) -> F
         cpu_ms_per_thousand=1e6 * signals.cpu_seconds / max(signals.count, 1),
         events_per_cpu_second=events.count / events.cpu_seconds,
         kb_per_connection=resident / 1024 / len(peers),
-        cut_off=cut_off,
+        cut_off=slow,
     )
+
+
+def rooms_of(work: Work, contender: Contender, servers: list[Server], tally: Tally) -> list[list[Peer]]:
+    """Return the peers of each room, at one server after the other."""
+    return [
+        [contender.peer(servers[n % len(servers)].url, f"bench-{room}", tally) for n in range(work.members)]
+        for room in range(work.rooms)
+    ]
 
 
 async def join_all(peers: Sequence[Peer], work: Work, stack: AsyncExitStack) -> None:
@@ -234,23 +239,26 @@ class Stretch:
 async def send_signals(
     work: Work, rooms: Sequence[Sequence[Peer]], tally: Tally, servers: list[Server]
 ) -> Stretch:
-    """Let all members signal to the others of their rooms."""
+    """Let all members but the first of each room signal to the others of their rooms."""
     random = Random(0)
     interval = work.rooms * work.members / work.signals_per_second if work.signals_per_second else 0.0
 
-    async def send(peer: Peer, others: list[Peer]) -> None:
+    async def send(peer: Peer, others: list[str]) -> None:
         next_at = time.perf_counter() + random.uniform(0, interval)
         while True:
-            if interval:
-                await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
-                next_at += interval
-            await peer.signal(random.choice(others).peer_id)
+            await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
+            next_at += interval
+            peer.signal(random.choice(others))
 
     async with AsyncExitStack() as stack:
         for room in rooms:
             for peer in room[1:]:
-                others = [other for other in room if other is not peer]
-                await stack.enter_async_context(running(send(peer, others)))
+                others = [other.peer_id for other in room if other is not peer]
+                if interval:
+                    await stack.enter_async_context(running(send(peer, others)))
+                else:
+                    peer.talk(others, random)
+                    stack.callback(peer.talk, (), random)
         if work.churn_per_second:
             await stack.enter_async_context(running(_churn(work, rooms, random)))
         return await _stretch(work.seconds, servers, lambda: len(tally.deliveries))
@@ -276,7 +284,7 @@ async def _change_presence(
         number = 0
         while True:
             number += 1
-            await peer.set_presence(number)
+            peer.set_presence(number)
             await asyncio.sleep(1 / PRESENCE_PER_SECOND)
 
     async with AsyncExitStack() as stack:
@@ -288,13 +296,13 @@ async def _change_presence(
 async def _stretch(seconds: float, servers: list[Server], count: Callable[[], int]) -> Stretch:
     """Measure after a quarter of the time, so that everything is under way."""
     await asyncio.sleep(seconds / 4)
-    started_at, before, used = time.perf_counter(), count(), _total(servers)
+    started_at, before, used = time.perf_counter(), count(), total_usage(servers)
     await asyncio.sleep(seconds)
     after, elapsed = count() - before, time.perf_counter() - started_at
-    return Stretch(after, elapsed, max(_total(servers).cpu_seconds - used.cpu_seconds, 1e-9))
+    return Stretch(after, elapsed, max(total_usage(servers).cpu_seconds - used.cpu_seconds, 1e-9))
 
 
-async def _cut_off(servers: list[Server]) -> int:
+async def cut_off(servers: list[Server]) -> int:
     """Return what the servers count themselves; nothing where they do not."""
     count = 0
     async with aiohttp.ClientSession() as session:
@@ -306,7 +314,8 @@ async def _cut_off(servers: list[Server]) -> int:
     return count
 
 
-def _total(servers: list[Server]) -> Usage:
+def total_usage(servers: list[Server]) -> Usage:
+    """Return what all of them have used so far."""
     usages = [server.usage() for server in servers]
     return Usage(sum(u.cpu_seconds for u in usages), sum(u.resident_bytes for u in usages))
 

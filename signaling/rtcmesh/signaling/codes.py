@@ -11,6 +11,8 @@ class CloseCode(IntEnum):
     """The peer left, or the link was closed on purpose."""
     GOING_AWAY = 1001
     """This end stops without having anything to complain about."""
+    PROTOCOL_ERROR = 1002
+    """What came is no WebSocket (RFC 6455)."""
     NO_STATUS = 1005
     """The other side closed without a code; never sent on the wire."""
     ABNORMAL = 1006

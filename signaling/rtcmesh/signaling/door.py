@@ -100,14 +100,14 @@ def call_when_lost(transport: asyncio.BaseTransport, callback: Callable[[], None
         protocol.call_when_lost(callback)
 
 
-async def drained(transport: asyncio.BaseTransport) -> None:
-    """Return when a connection that came through a door has room for more; `ConnectionResetError` once it is lost.
+def hand_over(transport: asyncio.BaseTransport, successor: asyncio.Protocol) -> None:
+    """Let another protocol have a connection that came through a door; whoever had it sees it as lost.
 
-    For one task at a time.
+    It must have let go of the transport, or it would close it.
     """
     protocol = transport.get_protocol()
-    if isinstance(protocol, _Doorstep):
-        await protocol.drained()
+    assert isinstance(protocol, _Doorstep)
+    protocol.hand_over(successor)
 
 
 class _Doorstep(asyncio.Protocol):
@@ -119,8 +119,6 @@ class _Doorstep(asyncio.Protocol):
         "_head",
         "_inside",
         "_lost",
-        "_paused",
-        "_resumed",
         "_timer",
         "_transport",
     )
@@ -133,8 +131,6 @@ class _Doorstep(asyncio.Protocol):
         self._transport: Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lost: Callable[[], None] | None = None
-        self._paused = False
-        self._resumed: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
@@ -157,8 +153,6 @@ class _Doorstep(asyncio.Protocol):
         self._door.leave(self, self._address)
         if self._inside is not None:
             self._inside.connection_lost(exc)
-        self._paused = True
-        self._wake(ConnectionResetError("the connection is lost"))
         if self._lost is not None:
             self._lost()
 
@@ -166,30 +160,21 @@ class _Doorstep(asyncio.Protocol):
         """See the function of this name."""
         self._lost = callback
 
+    def hand_over(self, successor: asyncio.Protocol) -> None:
+        """See the function of this name."""
+        assert self._transport is not None
+        predecessor, self._inside = self._inside, successor
+        if predecessor is not None:
+            predecessor.connection_lost(None)
+        successor.connection_made(self._transport)
+
     def pause_writing(self) -> None:
-        self._paused = True
         if self._inside is not None:
             self._inside.pause_writing()
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._wake()
         if self._inside is not None:
             self._inside.resume_writing()
-
-    async def drained(self) -> None:
-        """See the function of this name."""
-        if self._paused:
-            self._resumed = asyncio.get_running_loop().create_future()
-            await self._resumed
-
-    def _wake(self, error: Exception | None = None) -> None:
-        if self._resumed is not None and not self._resumed.done():
-            if error is None:
-                self._resumed.set_result(None)
-            else:
-                self._resumed.set_exception(error)
-        self._resumed = None
 
     def drop(self) -> None:
         """End the connection without a word."""

@@ -8,13 +8,12 @@ import asyncio
 import multiprocessing
 import os
 from contextlib import AsyncExitStack
-from functools import partial
+from random import Random
 from urllib.parse import urlsplit
 
 import msgspec
 from rich.table import Table
 
-from .aiohttp_socket import dial_websocket
 from .bench import (
     Contender,
     Percentiles,
@@ -118,12 +117,11 @@ async def _knock(url: str, piece: bytes) -> None:
 
 async def _shout(url: str) -> None:
     """Be a member, and signal to itself as fast as the server reads."""
-    dial = partial(dial_websocket, local_host=FLOOD_HOST)
     while True:
-        peer = LoadPeer(url, "flood", Tally(), dial=dial)
+        peer = LoadPeer(url, "flood", Tally(), local_host=FLOOD_HOST)
         try:
             async with peer.joined():
-                while True:
-                    await peer.signal(peer.peer_id)
+                peer.talk((peer.peer_id,), Random(0))
+                await peer.ended()
         except (DialFailed, SocketClosed):
             await asyncio.sleep(0.1)

@@ -31,11 +31,13 @@ class Command:
     settle: Callable[[Outcome], None]
     script: Script | None
     keys: tuple[str, ...]
-    arguments: tuple[Argument, ...]
+    arguments: list[Argument]
     expires_at: float | None = None
     """When it is given up, and from when on the store does not carry it out any more; None: never."""
     size_bytes: int = 0
     """What it counts for in the bound of what may wait."""
+    is_sealed: bool = False
+    """Whether it was sent, so that nothing can be added to it any more."""
 
 
 class Lane:
@@ -80,6 +82,12 @@ class Lane:
         self._queue.append(command)
         self._idle.clear()
         self._wake.set()
+
+    def enlarge(self, command: Command, arguments: tuple[Argument, ...], size_bytes: int) -> None:
+        """Add to a command that is not sealed."""
+        command.arguments += arguments
+        command.size_bytes += size_bytes
+        self.pending_bytes += size_bytes
 
     async def flushed(self) -> None:
         """Wait until nothing is queued."""
@@ -140,6 +148,8 @@ class Lane:
         taken = 0
         try:
             async with asyncio.timeout(self._config.response_timeout) as deadline:
+                for command in batch:
+                    command.is_sealed = True
                 await connection.send([self._packed(command, connection.run_id) for command in batch])
                 for command in batch:
                     obstacle = await self._take_answer(connection, command)
@@ -181,7 +191,7 @@ class Lane:
 
     def _packed(self, command: Command, run_id: str) -> tuple[Argument, ...]:
         if command.script is None:
-            return command.arguments
+            return tuple(command.arguments)
         expires_at = command.expires_at
         not_after = 0 if expires_at is None else int((expires_at + self._clock_ahead) * 1000)
         return (

@@ -3,29 +3,30 @@
 import asyncio
 import struct
 import time
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from base64 import b64encode
+from binascii import a2b_base64, b2a_base64
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Protocol
 
-from .aiohttp_socket import dial_websocket
+from .aiohttp_socket import SIGNALING_PATH
 from .errors import ProtocolError
 from .identity import Identity, PeerId
+from .load_socket import LoadSocket, load_socket
 from .messages import (
-    Ack,
+    SUBPROTOCOL,
     Challenge,
     Join,
     Leave,
     Ping,
-    SendSignal,
     SetPresence,
-    Signal,
     Welcome,
     decode_server,
     encode,
 )
 from .prekey import LocalPrekey, sign_join
-from .text_socket import Dial, SocketClosed, TextSocket
 
 SIGNAL_WINDOW = 16
 """How many signals of a peer are on the way at most."""
@@ -33,10 +34,15 @@ SIGNAL_WINDOW = 16
 SEALED_BYTES = 400
 """The size of a signal: that of a small session description, compressed and sealed."""
 
-STAMP = struct.Struct("!d")
-"""When a signal was sent, at its beginning."""
+_STAMP = struct.Struct("!dx")
+"""When a signal was sent, at its beginning; a multiple of three bytes, for base64."""
 
-_EVENTS = (b'{"type":"presence_changed"', b'{"type":"peer_joined"', b'{"type":"peer_left"')
+_STAMP_CHARACTERS = 12
+_REST = b64encode(bytes(SEALED_BYTES - _STAMP.size))
+_SEALED = b'"sealed":"'
+
+_ACK = b'{"type":"ack"'
+_SIGNAL = b'{"type":"signal"'
 
 
 @dataclass
@@ -69,34 +75,83 @@ class Peer(Protocol):
         """Be a member; one that does not read takes nothing from its socket after the welcome."""
         ...
 
-    async def signal(self, to: str) -> None:
-        """Send a signal that says when it was sent; waits while too many are on the way."""
+    def signal(self, to: str) -> None:
+        """Send a signal that says when it was sent, unless too many are on the way."""
         ...
 
-    async def set_presence(self, number: int) -> None:
+    def talk(self, to: Sequence[str], random: Random) -> None:
+        """Signal to one after the other from now on, as fast as the server takes it; to nobody: stop."""
+        ...
+
+    def set_presence(self, number: int) -> None:
         """Change the presence, which everybody in the room gets."""
         ...
 
 
-class LoadPeer:
-    """One member; `run` reads what comes. The socket, the room and the identity are its whole state."""
+class Chatter:
+    """Keeps the signals of one peer on the way: at most `SIGNAL_WINDOW` that were not answered."""
 
-    def __init__(self, url: str, room: str, tally: Tally, *, dial: Dial = dial_websocket) -> None:
-        self._dial = dial
+    def __init__(self, send: Callable[..., None], encode_signal: Callable[[str, int, bytes], bytes]) -> None:
+        self._send = send
+        self._encode = encode_signal
+        self._next_id = 1
+        self._under_way = 0
+        self._to: Sequence[str] = ()
+        self._random = Random(0)
+
+    def signal(self, to: str) -> None:
+        """See `Peer.signal`."""
+        if self._under_way < SIGNAL_WINDOW:
+            self._send(self._next_signal(to))
+
+    def talk(self, to: Sequence[str], random: Random) -> None:
+        """See `Peer.talk`."""
+        self._to, self._random = to, random
+        self.answered(0)
+
+    def answered(self, count: int) -> None:
+        """Note answers, and send as many signals."""
+        self._under_way -= count
+        free = SIGNAL_WINDOW - self._under_way
+        if self._to and free > 0:
+            self._send(*[self._next_signal(self._random.choice(self._to)) for _ in range(free)])
+
+    def _next_signal(self, to: str) -> bytes:
+        stamp = b2a_base64(_STAMP.pack(time.perf_counter()), newline=False)
+        signal = self._encode(to, self._next_id, stamp + _REST)
+        self._next_id += 1
+        self._under_way += 1
+        return signal
+
+
+def age_of(message: bytes) -> float:
+    """Return how many seconds ago a signal was sent."""
+    at = message.index(_SEALED) + len(_SEALED)
+    return float(time.perf_counter() - _STAMP.unpack(a2b_base64(message[at : at + _STAMP_CHARACTERS]))[0])
+
+
+class LoadPeer:
+    """One member; what comes is looked at no closer than it must be."""
+
+    def __init__(self, url: str, room: str, tally: Tally, *, local_host: str | None = None) -> None:
         self.identity = Identity.create()
         self._url = url
         self._room = room
         self._tally = tally
+        self._local_host = local_host
         self._prekey = LocalPrekey.create(self.identity, room).public
-        self._next_id = 1
-        self._under_way = 0
-        self._acknowledged = asyncio.Event()
-        self._socket: TextSocket | None = None
+        self._socket: LoadSocket | None = None
+        self._chatter: Chatter | None = None
 
     @property
     def peer_id(self) -> PeerId:
         """Its id."""
         return self.identity.peer_id
+
+    async def ended(self) -> None:
+        """Wait until its connection has ended."""
+        if self._socket is not None:
+            await self._socket.ended.wait()
 
     def companion(self) -> "LoadPeer":
         """Return another peer for the same room."""
@@ -106,84 +161,74 @@ class LoadPeer:
     async def joined(self, *, reads: bool = True) -> AsyncGenerator[None, None]:
         """Be a member; one that does not read takes nothing from its socket after the welcome."""
         started_at = time.perf_counter()
-        async with AsyncExitStack() as stack:
-            socket = await stack.enter_async_context(self._dial(self._url))
+        async with load_socket(
+            self._url, SIGNALING_PATH, subprotocol=SUBPROTOCOL, local_host=self._local_host
+        ) as socket:
             welcome = await self._introduce(socket)
             self._tally.joins.append(time.perf_counter() - started_at)
-            self._socket = socket
-            self._next_id, self._under_way = 1, 0
+            self._socket, self._chatter = socket, Chatter(socket.send, _encode_signal)
             if reads:
-                await stack.enter_async_context(running(self._read(socket, welcome.heartbeat)))
+                socket.listen(self._take)
+            else:
+                socket.stop_reading()
             try:
-                yield
-                await socket.send(encode(Leave()))
-            except SocketClosed:
-                self._tally.lost += 1
+                async with running(_beat(socket, welcome.heartbeat if reads else None)):
+                    yield
+                self._tally.lost += socket.ended.is_set()
+                socket.send(encode(Leave()))
             finally:
-                self._socket = None
+                self._socket = self._chatter = None
 
-    async def signal(self, to: str) -> None:
-        """Send a signal that says when it was sent; waits while too many are on the way."""
-        while self._under_way >= SIGNAL_WINDOW:
-            self._acknowledged.clear()
-            await self._acknowledged.wait()
-        sealed = STAMP.pack(time.perf_counter()).ljust(SEALED_BYTES, b"\0")
-        signal = SendSignal(to=PeerId(to), id=self._next_id, sealed=sealed)
-        self._next_id += 1
-        self._under_way += 1
-        if self._socket is not None:
-            await self._socket.send(encode(signal))
+    def signal(self, to: str) -> None:
+        """See `Peer.signal`."""
+        if self._chatter is not None:
+            self._chatter.signal(to)
 
-    async def set_presence(self, number: int) -> None:
-        """Change the presence, which everybody in the room gets."""
+    def talk(self, to: Sequence[str], random: Random) -> None:
+        """See `Peer.talk`."""
+        if self._chatter is not None:
+            self._chatter.talk(to, random)
+
+    def set_presence(self, number: int) -> None:
+        """See `Peer.set_presence`."""
         if self._socket is not None:
-            await self._socket.send(encode(SetPresence(presence={"n": number})))
+            self._socket.send(encode(SetPresence(presence={"n": number})))
 
     def _join(self, challenge: Challenge) -> Join:
         proof = sign_join(self.identity, nonce=challenge.nonce, room=self._room, prekey=self._prekey)
         return Join(room=self._room, peer_id=self.peer_id, prekey=self._prekey, proof=proof)
 
-    async def _introduce(self, socket: TextSocket) -> Welcome:
+    async def _introduce(self, socket: LoadSocket) -> Welcome:
         challenge = decode_server(await socket.receive())
         if not isinstance(challenge, Challenge):
             raise ProtocolError(f"the server said {challenge}")
-        await socket.send(encode(self._join(challenge)))
+        socket.send(encode(self._join(challenge)))
         welcome = decode_server(await socket.receive())
         if not isinstance(welcome, Welcome):
             raise ProtocolError(f"the server said {welcome}")
         return welcome
 
-    async def _read(self, socket: TextSocket, heartbeat: float) -> None:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(running(_beat(socket, heartbeat)))
-            try:
-                while True:
-                    self._take(await socket.receive())
-            except SocketClosed:
-                self._under_way = 0
-                self._acknowledged.set()
-
-    def _take(self, frame: bytes) -> None:
-        if frame.startswith(_EVENTS):
-            self._tally.events += 1
-            return
-        match decode_server(frame):
-            case Signal() as signal:
-                self._tally.deliveries.append(time.perf_counter() - STAMP.unpack_from(signal.sealed)[0])
-            case Ack():
-                self._under_way -= 1
-                self._acknowledged.set()
-            case _:
-                pass
+    def _take(self, messages: list[bytes]) -> None:
+        answers = 0
+        for message in messages:
+            if message.startswith(_ACK):
+                answers += 1
+            elif message.startswith(_SIGNAL):
+                self._tally.deliveries.append(age_of(message))
+            elif not message.startswith(b'{"type":"pong"'):
+                self._tally.events += 1
+        if answers and self._chatter is not None:
+            self._chatter.answered(answers)
 
 
-async def _beat(socket: TextSocket, heartbeat: float) -> None:
-    while True:
+def _encode_signal(to: str, id_: int, sealed: bytes) -> bytes:
+    return b'{"type":"signal","to":"%s","id":%d,"sealed":"%s"}' % (to.encode(), id_, sealed)
+
+
+async def _beat(socket: LoadSocket, heartbeat: float | None) -> None:
+    while heartbeat is not None:
         await asyncio.sleep(heartbeat)
-        try:
-            await socket.send(encode(Ping()))
-        except SocketClosed:
-            return
+        socket.send(encode(Ping()))
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 from .codes import NackCode, RefusalCode
 from .errors import JoinRefused, SignalingError, StoreFull
@@ -66,13 +65,12 @@ class RedisAttachment:
         too_large = len(signal.sealed) > store.limits.max_signal_bytes
         sealed = b"" if too_large else signal.sealed
         refusal = NackCode.TOO_LARGE.value if too_large else ""
-        store.call(
+        store.signal(
             self._home.partition,
-            Script.SIGNAL,
-            (self._home.room.name, member.peer_id),
-            (member.attachment, signal.id, signal.to, sealed, refusal),
-            partial(self._answered, signal.id),
-            patience=store.config.signal_patience,
+            self._home.room.name,
+            (member.peer_id, member.attachment, signal.id, signal.to, sealed, refusal),
+            self._answered,
+            signal.id,
             size_bytes=len(sealed),
         )
 
@@ -129,7 +127,7 @@ class RedisAttachment:
         if value is not None and not self._member.ended:
             self._change(what, value)
 
-    def _answered(self, id_: int, outcome: Outcome) -> None:
+    def _answered(self, id_: int, outcome: bytes | SignalingError) -> None:
         member = self._member
         member.unanswered -= 1
         if member.ended:
@@ -139,7 +137,7 @@ class RedisAttachment:
             full = isinstance(outcome, StoreFull)
             member.sink.answer(Nack(id=id_, code=NackCode.SERVER_FULL if full else NackCode.UNAVAILABLE))
             return
-        match cast("list[bytes]", outcome)[0]:
+        match outcome:
             case b"ack":
                 member.sink.answer(Ack(id=id_))
             case b"late":

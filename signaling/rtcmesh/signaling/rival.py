@@ -1,24 +1,26 @@
 """The same work on python-socketio with its Redis manager: a server that passes signals on, and a peer for it."""
 
 import asyncio
-import base64
 import json
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection as Pipe
+from random import Random
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from .errors import MissingExtra
-from .load import SEALED_BYTES, SIGNAL_WINDOW, STAMP, Tally, running
+from .load import Chatter, Tally, age_of
+from .load_socket import LoadSocket, load_socket
 from .usage import report_usage
 
-_CONNECT = "40"
-_EVENT = "42"
-_ACK = "43"
+_PING, _PONG = b"2", b"3"
+_CONNECT = b"40"
+_EVENT = b"42"
+_ACK = b"43"
+_SIGNAL = b'42["signal"'
 
 
 def serve_socketio(pipe: Pipe, store: str) -> None:
@@ -28,7 +30,9 @@ def serve_socketio(pipe: Pipe, store: str) -> None:
     except ImportError as error:
         raise MissingExtra("dev") from error
 
-    server: Any = socketio.AsyncServer(async_mode="aiohttp", client_manager=socketio.AsyncRedisManager(store))
+    # With redis-py's own 100 connections it loses messages as soon as more are published at once.
+    manager = socketio.AsyncRedisManager(store, redis_options={"max_connections": 8192})
+    server: Any = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager)
 
     async def join(sid: str, room: str) -> str:
         await server.enter_room(sid, room)
@@ -66,10 +70,8 @@ class SocketIoPeer:
         self._url = url
         self._room = room
         self._tally = tally
-        self._next_id = 1
-        self._under_way = 0
-        self._acknowledged = asyncio.Event()
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._socket: LoadSocket | None = None
+        self._chatter: Chatter | None = None
 
     def companion(self) -> "SocketIoPeer":
         """See `LoadPeer.companion`."""
@@ -79,59 +81,60 @@ class SocketIoPeer:
     async def joined(self, *, reads: bool = True) -> AsyncGenerator[None, None]:
         """See `LoadPeer.joined`."""
         started_at = time.perf_counter()
-        async with AsyncExitStack() as stack:
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            url = f"{self._url}/socket.io/?EIO=4&transport=websocket"
-            socket = await stack.enter_async_context(session.ws_connect(url, compress=0))
-            await socket.receive_str()
-            await socket.send_str(_CONNECT)
-            await socket.receive_str()
-            await self._emit(socket, "join", self._room, 0)
-            while not (text := await socket.receive_str()).startswith(_ACK):
+        async with load_socket(self._url, "/socket.io/?EIO=4&transport=websocket") as socket:
+            await socket.receive()
+            socket.send(_CONNECT)
+            await socket.receive()
+            socket.send(_event("join", self._room, 0))
+            while not (text := await socket.receive()).startswith(_ACK):
                 pass
-            self.peer_id = json.loads(text.removeprefix(_ACK + "0"))[0]
+            self.peer_id = str(json.loads(text.removeprefix(_ACK + b"0"))[0])
             self._tally.joins.append(time.perf_counter() - started_at)
-            self._socket = socket
+            self._socket, self._chatter = socket, Chatter(socket.send, _encode_signal)
             if reads:
-                await stack.enter_async_context(running(self._read(socket)))
+                socket.listen(self._take)
+            else:
+                socket.stop_reading()
             try:
                 yield
+                self._tally.lost += socket.ended.is_set()
             finally:
-                self._socket = None
+                self._socket = self._chatter = None
 
-    async def signal(self, to: str) -> None:
+    def signal(self, to: str) -> None:
         """See `LoadPeer.signal`."""
-        while self._under_way >= SIGNAL_WINDOW:
-            self._acknowledged.clear()
-            await self._acknowledged.wait()
-        sealed = base64.b64encode(STAMP.pack(time.perf_counter()).ljust(SEALED_BYTES, b"\0")).decode()
-        id_ = self._next_id
-        self._next_id += 1
-        self._under_way += 1
-        if self._socket is not None:
-            await self._emit(self._socket, "signal", {"to": to, "id": id_, "sealed": sealed}, id_)
+        if self._chatter is not None:
+            self._chatter.signal(to)
 
-    async def set_presence(self, number: int) -> None:
+    def talk(self, to: Sequence[str], random: Random) -> None:
+        """See `LoadPeer.talk`."""
+        if self._chatter is not None:
+            self._chatter.talk(to, random)
+
+    def set_presence(self, number: int) -> None:
         """See `LoadPeer.set_presence`."""
         if self._socket is not None:
-            await self._emit(self._socket, "presence", {"room": self._room, "presence": {"n": number}})
+            self._socket.send(_event("presence", {"room": self._room, "presence": {"n": number}}))
 
-    @staticmethod
-    async def _emit(
-        socket: aiohttp.ClientWebSocketResponse, event: str, message: object, id_: int | None = None
-    ) -> None:
-        await socket.send_str(f"{_EVENT}{'' if id_ is None else id_}{json.dumps([event, message])}")
-
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            text = str(message.data)
-            if text == "2":
-                await socket.send_str("3")
-            elif text.startswith(_ACK):
-                self._under_way -= 1
-                self._acknowledged.set()
-            elif text.startswith(f'{_EVENT}["signal"'):
-                sealed = base64.b64decode(json.loads(text.removeprefix(_EVENT))[1]["sealed"])
-                self._tally.deliveries.append(time.perf_counter() - STAMP.unpack_from(sealed)[0])
-            elif text.startswith(_EVENT):
+    def _take(self, messages: list[bytes]) -> None:
+        answers = 0
+        for message in messages:
+            if message.startswith(_ACK):
+                answers += 1
+            elif message.startswith(_SIGNAL):
+                self._tally.deliveries.append(age_of(message))
+            elif message.startswith(_EVENT):
                 self._tally.events += 1
+            elif message == _PING and self._socket is not None:
+                self._socket.send(_PONG)
+        if answers and self._chatter is not None:
+            self._chatter.answered(answers)
+
+
+def _event(name: str, message: object, id_: int | None = None) -> bytes:
+    number = b"" if id_ is None else str(id_).encode()
+    return _EVENT + number + json.dumps([name, message], separators=(",", ":")).encode()
+
+
+def _encode_signal(to: str, id_: int, sealed: bytes) -> bytes:
+    return b'42%d["signal",{"to":"%s","id":%d,"sealed":"%s"}]' % (id_, to.encode(), id_, sealed)

@@ -13,7 +13,7 @@ class Script(Enum):
     """One atomic operation; what each does and returns stands at the top of its file."""
 
     JOIN = "join"
-    SIGNAL = "signal"
+    SIGNALS = "signals"
     CHANGE = "change"
     DEPART = "depart"
     ABANDON = "abandon"
@@ -37,7 +37,7 @@ class ScriptSource:
     def of(cls, script: Script) -> "ScriptSource":
         """Put the parts of one script together."""
         # What only adds to the store is refused while it is full; what frees or replaces must go on.
-        adds = script in (Script.JOIN, Script.SIGNAL)
+        adds = script in (Script.JOIN, Script.SIGNALS)
         shebang = "#!lua" if adds else "#!lua flags=allow-oom"
         shared = ("store",) if script is Script.TICK else ("store", "room")
         parts = [(_FOLDER / f"{name}.lua").read_text() for name in (*shared, script.value)]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from aiohttp.log import server_logger as aiohttp_logger
 
 from .acceptor import Acceptor, listen
 from .address import Address, origin_of
-from .aiohttp_socket import SIGNALING_PATH, accept_websocket, offers_subprotocol
+from .aiohttp_socket import SIGNALING_PATH
 from .config import DoorLimits, ServerConfig
 from .door import Door
 from .http_socket import EVENTS_PATH, HttpEndpoint
@@ -23,6 +23,7 @@ from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
 from .post import ConnectionNames
 from .registry import Registry
+from .server_socket import accept_websocket, offers_subprotocol
 from .service import SignalingService
 from .text_socket import SocketClosed, TextSocket
 
@@ -80,10 +81,20 @@ class SignalingServer:
             names = ConnectionNames(config.fleet_secret, config.advertised_url.rstrip("/"))
         max_post_bytes = FRAME_HEADROOM * config.service.max_message_bytes
         self._endpoint = HttpEndpoint(self._serve_events, max_post_bytes=max_post_bytes, names=names)
+        self._visits: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
         """Release what is held besides the connections."""
         await self._endpoint.aclose()
+
+    async def end_visits(self) -> None:
+        """Give the WebSockets that are left `close_timeout` to end, and drop them then."""
+        if self._visits:
+            await asyncio.wait(self._visits, timeout=self._config.service.close_timeout)
+        for visit in self._visits:
+            visit.cancel()
+        if self._visits:
+            await asyncio.wait(self._visits)
 
     def application(self) -> web.Application:
         """Return the routes."""
@@ -107,12 +118,13 @@ class SignalingServer:
             rejections["subprotocol"] += 1
             return web.Response(status=400, text=f"the subprotocol is {SUBPROTOCOL}")
         max_frame_bytes = FRAME_HEADROOM * self._config.service.max_message_bytes
-        try:
-            websocket, socket = await accept_websocket(request, max_frame_bytes=max_frame_bytes)
-        except SocketClosed:
-            return web.Response()
-        await self.service.serve(socket, self._address(request))
-        return websocket
+        address = self._address(request)
+        with suppress(SocketClosed):
+            socket = accept_websocket(request, max_frame_bytes=max_frame_bytes)
+            visit = asyncio.create_task(self.service.serve(socket, address))
+            self._visits.add(visit)
+            visit.add_done_callback(self._visits.discard)
+        return web.Response()
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if not self._is_welcome(request):
@@ -185,6 +197,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.aclose)
         stack.push_async_callback(registry.aclose)
+        stack.push_async_callback(server.end_visits)
         server.url = await stack.enter_async_context(
             listening(
                 application,

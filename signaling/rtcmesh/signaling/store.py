@@ -11,6 +11,7 @@ from .lane import COMMAND_RESULTS, Command, Lane, Outcome
 from .partition import ALL_PARTITIONS, Partition, keys_of
 from .room import RoomLimits
 from .scripts import Script
+from .signal_batch import Answered, SignalBatch
 from .stats import RegistryStats, zeros
 from .store_connection import Argument
 from .store_url import Topology
@@ -50,6 +51,7 @@ class Store:
             Lane(config, group, stats=self.stats, random=random, on_new_run=on_new_run) for group in groups
         )
         """Every lane, each with its partitions."""
+        self._batches: dict[str, SignalBatch] = {}
         self._lane_of = {partition: lane for lane in self.lanes for partition in lane.partitions}
 
     @property
@@ -81,30 +83,74 @@ class Store:
         *,
         node: str | None = None,
         patience: float | None = None,
-        size_bytes: int = 0,
     ) -> None:
         """Run a script about a member, named by room and peer; `node` is where it is attached, if not here."""
+        # Signals that come after it must not go before it.
+        self._batches.pop(member[0], None)
+        command = self._command(partition, script, member, settle, node=node, patience=patience)
+        command.arguments += arguments
+        self._lane_of[partition].submit(command)
+
+    def signal(
+        self,
+        partition: Partition,
+        room: str,
+        arguments: tuple[Argument, ...],
+        answered: Answered,
+        id_: int,
+        *,
+        size_bytes: int,
+    ) -> None:
+        """Put a signal into the stream of a room, together with others for it that wait."""
+        lane, now = self._lane_of[partition], asyncio.get_running_loop().time()
+        batch = self._batches.get(room)
+        if batch is None or not batch.takes(size_bytes, now):
+            batch = self._batches[room] = self._open_batch(partition, room, now)
+            lane.submit(batch.command)
+        batch.waiting.append((answered, id_))
+        lane.enlarge(batch.command, arguments, size_bytes)
+
+    def _open_batch(self, partition: Partition, room: str, now: float) -> SignalBatch:
+        def settle(outcome: Outcome) -> None:
+            if self._batches.get(room) is batch:
+                del self._batches[room]
+            batch.settle(outcome)
+
+        command = self._command(
+            partition, Script.SIGNALS, (room, ""), settle, patience=self.config.signal_patience
+        )
+        batch = SignalBatch(command, now)
+        return batch
+
+    def _command(
+        self,
+        partition: Partition,
+        script: Script,
+        member: tuple[str, str],
+        settle: Callable[[Outcome], None],
+        *,
+        node: str | None = None,
+        patience: float | None = None,
+    ) -> Command:
         keys = keys_of(partition)
-        command = Command(
+        return Command(
             settle,
             script,
             keys.of_room(member[0], self.node if node is None else node),
-            (keys.bus, *member, self._encoded_limits, *arguments),
+            [keys.bus, *member, self._encoded_limits],
             None if patience is None else asyncio.get_running_loop().time() + patience,
-            size_bytes,
         )
-        self._lane_of[partition].submit(command)
 
     def tick(self, partition: Partition, settle: Callable[[Outcome], None]) -> None:
         """Renew this server's lease on a partition."""
         keys, config = keys_of(partition), self.config
         arguments = (keys.bus, self.node, round(config.node_lease * 1000), round(config.tick_interval * 1000))
         declared = (keys.lineage, keys.sequence, keys.nodes, keys.suspended)
-        self._lane_of[partition].submit(Command(settle, Script.TICK, declared, arguments))
+        self._lane_of[partition].submit(Command(settle, Script.TICK, declared, [*arguments]))
 
     def ask(self, partition: Partition, settle: Callable[[Outcome], None], *command: Argument) -> None:
         """Send a command that is no script."""
-        self._lane_of[partition].submit(Command(settle, None, (), command))
+        self._lane_of[partition].submit(Command(settle, None, (), [*command]))
 
     def start(self) -> list[Task[None]]:
         """Return the tasks that carry commands; the caller owns them."""

@@ -2,11 +2,15 @@
 
 import typer
 
+from . import chaos, doctor, graph, nat_check, profiles, run, shell, trace, verify
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
 )
-"""Each command module has an `app` of its own, whose commands join this one."""
+for command in (run, chaos, graph, profiles, verify, doctor, nat_check, shell):
+    app.registered_commands += command.app.registered_commands
+app.add_typer(trace.app, name="trace")
 
 
 @app.callback()

@@ -49,6 +49,12 @@ class DeliveryOpportunities(_Trace, frozen=True, kw_only=True, tag="mahimahi"):
         """How much it carries from its beginning to its end."""
         return len(self.milliseconds) * OPPORTUNITY_BYTES
 
+    @property
+    def longest_silence(self) -> float:
+        """For how many seconds nothing passes, at most."""
+        moments = (0, *self.milliseconds, self.milliseconds[-1] + self.milliseconds[0])
+        return max(after - before for before, after in itertools.pairwise(moments)) / 1000
+
 
 class RateStep(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A rate and how long it holds."""
@@ -79,6 +85,15 @@ class RateSteps(_Trace, frozen=True, kw_only=True, tag="steps"):
     def carried_bytes(self) -> float:
         """How much it carries from its beginning to its end."""
         return sum(step.seconds * step.bytes_per_second for step in self.steps)
+
+    @property
+    def longest_silence(self) -> float:
+        """For how many seconds nothing passes, at most."""
+        silence = longest = 0.0
+        for step in (*self.steps, *self.steps):  # one may go on over the end
+            silence = silence + step.seconds if step.bytes_per_second == 0 else 0.0
+            longest = max(longest, silence)
+        return longest
 
 
 RateTrace = DeliveryOpportunities | RateSteps

@@ -11,3 +11,7 @@ class LaboratoryUnavailable(NetemError):
 
 class LinkProcessFailed(NetemError):
     """The process that carries the packets ended, or did not answer in time."""
+
+
+class ProberFailed(NetemError):
+    """A program that measures a path ended early, or said what it should not."""

@@ -6,6 +6,7 @@ import statistics
 from importlib.util import find_spec
 from pathlib import Path
 
+from .contenders import IDLE, PING_PONG
 from .figures import COLUMNS, groups, outcomes_of, values_of
 from .run import Run
 
@@ -20,7 +21,7 @@ def draw(run: Run, path: Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    panels = [(network, work, contenders) for network, work, contenders in groups(run) if work != "idle"]
+    panels = [(network, work, contenders) for network, work, contenders in groups(run) if work != IDLE]
     rows = -(-len(panels) // _COLUMNS)
     size = (_COLUMNS * _PANEL_INCHES[0], rows * _PANEL_INCHES[1])
     figure = Figure(figsize=size, layout="constrained")
@@ -38,7 +39,7 @@ def draw(run: Run, path: Path) -> bool:
         place.barh(list(found), medians, xerr=spread, color=colours, ecolor=_SPREAD, capsize=2)
         place.invert_yaxis()
         place.set_title(f"{work}, {network}", loc="left", fontsize=10)
-        place.set_xlabel(f"{title}, {'less' if work == 'ping-pong' else 'more'} is better", fontsize=8)
+        place.set_xlabel(f"{title}, {'less' if work == PING_PONG else 'more'} is better", fontsize=8)
         place.tick_params(labelsize=8)
     for place in list(axes.flat)[len(panels) :]:
         place.axis("off")

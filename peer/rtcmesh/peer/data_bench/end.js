@@ -15,6 +15,8 @@ function makeEnd(RTCPeerConnection, number, report) {
   const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
   const pause = (time) => new Promise((resolve) => setTimeout(resolve, time * 1000));
   const sizeOf = (data) => data.byteLength ?? data.length;
+  const LENGTH_BYTES = 2;
+  let closed = false;
 
   const take = (opened) => {
     channel = opened;
@@ -41,12 +43,35 @@ function makeEnd(RTCPeerConnection, number, report) {
     report({ type: "description", sdp: connection.localDescription.sdp, connection: number });
   };
 
-  const flood = async (size) => {
+  const putTogether = (message, count) => {
+    const together = new Uint8Array(count * (LENGTH_BYTES + message.length));
+    let offset = 0;
+    for (let index = 0; index < count; index += 1) {
+      together[offset] = message.length >> 8;
+      together[offset + 1] = message.length & 0xff;
+      together.set(message, offset + LENGTH_BYTES);
+      offset += LENGTH_BYTES + message.length;
+    }
+    return together;
+  };
+
+  const takeApart = (data, take) => {
+    const bytes = data.buffer ? data : new Uint8Array(data);
+    let offset = 0;
+    while (offset < bytes.length) {
+      const length = (bytes[offset] << 8) | bytes[offset + 1];
+      offset += LENGTH_BYTES + length;
+      take(bytes.subarray(offset - length, offset));
+    }
+  };
+
+  const flood = async (size, into) => {
     const data = new Uint8Array(size);
-    for (;;) {
+    const coalesced = Math.floor(into / (LENGTH_BYTES + size));
+    while (!closed) {
       let sent = 0;
       while (sent < SENDS_PER_TURN && channel.bufferedAmount < HIGH_WATER_BYTES) {
-        channel.send(data);
+        channel.send(coalesced ? putTogether(data, coalesced) : data);
         sent += 1;
       }
       // The event is not to be relied on in every stack.
@@ -55,7 +80,7 @@ function makeEnd(RTCPeerConnection, number, report) {
     }
   };
 
-  const count = async (settle, duration) => {
+  const count = async (settle, duration, coalesced) => {
     let messages = 0;
     let bytes = 0;
     let last = seconds();
@@ -68,8 +93,9 @@ function makeEnd(RTCPeerConnection, number, report) {
       last = now;
     };
     const first = await new Promise((resolve) => (onMessage = resolve));
-    take(first);
-    onMessage = take;
+    const takeAll = coalesced ? (data) => takeApart(data, take) : take;
+    takeAll(first);
+    onMessage = takeAll;
     await pause(settle);
     const earlier = bytes;
     const began = seconds();
@@ -113,14 +139,20 @@ function makeEnd(RTCPeerConnection, number, report) {
       case "accept":
         return connection.setRemoteDescription({ type: "answer", sdp: order.sdp });
       case "flood":
-        return flood(order.size);
+        return flood(order.size, order.into);
       case "count":
-        return count(order.settle, order.seconds);
+        return count(order.settle, order.seconds, order.coalesced);
       case "echo":
         onMessage = (data) => channel.send(data);
         return;
       case "ping":
         return ping(order.seconds);
+      case "close":
+        closed = true;
+        onMessage = () => {};
+        onWritable();
+        await connection.close();
+        return report({ type: "closed", connection: number });
     }
     throw new Error(`unknown order ${order.type}`);
   };

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .contenders import BULK, COALESCED, IDLE, LARGE_BULK, PING_PONG, SMALL
 from .run import Outcome, Run
 
 COLUMNS = {
-    "bulk 16 KiB": (
+    BULK: (
         ("mbit_per_second", "Mbit/s"),
         ("longest_gap", "longest gap, s"),
         ("cpu_seconds_per_gb", "CPU s/GB"),
         ("connect_seconds", "connect, s"),
     ),
-    "bulk 64 KiB": (("mbit_per_second", "Mbit/s"), ("cpu_seconds_per_gb", "CPU s/GB")),
-    "messages of 64 B": (("messages_per_second", "messages/s"),),
-    "ping-pong": (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms")),
-    "idle": (("kb_per_connection", "KB each"), ("cpu_ms_per_second", "CPU ms/s")),
+    LARGE_BULK: (("mbit_per_second", "Mbit/s"), ("cpu_seconds_per_gb", "CPU s/GB")),
+    SMALL: (("messages_per_second", "messages/s"), ("cpu_seconds_per_gb", "CPU s/GB")),
+    COALESCED: (("messages_per_second", "messages/s"), ("cpu_seconds_per_gb", "CPU s/GB")),
+    PING_PONG: (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("connect_seconds", "connect, s")),
+    IDLE: (("kb_per_connection", "KB each"), ("cpu_ms_per_second", "CPU ms/s")),
 }
 """The figures of each piece of work that are shown; the first one is compared and drawn."""
 
@@ -42,4 +44,4 @@ def outcomes_of(run: Run, network: str, work: str, contender: str) -> list[Outco
 
 def values_of(outcomes: Sequence[Outcome], figure: str) -> list[float]:
     """Return a figure of those that did not fail, ascending."""
-    return sorted(outcome.figures[figure] for outcome in outcomes if outcome.figures)
+    return sorted(outcome.figures[figure] for outcome in outcomes if figure in outcome.figures)

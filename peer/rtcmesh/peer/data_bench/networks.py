@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rtcmesh.netem import LinkConfig
-from rtcmesh.netem.real import LaboratoryUnavailable, Namespace, joined_hosts
+from rtcmesh.netem.real import JoinedHosts, LaboratoryUnavailable, Namespace, joined_hosts
 
 LINE_BYTES = 16 * 1024 * 1024
 
@@ -29,7 +29,14 @@ class Place(Protocol):
         ...
 
 
-Field = AbstractAsyncContextManager[tuple[Place, Place]]
+class Field(Protocol):
+    """Two places, and what is between them."""
+
+    places: tuple[Place, Place]
+
+    async def become(self, network: Network) -> None:
+        """Be this network from now on, which is of the same kind."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,24 +48,50 @@ class Network:
     impaired: bool = False
     """Whether it is a link with a delay and a rate, which needs namespaces, or the loopback interface."""
 
-    def open(self) -> Field:
+    def open(self) -> AbstractAsyncContextManager[Field]:
         """Give the places of both ends. Raises `LaboratoryUnavailable` where it needs what this machine has not."""
-        return _joined(self.loss) if self.impaired else _loopback()
+        return _joined(self) if self.impaired else _loopback()
 
 
 LOOPBACK = Network("loopback")
 LOSSY = tuple(
-    Network(f"{loss:.0%} loss, 50 ms, 200 Mbit/s", loss, impaired=True) for loss in (0, 0.01, 0.05, 0.1)
+    Network(f"{loss:.0%} loss, 50 ms, 200 Mbit/s", loss, impaired=True) for loss in (0.01, 0.05, 0.1)
 )
 
 
+class _Loopback:
+    def __init__(self, place: Place) -> None:
+        self.places = place, place
+
+    async def become(self, network: Network) -> None:
+        assert not network.impaired
+
+
+class _Joined:
+    def __init__(self, hosts: JoinedHosts) -> None:
+        self.places: tuple[Place, Place] = _Machine(hosts.left.namespace), _Machine(hosts.right.namespace)
+        self._hosts = hosts
+
+    async def become(self, network: Network) -> None:
+        await self._hosts.configure(_link(network))
+
+
+def _link(network: Network) -> LinkConfig:
+    return LinkConfig(
+        delay=LOSSY_DELAY,
+        loss=network.loss,
+        rate_bytes_per_second=LOSSY_RATE,
+        max_queue_bytes=LOSSY_QUEUE,
+    )
+
+
 @asynccontextmanager
-async def _loopback() -> AsyncGenerator[tuple[Place, Place]]:
+async def _loopback() -> AsyncGenerator[Field]:
     """Both ends on one machine: in a namespace of its own where that is allowed, so that nothing else is heard."""
     try:
         namespace = Namespace.create()
     except LaboratoryUnavailable:
-        yield _Machine(), _Machine()
+        yield _Loopback(_Machine())
         return
     try:
         namespace.configure(
@@ -70,21 +103,17 @@ async def _loopback() -> AsyncGenerator[tuple[Place, Place]]:
                 "route add default dev rtcmesh0",
             ]
         )
-        inside = _Machine(namespace)
-        yield inside, inside
+        yield _Loopback(_Machine(namespace))
     finally:
         namespace.close()
 
 
 @asynccontextmanager
-async def _joined(loss: float) -> AsyncGenerator[tuple[Place, Place]]:
+async def _joined(network: Network) -> AsyncGenerator[Field]:
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         raise LaboratoryUnavailable("links with a delay and a loss need Linux and root")
-    config = LinkConfig(
-        delay=LOSSY_DELAY, loss=loss, rate_bytes_per_second=LOSSY_RATE, max_queue_bytes=LOSSY_QUEUE
-    )
-    async with joined_hosts(config) as lab:
-        yield _Machine(lab.left.namespace), _Machine(lab.right.namespace)
+    async with joined_hosts(_link(network)) as hosts:
+        yield _Joined(hosts)
 
 
 class _Machine:

@@ -1,8 +1,15 @@
 // Ends in Node, as a process: `node node_end.js MODULE`, told by lines on standard input.
 
+const dns = require("node:dns");
 const fs = require("node:fs");
+const net = require("node:net");
 const readline = require("node:readline");
 const { makeEnd } = require("./end.js");
+
+// werift asks a public STUN server although it is given none, and would wait 5 s for its name, which nobody here knows.
+const { lookup } = dns.promises;
+dns.promises.lookup = (name, ...rest) =>
+  net.isIP(name) ? lookup(name, ...rest) : Promise.reject(new Error("no names are looked up here"));
 
 const stack = require(process.argv[2]);
 const RTCPeerConnection = stack.RTCPeerConnection ?? stack.default.RTCPeerConnection;
@@ -23,7 +30,9 @@ const obey = async (order) => {
     return;
   }
   if (!ends.has(number)) ends.set(number, makeEnd(RTCPeerConnection, number, report));
-  await ends.get(number)(order);
+  const end = ends.get(number);
+  if (order.type === "close") ends.delete(number);
+  await end(order);
 };
 
 readline

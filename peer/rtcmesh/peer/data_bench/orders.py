@@ -26,9 +26,12 @@ class Accept(msgspec.Struct, frozen=True, tag="accept"):
 
 
 class Flood(msgspec.Struct, frozen=True, tag="flood"):
-    """Send messages of this size on connection 0 as fast as they are taken, for ever."""
+    """Send messages of this size as fast as they are taken, until the connection is closed."""
 
     size: int
+    connection: int
+    into: int = 0
+    """How many bytes of such messages, each behind two bytes with its length, share one of the stack; 0: none do."""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
@@ -36,16 +39,28 @@ class Count(msgspec.Struct, frozen=True, tag="count"):
 
     settle: float
     seconds: float
+    connection: int
+    coalesced: bool = False
+    """Whether messages share those of the stack, as `Flood.into` has it."""
 
 
 class Echo(msgspec.Struct, frozen=True, tag="echo"):
-    """Send every message back, for ever."""
+    """Send every message back, until the connection is closed."""
+
+    connection: int
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Send a message of 64 bytes when the one before is back, for so many seconds: `Pinged`."""
 
     seconds: float
+    connection: int
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """Let go of a connection and what is done with it: `Closed`."""
+
+    connection: int
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):
@@ -61,6 +76,12 @@ class Description(msgspec.Struct, frozen=True, tag="description"):
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The channel of a connection is open."""
+
+    connection: int = 0
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """A connection is no more, at this end."""
 
     connection: int = 0
 
@@ -98,5 +119,5 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     why: str
 
 
-Order = Offer | Answer | Accept | Flood | Count | Echo | Ping | Settle
-Report = Description | Opened | Counted | Pinged | Usage | Failed
+Order = Offer | Answer | Accept | Flood | Count | Echo | Ping | Close | Settle
+Report = Description | Opened | Closed | Counted | Pinged | Usage | Failed

@@ -1,4 +1,4 @@
-"""What a run came to: medians, spread, and ratios to ourselves."""
+"""What a run came to: what is promised, medians, spread, ratios; on the screen, on a page, in a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from .contenders import BARE
 from .drawing import draw
 from .figures import COLUMNS, groups, outcomes_of, values_of
+from .promises import Verdict, verdicts_of
 from .run import Run
 
 
@@ -24,7 +26,7 @@ def tables_of(run: Run) -> Iterator[Table]:
             table.add_column(title, justify="right")
         table.add_column("times aiortc", justify="right")
         first = columns[0][0]
-        base = values_of(outcomes_of(run, network, work, "aiortc"), first)
+        base = values_of(outcomes_of(run, network, work, BARE.name), first)
         for contender in contenders:
             outcomes = outcomes_of(run, network, work, contender)
             failed = [outcome.failure for outcome in outcomes if outcome.failure]
@@ -39,6 +41,30 @@ def tables_of(run: Run) -> Iterator[Table]:
         yield table
 
 
+def promises_of(run: Run) -> Table:
+    """Return the table of what is promised: our figure beside the other one, and whether the promise is kept."""
+    table = Table(title="what is promised", title_justify="left")
+    table.add_column("figure")
+    for title in ("ours", "other", "is", "wanted"):
+        table.add_column(title, justify="right")
+    table.add_column("kept")
+    for verdict in verdicts_of(run):
+        table.add_row(*_promise_cells(verdict))
+    return table
+
+
+def _promise_cells(verdict: Verdict) -> Iterator[str]:
+    promise = verdict.promise
+    by_name = "" if promise.contender.name == "rtcmesh" else f" ({promise.contender.name})"
+    yield promise.what + by_name
+    yield _format(verdict.ours)
+    yield f"{_format(verdict.others)} ({verdict.other})" if verdict.other else ""
+    times = " times" if verdict.other else ""
+    yield f"{verdict.value:.2f}{times}"
+    yield f"{'at least' if promise.at_least else 'at most'} {promise.wanted:g}{times}"
+    yield "yes" if verdict.kept else "no"
+
+
 def markdown_of(run: Run) -> str:
     """Return all tables for a page."""
     lines = [
@@ -47,9 +73,10 @@ def markdown_of(run: Run) -> str:
         f"`{run.command}`, {run.date}, {run.machine}.",
         ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
         "",
-        "Median of all rounds (least to most). Two processes, the same work, contenders in turn within each round.",
+        f"Median of {run.rounds} rounds (least to most). Two processes, the same work, contenders in turn within each",
+        "round; on links that lose packets those that are not ours at the same time, each on links of its own.",
     ]
-    for table in tables_of(run):
+    for table in (promises_of(run), *tables_of(run)):
         cells = [list(column.cells) for column in table.columns]
         lines += ["", f"## {table.title}", "", _row(str(column.header) for column in table.columns)]
         lines.append(_row("---" if index == 0 else "---:" for index in range(len(cells))))
@@ -57,11 +84,25 @@ def markdown_of(run: Run) -> str:
     return "\n".join(lines) + "\n"
 
 
+def keep_in(folder: Path, run: Run) -> None:
+    """Write the raw figures, with the date in their name, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"data-{run.date}.json"
+    part = path.with_suffix(".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    part.replace(path)
+
+
+def read_newest(folder: Path) -> Run | None:
+    """Return the run that was kept last in a folder."""
+    paths = sorted(folder.glob("data-????-??-??.json"))
+    return msgspec.json.decode(paths[-1].read_bytes(), type=Run) if paths else None
+
+
 def write_to(folder: Path, run: Run) -> None:
     """Write the tables, the raw figures and, where matplotlib is installed, the plot, with the date in their names."""
-    folder.mkdir(parents=True, exist_ok=True)
+    keep_in(folder, run)
     stem = f"data-{run.date}"
-    (folder / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
     page = markdown_of(run)
     if draw(run, folder / f"{stem}.png"):
         page += f"\n![The first figure of each table]({stem}.png)\n"

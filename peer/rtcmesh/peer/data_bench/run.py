@@ -1,11 +1,12 @@
-"""All contests of a run: each contender in turn, so that a machine that slows down slows all of them."""
+"""All rounds of a run: each contender in turn, so that a machine that slows down slows all of them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +15,13 @@ import msgspec
 
 from rtcmesh.netem.real import LaboratoryUnavailable
 
-from .contenders import Contender
-from .contest import Bulk, ContestFailed, Idle, PingPong, run_bulk, run_idle, run_ping
-from .networks import Network
+from .contenders import Contender, Kind
+from .networks import Field, Network
+from .pair import ContestFailed, Pair, StackFailed
+from .works import Effort, begin, does
 
-SMALL_BYTES = 64
-
-Figures = Bulk | PingPong | Idle
+TRIES = 2
+"""How often a piece of work is begun that a stack refuses at once: some lose races within themselves."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -44,75 +45,123 @@ class Run(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     outcomes: list[Outcome]
 
-
-class Work(msgspec.Struct, frozen=True):
-    """A piece of work and how it is done."""
-
-    name: str
-    begin: Callable[[Contender, Network], Awaitable[Figures]]
+    @property
+    def rounds(self) -> int:
+        """How many rounds are over."""
+        return max((outcome.round for outcome in self.outcomes), default=0)
 
 
-def works(*, seconds: float, connections: int) -> tuple[Work, ...]:
-    """Return all pieces of work; `seconds` each takes, once it runs."""
+class Plan(msgspec.Struct, frozen=True):
+    """What is to be measured."""
 
-    def bulk(size: int) -> Callable[[Contender, Network], Awaitable[Figures]]:
-        def begin(contender: Contender, network: Network) -> Awaitable[Figures]:
-            # A congestion window needs a while to grow where there is a round trip to wait for.
-            settle, measured = (seconds, 2 * seconds) if network.impaired else (0.5, seconds)
-            return run_bulk(contender, network, size=size, settle=settle, seconds=measured)
-
-        return begin
-
-    return (
-        Work("bulk 16 KiB", bulk(16 * 1024)),
-        Work("bulk 64 KiB", bulk(64 * 1024)),
-        Work("messages of 64 B", bulk(SMALL_BYTES)),
-        Work("ping-pong", lambda contender, network: run_ping(contender, network, seconds=seconds)),
-        Work("idle", lambda contender, network: run_idle(contender, network, connections=connections)),
-    )
+    contenders: Sequence[Contender]
+    networks: Sequence[Network]
+    works: Sequence[str]
+    rounds: int
+    effort: Effort
 
 
-def contests(
-    contenders: Sequence[Contender], networks: Sequence[Network], todo: Sequence[Work], rounds: int
-) -> Iterator[tuple[int, Network, Contender, Work]]:
-    """Yield what is to be done, in order."""
-    for number in range(1, rounds + 1):
-        for network in networks:
-            for work in todo:
-                if network.impaired and work.name in {"bulk 64 KiB", "messages of 64 B", "idle"}:
+def begin_run(command: str) -> Run:
+    """Return a run in which nothing was measured yet."""
+    return Run(command, datetime.now(UTC).date().isoformat(), _machine(), _versions(), [])
+
+
+async def continue_run(
+    run: Run, plan: Plan, progress: Callable[[str], None], keep: Callable[[Run], None]
+) -> None:
+    """Hold the contests of all rounds that are missing; keep the run after each. What fails is an outcome too."""
+    for number in range(run.rounds + 1, plan.rounds + 1):
+        outcomes: list[Outcome] = []
+        for group, networks in groups(plan):
+            contests = Contests(plan, number, group, networks, progress)
+            await contests.hold()
+            outcomes += contests.outcomes
+        run.outcomes.extend(outcomes)
+        keep(run)
+
+
+def groups(plan: Plan) -> Iterator[tuple[list[Contender], list[Network]]]:
+    """Yield who is measured at the same time, and where.
+
+    On links that lose packets other stacks send so little that all of them together leave the processors idle: they
+    share the time, each on links of its own. Otherwise everyone is alone.
+    """
+    for impaired in (False, True):
+        networks = [network for network in plan.networks if network.impaired is impaired]
+        alone = [one for one in plan.contenders if not impaired or one.kind is not Kind.OTHER]
+        together = [one for one in plan.contenders if one not in alone]
+        if networks:
+            yield from (([contender], networks) for contender in alone)
+            if together:
+                yield together, networks
+
+
+class Contests:
+    """What one group does in one round."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        number: int,
+        group: Sequence[Contender],
+        networks: Sequence[Network],
+        progress: Callable[[str], None],
+    ) -> None:
+        self.outcomes: list[Outcome] = []
+        self._plan = plan
+        self._number = number
+        self._group = group
+        self._networks = networks
+        self._progress = progress
+
+    async def hold(self) -> None:
+        """Hold them, network by network and work by work."""
+        todo = [
+            (network, work, [one for one in self._group if does(one, work, network, self._number)])
+            for network in self._networks
+            for work in self._plan.works
+        ]
+        async with AsyncExitStack() as stack:
+            ends: dict[str, tuple[Field, Pair]] = {}
+            for network, work, contenders in todo:
+                if not contenders:
                     continue
-                if work.name == "idle" and number > 1:
+                names = ", ".join(one.name for one in contenders)
+                self._progress(
+                    f"round {self._number} of {self._plan.rounds}: {names}: {work}, {network.name}"
+                )
+                try:
+                    for one in contenders:
+                        if one.name not in ends:
+                            field = await stack.enter_async_context(network.open())
+                            pair = Pair(one, field.places)
+                            stack.push_async_callback(pair.stop)
+                            ends[one.name] = field, pair
+                except LaboratoryUnavailable as error:
+                    self.outcomes += [self._failed(one, work, network, error) for one in contenders]
                     continue
-                for contender in contenders:
-                    yield number, network, contender, work
+                chosen = [ends[one.name] for one in contenders]
+                self.outcomes += await asyncio.gather(
+                    *(self._attempt(field, pair, work, network) for field, pair in chosen)
+                )
 
-
-async def run(
-    contenders: Sequence[Contender],
-    networks: Sequence[Network],
-    todo: Sequence[Work],
-    rounds: int,
-    progress: Callable[[str], None],
-) -> Run:
-    """Hold all contests. What fails is an outcome as well."""
-    outcomes: list[Outcome] = []
-    planned = list(contests(contenders, networks, todo, rounds))
-    for index, (number, network, contender, work) in enumerate(planned, 1):
-        progress(f"{index} of {len(planned)}: {contender.name}, {work.name}, {network.name}")
-        figures: dict[str, float] = {}
-        failure = ""
+    async def _attempt(
+        self, field: Field, pair: Pair, work: str, network: Network, tries: int = TRIES
+    ) -> Outcome:
         try:
-            figures = msgspec.to_builtins(await work.begin(contender, network))
-        except (ContestFailed, LaboratoryUnavailable) as error:
-            failure = str(error).splitlines()[0]
-        outcomes.append(Outcome(number, network.name, contender.name, work.name, figures, failure))
-    return Run(
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        date=datetime.now(UTC).date().isoformat(),
-        machine=_machine(),
-        versions=_versions(),
-        outcomes=outcomes,
-    )
+            await field.become(network)
+            figures = msgspec.to_builtins(await begin(pair, work, network, self._plan.effort))
+        except StackFailed as error:
+            if tries > 1:
+                return await self._attempt(field, pair, work, network, tries - 1)
+            return self._failed(pair.contender, work, network, error)
+        except ContestFailed as error:
+            return self._failed(pair.contender, work, network, error)
+        return Outcome(self._number, network.name, pair.contender.name, work, figures)
+
+    def _failed(self, contender: Contender, work: str, network: Network, error: Exception) -> Outcome:
+        failure = str(error).splitlines()[0]
+        return Outcome(self._number, network.name, contender.name, work, {}, failure)
 
 
 def _machine() -> str:

@@ -6,18 +6,19 @@ import asyncio
 import os
 import resource
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import msgspec
 
+from .line import Line
 from .orders import (
     Accept,
     Answer,
+    Close,
+    Closed,
     Count,
-    Counted,
     Description,
     Echo,
     Failed,
@@ -31,57 +32,16 @@ from .orders import (
     Settle,
     Usage,
 )
-from .stack import HIGH_WATER_BYTES, Stack, StackListener
-
-PING_BYTES = 64
-
-SENDS_PER_TURN = 256
-"""After so many messages the loop has its turn, so that stacks which flush once a turn can."""
-
-
-class Tally:
-    """Counts what comes."""
-
-    def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self._messages = self._bytes = self._earlier_bytes = 0
-        self._started_at = self._last_at = self._longest_gap = 0.0
-
-    def begin(self, data: bytes) -> None:
-        """Take the first message."""
-        self.take(data)
-        self.begun.set()
-
-    def take(self, data: bytes) -> None:
-        """Take a message."""
-        self._messages += 1
-        self._bytes += len(data)
-        now = time.perf_counter()
-        self._longest_gap = max(self._longest_gap, now - self._last_at)
-        self._last_at = now
-
-    def start(self, now: float) -> None:
-        """Begin to measure."""
-        self._earlier_bytes = self._bytes
-        self._messages = 0
-        self._started_at = self._last_at = now
-        self._longest_gap = 0.0
-
-    def result(self, now: float) -> Counted:
-        """Return what was measured up to now."""
-        longest_gap = max(self._longest_gap, now - self._last_at)
-        measured = self._bytes - self._earlier_bytes
-        return Counted(self._messages, measured, now - self._started_at, longest_gap, self._bytes)
+from .stack import Stack, StackListener
 
 
 class Worker:
-    """Does what it is told with its connections; all work is done on the one of number 0."""
+    """Does what it is told with its connections."""
 
     def __init__(self, make: Callable[[StackListener], Stack], report: Callable[[Report], None]) -> None:
         self._make = make
         self._report = report
-        self._stacks: dict[int, Stack] = {}
-        self._listener = StackListener()
+        self._lines: dict[int, Line] = {}
         self._cpu_before = _cpu_seconds()
         self._working: set[asyncio.Task[None]] = set()
 
@@ -100,66 +60,29 @@ class Worker:
     async def _do(self, order: Order) -> None:
         match order:
             case Offer(number):
-                self._report(Description(await self._connection(number).offer(), number))
+                self._report(Description(await self._open(number).stack.offer(), number))
             case Answer(sdp, number):
-                self._report(Description(await self._connection(number).answer(sdp), number))
+                self._report(Description(await self._open(number).stack.answer(sdp), number))
             case Accept(sdp, number):
-                await self._stacks[number].accept(sdp)
+                await self._lines[number].stack.accept(sdp)
             case Flood():
-                await self._flood(bytes(order.size))
+                self._lines[order.connection].flood(order)
             case Count():
-                self._report(await self._count(order))
-            case Echo():
-                self._listener.message = self._stacks[0].send
-            case Ping():
-                self._report(Pinged(await self._ping(order.seconds)))
+                self._report(await self._lines[order.connection].count(order))
+            case Echo(number):
+                self._lines[number].echo()
+            case Ping(seconds, number):
+                self._report(Pinged(await self._lines[number].ping(seconds)))
+            case Close(number):
+                await self._lines.pop(number).close()
+                self._report(Closed(number))
             case Settle():
                 before, self._cpu_before = self._cpu_before, _cpu_seconds()
                 self._report(Usage(self._cpu_before - before, _resident_bytes()))
 
-    def _connection(self, number: int) -> Stack:
-        listener = StackListener()
-        listener.opened = lambda: self._report(Opened(number))
-        if number == 0:
-            self._listener = listener
-        stack = self._stacks[number] = self._make(listener)
-        return stack
-
-    async def _flood(self, data: bytes) -> None:
-        writable = asyncio.Event()
-        self._listener.writable = writable.set
-        stack = self._stacks[0]
-        while True:
-            writable.clear()
-            for _ in range(SENDS_PER_TURN):
-                if stack.buffered_amount >= HIGH_WATER_BYTES:
-                    await writable.wait()
-                    break
-                stack.send(data)
-            else:
-                await asyncio.sleep(0)
-
-    async def _count(self, order: Count) -> Counted:
-        tally = Tally()
-        self._listener.message = tally.begin
-        await tally.begun.wait()
-        self._listener.message = tally.take
-        await asyncio.sleep(order.settle)
-        tally.start(time.perf_counter())
-        await asyncio.sleep(order.seconds)
-        return tally.result(time.perf_counter())
-
-    async def _ping(self, seconds: float) -> list[float]:
-        round_trips: list[float] = []
-        answered = asyncio.Event()
-        self._listener.message = lambda _: answered.set()
-        until = time.perf_counter() + seconds
-        while (sent_at := time.perf_counter()) < until:
-            answered.clear()
-            self._stacks[0].send(bytes(PING_BYTES))
-            await answered.wait()
-            round_trips.append(time.perf_counter() - sent_at)
-        return round_trips
+    def _open(self, number: int) -> Line:
+        line = self._lines[number] = Line(self._make, lambda: self._report(Opened(number)))
+        return line
 
 
 def _cpu_seconds() -> float:

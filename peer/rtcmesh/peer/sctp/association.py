@@ -223,6 +223,12 @@ class Association:
         """Bytes of messages that wait to be sent for the first time."""
         return self._channels[channel_id].stream.buffered
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way, so that what is sent now need not wait for company."""
+        established = self._established
+        return established is not None and not established.sender.recovery.outstanding
+
     def consumed(self, size_bytes: int, messages: int = 1) -> None:
         """Say that the application has taken so many messages of so many bytes together: the window opens again."""
         if self._established is not None:
@@ -280,7 +286,8 @@ class Association:
 
     def _receive_stranger(self, packet: bytes, now: float) -> None:
         """Take a packet of the handshake, or one whose tag is another (RFC 9260 sections 5, 8.4, 8.5)."""
-        tag = tag_of(packet, self._config.remote_port, self._config.local_port)
+        config = self._config
+        tag = tag_of(packet, config.remote_port, config.local_port, zero_checksum=config.zero_checksum)
         if tag is None or len(packet) < HEADER_BYTES + CHUNK_HEADER.size:
             self._packets_discarded += 1
             return

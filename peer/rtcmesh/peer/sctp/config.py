@@ -56,6 +56,8 @@ class SctpConfig:
     """How much may wait on all channels together to be sent; every message on its channel counts as 64 bytes more."""
     max_streams: int = 65_535
     """How many streams to ask for and to accept, in each direction."""
+    zero_checksum: bool = False
+    """Whether what is below detects errors, as DTLS does: then packets need no checksum of their own (RFC 9653)."""
     interleaving: bool = True
     """Whether to offer user message interleaving (RFC 8260)."""
     heartbeat_interval: float = 30.0

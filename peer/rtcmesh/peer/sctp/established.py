@@ -62,8 +62,15 @@ class Established:
         extensions = Extensions(agreement.extensions)
         outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
-        self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
-        self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
+        self.incoming = Envelope(
+            config.remote_port, config.local_port, agreement.local_tag, zero_checksum=config.zero_checksum
+        )
+        self.outgoing = Envelope(
+            config.local_port,
+            config.remote_port,
+            agreement.remote_tag,
+            zero_checksum=config.zero_checksum and Extensions.ZERO_CHECKSUM in extensions,
+        )
         self.sender = Sender(
             outbound, agreement.local_initial_tsn, agreement.remote_window, _congestion(config, random)
         )

@@ -109,6 +109,7 @@ class Connection:
         self._early_candidates: list[Candidate | None] = []
         self._early_datagrams: list[bytes] = []
         self._flushing = False
+        self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._closing = False
@@ -160,10 +161,20 @@ class Connection:
     # The association, for the listener
 
     def schedule_flush(self) -> None:
-        """Send what the association wants to send, once for everything that this turn of the event loop brings."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        """Send what the association wants to send, once for everything that this turn of the event loop brings.
+
+        While nothing is on its way, what comes first leaves at once: the next turn would come too late for an answer.
+        """
+        if self._draining or self._flushing:
+            return
+        association, dtls, agent = self._association, self._dtls, self._agent
+        if association is not None and dtls is not None and agent is not None and association.is_idle:
+            self._transmit(association, dtls, agent, self._loop.time())
+            if dtls.state is DtlsState.CONNECTED and not self._over.is_set():
+                self._arm()
+                return
+        self._flushing = True
+        self._loop.call_soon(self._flush)
 
     @property
     def dtls(self) -> Dtls | None:
@@ -280,6 +291,7 @@ class Connection:
             max_packet_bytes=self._config.max_packet_bytes,
             receive_window_bytes=self._config.receive_window_bytes,
             max_message_bytes=self._config.max_message_bytes,
+            zero_checksum=True,
         )
         self._association = Association(config, self._random)
         self._association.remote_max_message_bytes = remote.max_message_bytes
@@ -300,17 +312,18 @@ class Connection:
         if dtls is None or association is None or agent is None or self._over.is_set():
             return
         now = self._loop.time()
-        for datagram in dtls.datagrams_to_send():
-            self._send(agent, Datagrams(datagram, len(datagram)))
-        if dtls.state is DtlsState.CONNECTED:
-            if not self._heard_at:
-                self._heard_at = now
-                association.connect(now)
-            self._report(association.events())
-            packets = association.packets_to_send(now)
-            if packets:
-                for run in dtls.seal(packets):
-                    self._send(agent, run)
+        self._draining = True  # what the listener sends meanwhile leaves with the rest
+        try:
+            for datagram in dtls.datagrams_to_send():
+                self._send(agent, Datagrams(datagram, len(datagram)))
+            if dtls.state is DtlsState.CONNECTED:
+                if not self._heard_at:
+                    self._heard_at = now
+                    association.connect(now)
+                self._report(association.events())
+                self._transmit(association, dtls, agent, now)
+        finally:
+            self._draining = False
         if dtls.state is DtlsState.FAILED:
             self._end(dtls.reason)
         elif dtls.state is DtlsState.CLOSED:
@@ -331,6 +344,12 @@ class Connection:
         if messages and self._association is not None:
             self._association.consumed(consumed, messages)
 
+    def _transmit(self, association: Association, dtls: Dtls, agent: IceAgent, now: float) -> None:
+        packets = association.packets_to_send(now)
+        if packets:
+            for run in dtls.seal(packets):
+                self._send(agent, run)
+
     def _send(self, agent: IceAgent, datagrams: Datagrams) -> None:
         self.traffic.packets_sent += datagrams.count
         self.traffic.bytes_sent += len(datagrams.data)
@@ -338,10 +357,7 @@ class Connection:
 
     def _arm(self) -> None:
         """Set the timer; one that is set for an earlier time stays, and finds out when it rings."""
-        assert self._dtls is not None
-        assert self._association is not None
-        secured = self._dtls.state is DtlsState.CONNECTED
-        deadline = self._association.deadline() if secured else self._dtls.deadline()
+        deadline = self._deadline()
         if (
             self._over.is_set()
             or deadline is None
@@ -352,9 +368,19 @@ class Connection:
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._timeout)
 
+    def _deadline(self) -> float | None:
+        assert self._dtls is not None
+        assert self._association is not None
+        secured = self._dtls.state is DtlsState.CONNECTED
+        return self._association.deadline() if secured else self._dtls.deadline()
+
     def _timeout(self) -> None:
         self._timer = None
         now = self._loop.time()
+        deadline = self._deadline()
+        if deadline is None or deadline > now:
+            self._arm()  # what it was set for has come about since
+            return
         if self._dtls is not None and self._association is not None:
             self._dtls.handle_timeout(now)
             if self._dtls.state is DtlsState.CONNECTED:

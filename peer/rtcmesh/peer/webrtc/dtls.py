@@ -26,7 +26,7 @@ from OpenSSL import SSL
 from .certificate import Certificate, vouches_for
 from .datagrams import MAX_RUN_BYTES, MAX_RUN_DATAGRAMS, Datagrams
 from .description import Fingerprint
-from .records import read_records, write_records
+from .records import open_records, read_records, seal_records
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,7 @@ class Dtls:
         while self.state is DtlsState.CONNECTED and start < len(packets):
             stop = _end_of_run(packets, start)
             try:
-                write_records(self._ssl, packets[start:stop])
-                data = self._ssl.bio_read(_READ_BYTES)
+                data = seal_records(self._ssl, packets[start:stop])
             except SSL.Error as error:
                 self._fail(f"DTLS cannot send: {_describe(error)}")
                 break
@@ -170,7 +169,8 @@ class Dtls:
         if self.state is DtlsState.HANDSHAKING:
             if len(self._heard) < MAX_HEARD_DATAGRAMS:
                 self._heard.add(datagram)
-            self._write(datagram)
+            if datagram:
+                self._ssl.bio_write(datagram)
             self._shake_hands(now)
             if self._is_connected:
                 self._open(packets)  # what came in the same datagram, or before its turn
@@ -178,8 +178,7 @@ class Dtls:
             if datagram in self._heard:
                 self._answer_repeat()
                 return
-            self._write(datagram)
-            self._open(packets)
+            self._open(packets, datagram)
             self._take_output()
 
     @property
@@ -237,8 +236,7 @@ class Dtls:
         size = datagrams.size_bytes
         step = size * max(1, MAX_WRITE_BYTES // size)
         for start in range(0, len(datagrams.data), step):
-            self._write(datagrams.data[start : start + step])
-            self._open(packets)
+            self._open(packets, datagrams.data[start : start + step])
         if packets:
             self._forget_handshake()
 
@@ -248,16 +246,13 @@ class Dtls:
             self._heard.clear()
             self._flight.clear()
 
-    def _write(self, data: bytes | memoryview) -> None:
-        if data:
-            self._ssl.bio_write(data)
-
-    def _open(self, packets: list[bytes]) -> None:
-        """Decrypt what was written. Records that are not authentic are dropped in here."""
+    def _open(self, packets: list[bytes], data: bytes | memoryview = b"") -> None:
+        """Decrypt these records, or what was written before. Records that are not authentic are dropped in here."""
         try:
-            read_records(self._ssl, packets)
-        except SSL.WantReadError:
-            return
+            if data:
+                open_records(self._ssl, data, packets)
+            else:
+                read_records(self._ssl, packets)
         except SSL.ZeroReturnError:
             self.state = DtlsState.CLOSED
         except SSL.Error as error:
@@ -288,6 +283,12 @@ def _is_run_of_records(datagrams: Datagrams) -> bool:
     OpenSSL would take the rest of a buffer for rubbish after a record whose header is wrong.
     """
     data, size = datagrams.data, datagrams.size_bytes
+    if len(data) <= size:
+        return (
+            size >= RECORD_HEADER_BYTES
+            and bytes(data[:3]) == _APPLICATION_DATA
+            and int.from_bytes(data[11:13], "big") == size - RECORD_HEADER_BYTES
+        )
     count = datagrams.count
     last = len(data) - size * (count - 1)
     if last < RECORD_HEADER_BYTES or bytes(data[-last:][:3]) != _APPLICATION_DATA:
@@ -295,7 +296,7 @@ def _is_run_of_records(datagrams: Datagrams) -> bool:
     if int.from_bytes(data[-last:][11:13], "big") != last - RECORD_HEADER_BYTES:
         return False
     length = size - RECORD_HEADER_BYTES
-    return last == size == len(data) or all(
+    return all(
         bytes(data[offset : len(data) - last : size]) == bytes([value]) * (count - 1)
         for offset, value in (
             (0, 0x17),

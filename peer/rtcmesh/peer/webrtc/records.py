@@ -11,6 +11,7 @@ import functools
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -18,26 +19,30 @@ from OpenSSL import SSL
 logger = logging.getLogger(__name__)
 
 MAX_PLAINTEXT_BYTES = 16_384
+MAX_OUTPUT_BYTES = 1 << 17
+"""More than a run of datagrams ever has, with what DTLS adds to each."""
 
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
 
 
 class _Scratch(threading.local):
-    """What a record is decrypted into: calls of OpenSSL release the interpreter's lock."""
+    """What OpenSSL writes into: its calls release the interpreter's lock."""
 
     def __init__(self) -> None:
-        self.buffer = _ffi.new("char[]", MAX_PLAINTEXT_BYTES)
+        self.plaintext = _ffi.new("char[]", MAX_PLAINTEXT_BYTES)
+        self.output = _ffi.new("char[]", MAX_OUTPUT_BYTES)
 
 
 @functools.cache
 def is_fast() -> bool:
     """Tell whether pyOpenSSL has the names that make records cheap; warns if not."""
     probe = SSL.Connection(SSL.Context(SSL.DTLS_METHOD))
+    names = ("SSL_read", "SSL_write", "SSL_get_error", "SSL_ERROR_WANT_READ", "BIO_read", "BIO_write")
     fast = (
-        all(hasattr(_lib, name) for name in ("SSL_read", "SSL_write"))
-        and all(hasattr(_ffi, name) for name in ("new", "buffer"))
-        and "_ssl" in vars(probe)
+        all(hasattr(_lib, name) for name in names)
+        and all(hasattr(_ffi, name) for name in ("new", "buffer", "from_buffer"))
+        and vars(probe).keys() >= {"_ssl", "_into_ssl", "_from_ssl"}
     )
     if not fast:
         logger.warning(
@@ -49,26 +54,47 @@ def is_fast() -> bool:
 _scratch = _Scratch() if _ffi is not None else None
 
 
-def write_records(connection: SSL.Connection, packets: Sequence[bytes]) -> None:
-    """Encrypt packets, each into a record of its own. Raises `SSL.Error`."""
-    if not is_fast():
+def seal_records(connection: SSL.Connection, packets: Sequence[bytes]) -> bytes:
+    """Encrypt packets, each into a record of its own, and return all records. Raises `SSL.Error`."""
+    if _scratch is None or not is_fast():
         for packet in packets:
             connection.send(packet)
-        return
-    write, handle = _lib.SSL_write, vars(connection)["_ssl"]
+        return connection.bio_read(MAX_OUTPUT_BYTES)
+    private = vars(connection)
+    write, handle = _lib.SSL_write, private["_ssl"]
     for packet in packets:
         if write(handle, packet, len(packet)) <= 0:
             connection.send(packet)  # says what is wrong
+    output = _scratch.output
+    size = _lib.BIO_read(private["_from_ssl"], output, MAX_OUTPUT_BYTES)
+    return _ffi.buffer(output, size)[:] if size > 0 else connection.bio_read(MAX_OUTPUT_BYTES)
+
+
+def open_records(connection: SSL.Connection, data: bytes | memoryview, packets: list[bytes]) -> None:
+    """Decrypt records, at least one byte of them, and append what is in them. Raises `SSL.Error`.
+
+    Records that are not authentic are dropped in here.
+    """
+    if not is_fast():
+        connection.bio_write(data)
+    elif _lib.BIO_write(vars(connection)["_into_ssl"], _ffi.from_buffer(data), len(data)) <= 0:
+        connection.bio_write(data)  # says what is wrong
+    read_records(connection, packets)
 
 
 def read_records(connection: SSL.Connection, packets: list[bytes]) -> None:
-    """Decrypt all records that were written, and append what is in them; always ends with an `SSL.Error`.
-
-    `SSL.WantReadError` is the normal end. Records that are not authentic are dropped in here.
-    """
+    """Decrypt what has been written already, and append what is in it. Raises `SSL.Error`."""
     if _scratch is not None and is_fast():
-        read, handle, buffer, contents = _lib.SSL_read, vars(connection)["_ssl"], _scratch.buffer, _ffi.buffer
-        while (size := read(handle, buffer, MAX_PLAINTEXT_BYTES)) > 0:
-            packets.append(contents(buffer, size)[:])
-    while True:
-        packets.append(connection.recv(MAX_PLAINTEXT_BYTES))
+        read, handle, plaintext, contents = (
+            _lib.SSL_read,
+            vars(connection)["_ssl"],
+            _scratch.plaintext,
+            _ffi.buffer,
+        )
+        while (size := read(handle, plaintext, MAX_PLAINTEXT_BYTES)) > 0:
+            packets.append(contents(plaintext, size)[:])
+        if _lib.SSL_get_error(handle, size) == _lib.SSL_ERROR_WANT_READ:
+            return
+    with suppress(SSL.WantReadError):
+        while True:
+            packets.append(connection.recv(MAX_PLAINTEXT_BYTES))

@@ -3,7 +3,7 @@
 local ATTACHMENT, NUMBER, WHAT, VALUE = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 
 enter(LINEAGE, RUN)
-local member = attached(ATTACHMENT)
+local member = attached(PEER, ATTACHMENT)
 if not member then
   return { 'detached' }
 end

@@ -21,13 +21,26 @@ local function epoch()
   return redis.call('HGET', META, 'epoch') .. '.' .. redis.call('HGET', LINEAGE, 'era')
 end
 
-local function head()
-  return tonumber(redis.call('HGET', META, 'offset') or 0)
+-- How far the stream goes, what it holds in bytes, and the highest offset that it no longer holds. Read once, counted
+-- here, and written back by finish().
+local counts = false
+
+local function count()
+  if not counts then
+    local found = redis.call('HMGET', META, 'offset', 'bytes', 'trimmed')
+    counts = {
+      offset = tonumber(found[1] or 0), bytes = tonumber(found[2] or 0), trimmed = tonumber(found[3] or 0),
+    }
+  end
+  return counts
 end
 
--- The highest offset that the stream no longer holds.
+local function head()
+  return count().offset
+end
+
 local function trimmed()
-  return tonumber(redis.call('HGET', META, 'trimmed') or 0)
+  return count().trimmed
 end
 
 -- A member's private record: a attachment, n node (empty when suspended), b the offset at which this membership
@@ -41,9 +54,9 @@ local function save_member(peer, member)
   redis.call('HSET', STANDING, peer, cmsgpack.pack(member))
 end
 
--- Return the member if this attachment is the one that stands for it, else false.
-local function attached(attachment)
-  local member = load_member(PEER)
+-- Return a member if this attachment is the one that stands for it, else false.
+local function attached(peer, attachment)
+  local member = load_member(peer)
   return member and member.n ~= '' and member.a == attachment and member
 end
 
@@ -51,29 +64,38 @@ local function entry_bytes(subject, receiver, data)
   return #subject + #receiver + #data + 64
 end
 
--- Keep the stream within its bounds; what is trimmed costs a late resume its place, and it gets a snapshot.
-local function trim(offset)
-  local gone = trimmed()
-  local floor = math.max(gone, offset - LIMITS.history_events)
-  local bytes = tonumber(redis.call('HGET', META, 'bytes'))
-  while gone < floor or (bytes > LIMITS.history_bytes and gone < offset) do
-    gone = gone + 1
-    local entry = redis.call('XRANGE', STREAM, gone .. '-0', gone .. '-0')[1]
-    local fields = entry[2]
-    bytes = bytes - entry_bytes(fields[4], fields[6], fields[8])
+-- Keep the stream within its bounds; what is trimmed costs a late resume its place, and it gets a snapshot. What goes
+-- has to be looked at, so some more goes with it, and it is not looked at for each event.
+local function trim()
+  local over = counts.bytes > LIMITS.history_bytes or counts.offset - counts.trimmed > LIMITS.history_events
+  if not over then
+    return
   end
-  redis.call('HSET', META, 'bytes', bytes, 'trimmed', gone)
-  redis.call('XTRIM', STREAM, 'MINID', '=', (gone + 1) .. '-0')
+  local events = LIMITS.history_events - math.floor(LIMITS.history_events / 16)
+  local bytes = LIMITS.history_bytes - math.floor(LIMITS.history_bytes / 16)
+  local function enough()
+    return counts.trimmed == counts.offset
+      or (counts.bytes <= bytes and counts.offset - counts.trimmed <= events)
+  end
+  while not enough() do
+    local oldest = redis.call('XRANGE', STREAM, (counts.trimmed + 1) .. '-0', '+', 'COUNT', 64)
+    for _, entry in ipairs(oldest) do
+      local fields = entry[2]
+      if fields[2] ~= 'ended' and not enough() then
+        counts.trimmed = counts.trimmed + 1
+        counts.bytes = counts.bytes - entry_bytes(fields[4], fields[6], fields[8])
+      end
+    end
+  end
+  redis.call('XTRIM', STREAM, 'MINID', '=', (counts.trimmed + 1) .. '-0')
 end
 
 -- Append an event. The entry of offset 12 has the id 12-0, so the stream itself keeps offsets unique.
 local function append(kind, subject, receiver, data)
-  local offset = redis.call('HINCRBY', META, 'offset', 1)
-  newest = redis.call('XADD', STREAM, offset .. '-0', 'k', kind, 's', subject, 'r', receiver, 'd', data)
-  local bytes = redis.call('HINCRBY', META, 'bytes', entry_bytes(subject, receiver, data))
-  if bytes > LIMITS.history_bytes or offset - trimmed() > LIMITS.history_events then
-    trim(offset)
-  end
+  count()
+  counts.offset = counts.offset + 1
+  counts.bytes = counts.bytes + entry_bytes(subject, receiver, data)
+  newest = redis.call('XADD', STREAM, counts.offset .. '-0', 'k', kind, 's', subject, 'r', receiver, 'd', data)
 end
 
 -- Tell the servers, and no peer, that attachments of a peer below this number are over.
@@ -81,9 +103,15 @@ local function append_note(peer, below, reason)
   newest = redis.call('XADD', STREAM, head() .. '-*', 'k', 'ended', 's', peer, 'r', reason, 'd', below)
 end
 
--- Nudge the servers, once, or forget a room without members: the next one begins a new epoch.
+-- Write the counts back and nudge the servers, once, or forget a room without members: the next one begins a new epoch.
 local function finish()
   if newest then
+    if counts then
+      trim()
+      redis.call(
+        'HSET', META, 'offset', counts.offset, 'bytes', counts.bytes, 'trimmed', counts.trimmed
+      )
+    end
     local sequence = redis.call('INCR', SEQUENCE)
     redis.call('SPUBLISH', BUS, sequence .. ' ' .. ROOM .. ' ' .. newest)
     if redis.call('HLEN', STANDING) == 0 then

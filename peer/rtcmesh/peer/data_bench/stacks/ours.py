@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from rtcmesh.peer.data_bench.stack import StackListener
 from rtcmesh.peer.sctp import CongestionControl
+from rtcmesh.peer.sctp.config import SAFE_PACKET_BYTES
 from rtcmesh.peer.webrtc import WebRtcConfig, WebRtcTransport
 
 LARGE_PACKET_BYTES = 15_000
 """What loopback and jumbo frames carry; path MTU discovery finds out."""
 
+CLOSE_TIMEOUT = 0.1
+"""What is under way when a piece of work is over need not arrive."""
+
 
 class Ours:
     """See `Stack`. It is its transport's sink as well."""
 
-    def __init__(self, listener: StackListener, config: WebRtcConfig | None = None) -> None:
+    def __init__(self, listener: StackListener, config: WebRtcConfig) -> None:
         self._listener = listener
         self._transport = WebRtcTransport(self, (), config=config)
         self.send = self._transport.send
@@ -66,14 +70,22 @@ class Ours:
 
 def make(listener: StackListener) -> Ours:
     """As it is by default."""
-    return Ours(listener)
+    return Ours(listener, WebRtcConfig(close_timeout=CLOSE_TIMEOUT))
 
 
 def make_tolerant(listener: StackListener) -> Ours:
     """With the congestion control that does not take every loss for congestion."""
-    return Ours(listener, WebRtcConfig(congestion_control=CongestionControl.LOSS_TOLERANT))
+    return Ours(
+        listener,
+        WebRtcConfig(congestion_control=CongestionControl.LOSS_TOLERANT, close_timeout=CLOSE_TIMEOUT),
+    )
+
+
+def make_safe(listener: StackListener) -> Ours:
+    """With packets that every path carries, as they are without path MTU discovery."""
+    return Ours(listener, WebRtcConfig(max_packet_bytes=SAFE_PACKET_BYTES, close_timeout=CLOSE_TIMEOUT))
 
 
 def make_large(listener: StackListener) -> Ours:
     """With packets as large as the path carries."""
-    return Ours(listener, WebRtcConfig(max_packet_bytes=LARGE_PACKET_BYTES))
+    return Ours(listener, WebRtcConfig(max_packet_bytes=LARGE_PACKET_BYTES, close_timeout=CLOSE_TIMEOUT))
