@@ -1,5 +1,8 @@
 """Draws a run: what each control does alone, and the course of two flows beside one another."""
 
+# pyright: reportUnknownMemberType=false
+# matplotlib is typed in part.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -106,4 +109,4 @@ def _course(axes: Axes, case: Case) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=90)  # pyright: ignore[reportUnknownMemberType]
+    figure.savefig(path, dpi=90)

@@ -25,7 +25,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: Topic
     controls: tuple[CongestionControl, ...]
-    mbit_per_second: float = 20.0
+    mbit_per_second: float = 10.0
     round_trip: float = 0.05
     """In seconds, without a queue."""
     buffer: float = 1.0
@@ -52,7 +52,7 @@ def situations() -> list[Situation]:
     alone = {"settle": 3.0, "seconds": 5.0}
     for loss in (0.0, 0.01, 0.05, 0.1):
         found += [
-            Situation(topic=Topic.LOSS, controls=(control,), mbit_per_second=200, loss=loss, **alone)
+            Situation(topic=Topic.LOSS, controls=(control,), mbit_per_second=100, loss=loss, **alone)
             for control in (CUBIC, TOLERANT)
         ]
     alone = {"settle": 8.0, "seconds": 12.0}
