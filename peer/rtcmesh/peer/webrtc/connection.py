@@ -221,6 +221,9 @@ class Connection:
         """Begin the DTLS handshake, when this is the first pair."""
         dtls = self._dtls
         assert dtls is not None, "checks begin with the remote description"
+        pair = self.selected_pair
+        if pair is not None and self._association is not None:
+            self._association.discovers_mtu = "relay" not in (pair.local.type, pair.remote.type)
         if dtls.state is DtlsState.NEW:
             dtls.start(self._loop.time())
             early, self._early_datagrams = self._early_datagrams, []
