@@ -23,7 +23,7 @@ LADDER = [
     (0.5, 0.450, 0.12, 2.5),
     (0.256, 0.800, 0.25, 4.5),
 ]
-EACH = 10.0
+EACH = 6.0
 
 
 async def stand_on(talk: Scene, rung: tuple[float, float, float, float]) -> None:
