@@ -12,6 +12,8 @@ from rtcmesh.peer import PathKind
 from support.scenes import Scene, place, scene, world
 from support.virtual import on_virtual_time
 
+pytestmark = pytest.mark.timeout(240)  # a busy machine takes its time for minutes of a conversation
+
 # Mbit/s, round trip in seconds, loss each way, and the longest silence that is tolerable (after iroh's tests/patchbay).
 LADDER = [
     (100, 0.016, 0.001, 0.3),
