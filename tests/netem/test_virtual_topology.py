@@ -229,6 +229,22 @@ def test_a_partition_parts_two_nodes_and_what_is_behind_them_only(nodes: tuple[s
     run_virtual(main())
 
 
+@on_virtual_time
+async def test_a_partition_holds_wherever_its_hosts_move() -> None:
+    network, (_, server) = await build(behind("ann", "internet", "home"), SERVER, gateways=(HOME,))
+    everywhere = await open_port(network, "ann", 5000, "0.0.0.0")
+    await network.apply(Partition(nodes=("ann", "server")))
+    for to in ("home", "internet"):
+        everywhere.transport.sendto(b"x", ("server", 4000))
+        await asyncio.sleep(1)
+        assert server.heard == []
+        await network.apply(SwitchUplink(node="ann", to=to))
+    await network.apply(Heal(node="server"))
+    everywhere.transport.sendto(b"x", ("server", 4000))
+    await asyncio.sleep(1)
+    assert len(server.heard) == 1
+
+
 @pytest.mark.parametrize("fault", [ChangeAddress(node="ann"), SwitchUplink(node="ann", to="cell")])
 def test_a_socket_on_an_address_that_is_gone_is_dead_and_one_on_all_addresses_goes_on(fault: Fault) -> None:
     async def main() -> None:

@@ -60,8 +60,9 @@ async def test_both_ends_may_move_at_once() -> None:
     async with scene(world(place("ann", "open"), place("bob", "full-cone"))) as talk:
         await talk.until(PathKind.DIRECT)
         await asyncio.sleep(3)
+        at = talk.now()
         for name in ("ann", "bob"):
-            at = await talk.apply(ChangeAddress(node=name))
+            await talk.apply(ChangeAddress(node=name))
         await asyncio.sleep(12)
         assert set(talk.paths) == {PathKind.DIRECT}
         assert talk.silence(at) < POLLED + 2.5

@@ -78,9 +78,7 @@ class Scene:
         self._sent = [0, 0]
         self._is_talking = True
         self._heard = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._time = loop.time
-        self.began = loop.time()
+        self.began = self.now()
         self._senders = [asyncio.create_task(self._send(end)) for end in (0, 1)]
         self._readers = [asyncio.create_task(self._read(end)) for end in (0, 1)]
         self._readers += [asyncio.create_task(self._watch(end)) for end in (0, 1)]
@@ -95,19 +93,23 @@ class Scene:
         async with asyncio.timeout(within):
             for mesh in self.meshes:
                 await mesh.wait_for_peers(1, path=kind)
-        return self._time()
+        return self.now()
+
+    def now(self) -> float:
+        """Return the virtual time."""
+        return asyncio.get_running_loop().time()
 
     async def apply(self, fault: Fault) -> float:
         """Do it, and return when that was."""
         await self.room.network.apply(fault)
-        return self._time()
+        return self.now()
 
     def silence(self, since: float) -> float:
         """Return the longest time since then in which one of them heard nothing."""
         return max(
             after - before
             for heard_at in self.heard_at
-            for before, after in pairwise([since, *(at for at in heard_at if at > since), self._time()])
+            for before, after in pairwise([since, *(at for at in heard_at if at > since), self.now()])
         )
 
     async def finish(self, within: float = 30.0) -> None:
@@ -136,13 +138,13 @@ class Scene:
     async def _read(self, end: int) -> None:
         async for message in self.meshes[end].channel("numbers", type=int):
             self._received[end].append(message.data)
-            self.heard_at[end].append(self._time())
+            self.heard_at[end].append(self.now())
             self._heard.set()
 
     async def _watch(self, end: int) -> None:
         async for event in self.meshes[end].events():
             if isinstance(event, PathChanged):
-                self.changes.append((self._time(), "ann" if end == 0 else "bob", event.path))
+                self.changes.append((self.now(), "ann" if end == 0 else "bob", event.path))
 
 
 @asynccontextmanager

@@ -141,7 +141,7 @@ class Network:
 
     def part(self, source: str, destination: str) -> None:
         """Let no further packet pass from one node, or from what is behind it, to another one."""
-        if self.node(source).is_top_level and self.node(destination).is_top_level:
+        if self.node(source).ends is None and self.node(destination).ends is None:
             self.link(source, destination).cut()
         else:
             self._parted.add((source, destination))
