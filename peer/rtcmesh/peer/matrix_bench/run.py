@@ -27,7 +27,7 @@ PATIENCE = 4
 """How many times as long is waited for a direct path where there must be one."""
 
 MEETING_TIMEOUT = 180.0
-"""How long a pair may take until both have heard each other, in seconds: with fourteen peers on a busy machine, long."""
+"""How long a pair may take until both have heard each other, in seconds: fourteen peers make a machine busy."""
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class End:
     """A process on a host, and what it has told so far."""
 
     process: Process
-    sides: dict[str, Side] = field(default_factory=dict)
+    sides: dict[str, Side] = field(default_factory=dict[str, Side])
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     is_ready: bool = False
     has_ended: bool = False
