@@ -71,6 +71,25 @@ def paths(
 
 
 @app.command()
+def virtual(
+    peers: Annotated[int, typer.Option(min=2, max=100, help="How many peers the mesh has.")] = 20,
+    seconds: Annotated[float, typer.Option(min=1, help="For how many virtual seconds it stands.")] = 60.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure how much processor time virtual time takes: a mesh behind NATs at 1 % loss, and an outage of 40 s."""
+    from .virtual_bench import run_virtual_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = run_virtual_bench(peers, seconds)
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
+
+
+@app.command()
 def outbox(
     rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
     *,
@@ -270,6 +289,47 @@ def data(
         _write_json(results)
     else:
         for table in (*tables_of(results), promises_of(results)):
+            console.print(table)
+
+
+@app.command()
+def congestion(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How many trials of each situation, of a seed each.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed; each round has the next one.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part of a topic or of a path; may be repeated.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="A folder for the tables, the pictures and the raw figures."
+        ),
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Compare the congestion controls on virtual time: throughput, queue, and who gets what of a bottleneck."""
+    from .congestion_bench.results import tables_of, write_to
+    from .congestion_bench.run import run_congestion_bench
+
+    console = Console(quiet=json)
+    with console.status("simulating") as status:
+        results = run_congestion_bench(
+            rounds, seed=seed, only=tuple(only or ()), jobs=jobs, progress=status.update
+        )
+    if not results.cases:
+        raise typer.BadParameter("no topic and no path has that in its name", param_hint="--only")
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
             console.print(table)
 
 

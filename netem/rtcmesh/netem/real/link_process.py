@@ -21,11 +21,12 @@ from random import Random
 
 import msgspec
 
-from rtcmesh.netem.link import Link, LinkConfig
+from rtcmesh.netem.link import Fate, Link, LinkConfig
 
 from .audit import Lateness
 from .builder import Building, build
 from .errors import LaboratoryUnavailable
+from .icmp import too_long
 from .inhabitants import kill_inhabitants
 from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
@@ -63,8 +64,15 @@ class Pipe:
             if parted and _destination(packet) in parted:
                 link.counters.sent += 1
                 link.counters.cut += 1
-            else:
-                link.send(packet, time.monotonic())
+            elif link.send(packet, time.monotonic()) is Fate.OVERSIZED and link.config.mtu_is_reported:
+                self._report_mtu(packet)
+
+    def _report_mtu(self, packet: IpPacket) -> None:
+        assert self.link.config.mtu is not None, "the packet is too long for it"
+        answer = too_long(packet, self.link.config.mtu)
+        if answer is not None:
+            with suppress(OSError):  # as any packet, it may be lost
+                os.write(self._source, answer)
 
     def put(self, lateness: Lateness) -> None:
         """Put what has arrived out at the far end."""
