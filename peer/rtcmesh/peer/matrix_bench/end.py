@@ -19,8 +19,11 @@ from rtcmesh.signaling.config import ClientConfig
 
 from .words import Ask, Heard, Join, Joined, Mark, Order, Reached, Ready, State, Told
 
-INTERVAL = 0.05
-JOIN_TIMEOUT = 60.0
+INTERVAL = 0.2
+"""Between two messages: so far apart that pairs are not slowed down by all the others."""
+
+JOIN_TIMEOUT = 150.0
+"""How long the server is tried, on a machine that starts fourteen of these at once."""
 
 
 class Talk:

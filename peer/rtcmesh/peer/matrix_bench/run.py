@@ -26,8 +26,8 @@ START_TIMEOUT = 180.0
 PATIENCE = 4
 """How many times as long is waited for a direct path where there must be one."""
 
-MEETING_TIMEOUT = 60.0
-"""How long a pair may take until both have heard each other, in seconds."""
+MEETING_TIMEOUT = 180.0
+"""How long a pair may take until both have heard each other, in seconds: fourteen peers make a machine busy."""
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class End:
     """A process on a host, and what it has told so far."""
 
     process: Process
-    sides: dict[str, Side] = field(default_factory=dict)
+    sides: dict[str, Side] = field(default_factory=dict[str, Side])
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     is_ready: bool = False
     has_ended: bool = False
