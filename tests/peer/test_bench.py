@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from rtcmesh.peer import bench, outbox_bench, virtual_bench
+from rtcmesh.peer.bench import mesh as bench
+from rtcmesh.peer.bench import outbox as outbox_bench
+from rtcmesh.peer.bench import virtual as virtual_bench
 
 
 async def test_the_bench_measures_every_contender_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:

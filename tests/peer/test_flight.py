@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.flight import ACK_DELAY, INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
+from rtcmesh.peer.session.flight import ACK_DELAY, INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
 from rtcmesh.relay.frames import Urgency
 
 

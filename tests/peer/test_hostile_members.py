@@ -19,14 +19,14 @@ from rtcmesh.peer import (
     PathKind,
     PathPolicy,
     PeerLeft,
-    frames,
 )
 from rtcmesh.peer.delivery import Delivery
-from rtcmesh.peer.frames import Header, Packet, Probe, ProbeType, encode_header, encode_open
-from rtcmesh.peer.liveness import PONGS_PER_SECOND
-from rtcmesh.peer.path import DirectPath, Path, RelayPath
-from rtcmesh.peer.remote_peer import RemotePeer
-from rtcmesh.peer.succession import MIN_SESSION_TIME
+from rtcmesh.peer.members.remote_peer import RemotePeer
+from rtcmesh.peer.members.succession import MIN_SESSION_TIME
+from rtcmesh.peer.paths.liveness import PONGS_PER_SECOND
+from rtcmesh.peer.paths.path import DirectPath, Path, RelayPath
+from rtcmesh.peer.session import frames
+from rtcmesh.peer.session.frames import Header, Packet, Probe, ProbeType, encode_header, encode_open
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
 from rtcmesh.relay.frames import Urgency
 from rtcmesh.signaling.config import ServiceConfig

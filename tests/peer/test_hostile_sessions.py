@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer import frames
 from rtcmesh.peer.delivery import Delivery
 from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
-from rtcmesh.peer.frames import (
+from rtcmesh.peer.session import frames
+from rtcmesh.peer.session.frames import (
     END,
     FIRST,
     FRAGMENT_BYTES,
@@ -38,8 +38,8 @@ from rtcmesh.peer.frames import (
     encode_datagram,
     encode_open,
 )
-from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import CreditGrew, MessageReceived
+from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.session.session_events import CreditGrew, MessageReceived
 
 WINDOW = MIN_WINDOW_BYTES
 PIECE = bytes(FRAGMENT_BYTES)

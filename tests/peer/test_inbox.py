@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rtcmesh.peer import Identity
 from rtcmesh.peer.conversation import Conversation
 from rtcmesh.peer.delivery import Delivery
-from rtcmesh.peer.frames import cost
 from rtcmesh.peer.inbox import Inbox
-from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import MessageReceived
+from rtcmesh.peer.session.frames import cost
+from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.session.session_events import MessageReceived
 from support.virtual import on_virtual_time
 
 WINDOW = 1000

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.frames import Probe, ProbeType
-from rtcmesh.peer.liveness import FIRST_PATIENCE, MIN_PATIENCE, Liveness
+from rtcmesh.peer.paths.liveness import FIRST_PATIENCE, MIN_PATIENCE, Liveness
+from rtcmesh.peer.session.frames import Probe, ProbeType
 
 PING, PONG = ProbeType.PING, ProbeType.PONG
 

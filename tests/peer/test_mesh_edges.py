@@ -21,8 +21,8 @@ from rtcmesh.peer import (
 )
 from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.errors import TransportFailed
-from rtcmesh.peer.negotiation import MAX_CANDIDATES
-from rtcmesh.peer.session import Session
+from rtcmesh.peer.paths.negotiation import MAX_CANDIDATES
+from rtcmesh.peer.session.session import Session
 from rtcmesh.peer.testing import LinkConfig, MemoryNetwork, MemoryTransport, virtual_meshes, virtual_room
 from rtcmesh.peer.webrtc import WebRtcTransport
 from rtcmesh.signaling.testing import dial_stream

@@ -25,9 +25,9 @@ from rtcmesh.peer import (
     SignalingUnreachable,
     Undelivered,
 )
-from rtcmesh.peer.frames import PACKET_BYTES
+from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES
+from rtcmesh.peer.session.frames import PACKET_BYTES
 from rtcmesh.peer.testing import MemoryNetwork, VirtualRoom, run_virtual, virtual_room
-from rtcmesh.peer.transport import HIGH_WATER_BYTES
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ClientConfig, ServiceConfig
 from rtcmesh.signaling.room import RoomLimits

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtcmesh.peer.negotiation import (
+from rtcmesh.peer.paths.negotiation import (
     MAX_CANDIDATES,
     AcceptAnswer,
     AddCandidate,
@@ -20,7 +20,7 @@ from rtcmesh.peer.negotiation import (
     SendSignal,
     State,
 )
-from rtcmesh.peer.signals import Abandon, Answer, Candidate, Offer, Redial, Signal
+from rtcmesh.peer.paths.signals import Abandon, Answer, Candidate, Offer, Redial, Signal
 
 
 def negotiation(*, offers: bool, seed: int = 0) -> Negotiation:

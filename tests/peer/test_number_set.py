@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.number_set import NumberSet
+from rtcmesh.peer.session.number_set import NumberSet
 
 RANGES = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 12)), max_size=60)
 

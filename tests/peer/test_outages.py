@@ -19,7 +19,7 @@ from rtcmesh.peer import (
     SessionExpired,
     Undelivered,
 )
-from rtcmesh.peer.network_watch import NetworkWatch
+from rtcmesh.peer.paths.network_watch import NetworkWatch
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
 from support.meshes import news, next_event, pair
 from support.virtual import on_virtual_time

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rtcmesh.peer.errors import NotDecodable
-from rtcmesh.peer.outbox import ENTRY_OVERHEAD_BYTES, Entry, Line, Outbox, message_cost
-from rtcmesh.peer.receipts import MAX_MARKS, Receipts
-from rtcmesh.peer.stamps import (
+from rtcmesh.peer.outbox.outbox import ENTRY_OVERHEAD_BYTES, Entry, Line, Outbox, message_cost
+from rtcmesh.peer.outbox.receipts import MAX_MARKS, Receipts
+from rtcmesh.peer.outbox.stamps import (
     MAX_RECEIPTS,
     STAMP_BYTES,
     Receipt,

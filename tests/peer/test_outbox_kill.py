@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtcmesh.peer import Identity
-from rtcmesh.peer.outboxes import MAX_UNNOTED
+from rtcmesh.peer.outbox.outboxes import MAX_UNNOTED
 from support.processes import Program, running, serving
 
 WORKER = Path(__file__).parents[1] / "support" / "outbox_worker.py"

@@ -34,7 +34,7 @@ from rtcmesh.peer import (
 )
 from rtcmesh.peer.codec import encode
 from rtcmesh.peer.conversation import Outgoing
-from rtcmesh.peer.stamps import RECEIPTS_LABEL, Receipt, Stamp, encode_receipts, stamped
+from rtcmesh.peer.outbox.stamps import RECEIPTS_LABEL, Receipt, Stamp, encode_receipts, stamped
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
 from support.meshes import news, next_event
 

@@ -7,9 +7,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtcmesh.peer import path_bench
-from rtcmesh.peer.cli import app
-from rtcmesh.peer.path_bench import (
+from rtcmesh.peer.bench import paths as path_bench
+from rtcmesh.peer.bench.paths import (
     DIRECT_DEATH,
     DelayFigures,
     Failure,
@@ -18,6 +17,7 @@ from rtcmesh.peer.path_bench import (
     run_path_bench,
     tables_of,
 )
+from rtcmesh.peer.cli import app
 from support.processes import run_rtcmesh
 
 

@@ -6,8 +6,7 @@ from random import Random
 import pytest
 
 from rtcmesh.peer.events import PathChangeReason, PathKind
-from rtcmesh.peer.frames import Probe, ProbeType
-from rtcmesh.peer.path_chooser import (
+from rtcmesh.peer.paths.path_chooser import (
     Change,
     Doubt,
     Expire,
@@ -15,6 +14,7 @@ from rtcmesh.peer.path_chooser import (
     PathChooser,
     SendProbe,
 )
+from rtcmesh.peer.session.frames import Probe, ProbeType
 
 RELAY, DIRECT = 1, 2
 KINDS = {RELAY: PathKind.RELAYED, DIRECT: PathKind.DIRECT}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.events import LeaveReason
-from rtcmesh.peer.roster import Admit, Decision, Dismiss, Rekey, Roster
+from rtcmesh.peer.members.roster import Admit, Decision, Dismiss, Rekey, Roster
 from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.messages import Member
 from rtcmesh.signaling.prekey import Prekey

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer import frames
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
-from rtcmesh.peer.frames import (
+from rtcmesh.peer.session import frames
+from rtcmesh.peer.session.frames import (
     FIRST,
     LAST,
     MAX_LATEST_BYTES,
@@ -19,8 +19,8 @@ from rtcmesh.peer.frames import (
     Header,
     Open,
 )
-from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import MessageReceived
+from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.session.session_events import MessageReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab
 

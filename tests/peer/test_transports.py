@@ -11,8 +11,8 @@ import pytest
 
 from rtcmesh.netem import LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory
 from rtcmesh.peer.testing import MemoryNetwork
-from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Transport, TransportFactory
 from rtcmesh.peer.webrtc import WebRtcConfig, WebRtcTransport
 from rtcmesh.peer.webrtc.plain_ice import PlainIce
 

@@ -8,9 +8,9 @@ from random import Random
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
-from rtcmesh.peer.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
-from rtcmesh.peer.session import Session
-from rtcmesh.peer.session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
+from rtcmesh.peer.session.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
+from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
 
 WINDOW = MIN_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rtcmesh.peer.matrix_bench.behind import PAIRS, Pair, can_be_direct, network
-from rtcmesh.peer.matrix_bench.results import Matrix, page_of
-from rtcmesh.peer.matrix_bench.run import Meeting, run_matrix
+from rtcmesh.peer.bench.matrix.behind import PAIRS, Pair, can_be_direct, network
+from rtcmesh.peer.bench.matrix.results import Matrix, page_of
+from rtcmesh.peer.bench.matrix.run import Meeting, run_matrix
 
 JOBS = 4
 SETTLE = 6.0

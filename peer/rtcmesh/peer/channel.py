@@ -13,10 +13,10 @@ from . import codec
 from .conversation import Outgoing
 from .delivery import Delivery, Priority
 from .errors import Closed, MessageTooLarge, NotDecodable
-from .frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES, MAX_MESSAGE_BYTES
 from .inbox import Inbox
-from .outboxes import Outboxes
-from .stamps import STAMP_BYTES
+from .outbox.outboxes import Outboxes
+from .outbox.stamps import STAMP_BYTES
+from .session.frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES, MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
 

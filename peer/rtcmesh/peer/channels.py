@@ -9,10 +9,10 @@ from .config import MeshConfig
 from .conversation import Conversation
 from .delivery import Delivery
 from .errors import Closed
-from .frames import MAX_CHANNELS, MAX_LABEL_BYTES
 from .inbox import Inbox
-from .outboxes import Outboxes
-from .session_events import MessageReceived
+from .outbox.outboxes import Outboxes
+from .session.frames import MAX_CHANNELS, MAX_LABEL_BYTES
+from .session.session_events import MessageReceived
 
 MAX_OPEN_CHANNELS = MAX_CHANNELS - 1
 """How many channels an application has: each session needs one for the receipts of what the other's outbox sent."""

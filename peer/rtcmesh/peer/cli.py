@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 
 from rtcmesh.netem import cli as netem_cli
+from rtcmesh.peer.bench import cli as bench_cli
 from rtcmesh.relay import cli as relay_cli
 from rtcmesh.signaling import cli as signaling_cli
 from rtcmesh.signaling.config import ClientConfig
 from rtcmesh.signaling.identity import Identity
 
-from . import bench_cli
 from .chat import run_chat
 from .command_line import JoinTimeout, Room, Secret, Url, fail, run_in_mesh
 from .config import MeshConfig

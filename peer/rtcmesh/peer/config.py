@@ -8,7 +8,7 @@ from enum import Enum
 from rtcmesh.relay.config import RelayClientConfig
 from rtcmesh.signaling.config import ClientConfig
 
-from .frames import MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES
+from .session.frames import MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES
 
 
 class PathPolicy(Enum):

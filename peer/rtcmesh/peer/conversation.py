@@ -13,8 +13,8 @@ from . import codec
 from .delivery import Delivery, Priority
 from .errors import MeshError, PeerGone
 from .events import Undelivered
-from .session import Session
-from .session_events import Acknowledged, CreditGrew, MessageReceived
+from .session.session import Session
+from .session.session_events import Acknowledged, CreditGrew, MessageReceived
 
 
 @dataclass(frozen=True, slots=True)

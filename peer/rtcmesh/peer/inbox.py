@@ -10,8 +10,8 @@ from rtcmesh.signaling.identity import PeerId
 
 from .conversation import Conversation
 from .delivery import Delivery
-from .frames import cost
-from .session_events import MessageReceived
+from .session.frames import cost
+from .session.session_events import MessageReceived
 
 
 class _Entry:

@@ -30,15 +30,15 @@ from .delivery import Delivery, Priority
 from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
 from .event_stream import EventStream
 from .events import MeshEvent, PathChangeReason, PathKind
-from .members import Members
-from .network_watch import NetworkWatch
-from .outboxes import Outboxes
+from .members.members import Members
+from .outbox.outboxes import Outboxes
+from .outbox.stamps import RECEIPTS_LABEL
+from .paths.network_watch import NetworkWatch
+from .paths.relays import DEFAULT_RELAY, Relays
+from .paths.transport import TransportFactory
 from .peer import Peer
-from .relays import DEFAULT_RELAY, Relays
-from .session_events import MessageReceived
-from .stamps import RECEIPTS_LABEL
+from .session.session_events import MessageReceived
 from .tasks import owned_tasks
-from .transport import TransportFactory
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 from rtcmesh.signaling.identity import PeerId
 
 from .events import PathKind
-from .remote_peer import RemotePeer
+from .members.remote_peer import RemotePeer
 from .stats import PeerStats
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.script_remote import ScriptRemote
-from rtcmesh.peer.data_bench.devtools import open_page
+from rtcmesh.peer.bench.data.devtools import open_page
 
 SCRIPT = Path(__file__).parent / "peer.js"
 MAX_MESSAGE_BYTES = 256 * 1024

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rtcmesh.peer.bench_page import Provenance
+from rtcmesh.peer.bench.congestion.figures import share, total
+from rtcmesh.peer.bench.congestion.results import tables_of, write_to
+from rtcmesh.peer.bench.congestion.run import Case, Run, run_congestion_bench, run_trial
+from rtcmesh.peer.bench.congestion.situations import CUBIC, TOLERANT, Situation, Topic, situations
+from rtcmesh.peer.bench.page import Provenance
 from rtcmesh.peer.cli import app
-from rtcmesh.peer.congestion_bench.figures import share, total
-from rtcmesh.peer.congestion_bench.results import tables_of, write_to
-from rtcmesh.peer.congestion_bench.run import Case, Run, run_congestion_bench, run_trial
-from rtcmesh.peer.congestion_bench.situations import CUBIC, TOLERANT, Situation, Topic, situations
 
 QUICK = Situation(
     topic=Topic.LIKE, controls=(CUBIC, TOLERANT), mbit_per_second=5, apart=1.0, settle=1.0, seconds=2.0
@@ -57,7 +57,7 @@ def test_a_run_is_written_as_a_page_pictures_and_raw_figures(tmp_path: Path) -> 
 
 
 def test_what_is_chosen_runs_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rtcmesh.peer.congestion_bench.run.situations", lambda: [QUICK])
+    monkeypatch.setattr("rtcmesh.peer.bench.congestion.run.situations", lambda: [QUICK])
     progress: list[str] = []
     run = run_congestion_bench(1, seed=3, only=(), jobs=1, progress=progress.append)
     assert run.cases == (Case(QUICK, (run_trial(QUICK, 3),)),)

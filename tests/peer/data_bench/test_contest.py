@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from rtcmesh.peer.data_bench.contenders import (
+from rtcmesh.peer.bench.data.contenders import (
     BARE,
     BULK,
     COALESCED,
@@ -20,12 +20,12 @@ from rtcmesh.peer.data_bench.contenders import (
     Contender,
     Kind,
 )
-from rtcmesh.peer.data_bench.contest import run_bulk, run_idle, run_ping
-from rtcmesh.peer.data_bench.line import put_together, taken_apart
-from rtcmesh.peer.data_bench.networks import LOOPBACK, LOSSY, Network
-from rtcmesh.peer.data_bench.pair import ContestFailed, Pair
-from rtcmesh.peer.data_bench.run import Plan, Run, begin_run, continue_run, groups
-from rtcmesh.peer.data_bench.works import Effort
+from rtcmesh.peer.bench.data.contest import run_bulk, run_idle, run_ping
+from rtcmesh.peer.bench.data.line import put_together, taken_apart
+from rtcmesh.peer.bench.data.networks import LOOPBACK, LOSSY, Network
+from rtcmesh.peer.bench.data.pair import ContestFailed, Pair
+from rtcmesh.peer.bench.data.run import Plan, Run, begin_run, continue_run, groups
+from rtcmesh.peer.bench.data.works import Effort
 
 MOMENT = Effort(seconds=0.1, connections=1)
 

@@ -1,10 +1,10 @@
 import json
 from pathlib import Path
 
-from rtcmesh.peer.data_bench.contenders import SAFE
-from rtcmesh.peer.data_bench.figures import values_of
-from rtcmesh.peer.data_bench.promises import verdicts_of
-from rtcmesh.peer.data_bench.results import (
+from rtcmesh.peer.bench.data.contenders import SAFE
+from rtcmesh.peer.bench.data.figures import values_of
+from rtcmesh.peer.bench.data.promises import verdicts_of
+from rtcmesh.peer.bench.data.results import (
     keep_in,
     markdown_of,
     promises_of,
@@ -12,7 +12,7 @@ from rtcmesh.peer.data_bench.results import (
     tables_of,
     write_to,
 )
-from rtcmesh.peer.data_bench.run import Outcome, Run
+from rtcmesh.peer.bench.data.run import Outcome, Run
 
 
 def bulk(number: int, contender: str, rate: float) -> Outcome:

@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 
-from rtcmesh.peer.congestion_bench.simulation import OVERHEAD_BYTES, Simulation
+from rtcmesh.peer.bench.congestion.simulation import OVERHEAD_BYTES, Simulation
 from rtcmesh.peer.sctp import CongestionControl
 from rtcmesh.peer.sctp.congestion import Congestion, Progress
 from rtcmesh.peer.sctp.cubic import Cubic

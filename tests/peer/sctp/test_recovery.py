@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtcmesh.peer.congestion_bench.simulation import Simulation
+from rtcmesh.peer.bench.congestion.simulation import Simulation
 from rtcmesh.peer.sctp import CongestionControl, MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
 from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet

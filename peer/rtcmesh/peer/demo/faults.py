@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from rtcmesh.peer.transport import TransportSink
+from rtcmesh.peer.paths.transport import TransportSink
 from rtcmesh.peer.webrtc.agents import default_agent
 from rtcmesh.peer.webrtc.config import WebRtcConfig
 from rtcmesh.peer.webrtc.datagrams import Datagrams

@@ -17,8 +17,9 @@ from typing import Annotated, assert_never
 
 import msgspec
 
-from rtcmesh.peer import Identity, Mesh, PathChanged, PeerId, members
+from rtcmesh.peer import Identity, Mesh, PathChanged, PeerId
 from rtcmesh.peer.channel import Channel
+from rtcmesh.peer.members import members
 
 from .protocol import (
     Cut,

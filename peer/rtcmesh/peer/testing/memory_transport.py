@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.paths.transport import LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.peer.stats import TransportStats
-from rtcmesh.peer.transport import LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.signaling.messages import IceServer
 
 
@@ -64,7 +64,7 @@ class MemoryNetwork:
 
 
 class MemoryTransport:
-    """One end; see `rtcmesh.peer.transport.Transport`. Descriptions and candidates are numbers in text."""
+    """One end; see `rtcmesh.peer.paths.transport.Transport`. Descriptions and candidates are numbers in text."""
 
     def __init__(self, network: MemoryNetwork, number: int, name: str, sink: TransportSink) -> None:
         self._network = network

@@ -17,7 +17,7 @@ from rtcmesh.netem.stun_server import stun_server
 from rtcmesh.netem.topology import Topology
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
-from rtcmesh.peer.relays import DEFAULT_RELAY
+from rtcmesh.peer.paths.relays import DEFAULT_RELAY
 from rtcmesh.peer.tasks import owned_tasks
 from rtcmesh.relay.binary_socket import BinarySocket
 from rtcmesh.relay.config import RelayConfig

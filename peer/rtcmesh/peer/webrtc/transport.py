@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.peer.sctp import (
     Association,
     AssociationConnected,
@@ -19,7 +20,6 @@ from rtcmesh.peer.sctp import (
     SctpError,
 )
 from rtcmesh.peer.stats import TransportStats
-from rtcmesh.peer.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.signaling.messages import IceServer
 
 from .config import WebRtcConfig

@@ -1,0 +1,100 @@
+"""This library's session on its transport: what an application's messages go through, without a mesh around it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from rtcmesh.peer.bench.data.stack import HIGH_WATER_BYTES, StackListener
+from rtcmesh.peer.config import MeshConfig
+from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES as ROOM_BYTES
+from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.session.session_events import CreditGrew, MessageReceived
+
+from .ours import make as make_ours
+
+LABEL = "bench"
+PATH = 1
+MESSAGE_BYTES = 64
+
+
+class OverSession:
+    """See `Stack`. What is sent within one turn of the loop shares packets, as the session has it."""
+
+    def __init__(self, listener: StackListener) -> None:
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._session = Session(secrets.randbits(32) << 32 | 1, window=MeshConfig().channel_window_bytes)
+        beneath = StackListener()
+        beneath.opened = self._open
+        beneath.message = self._receive
+        beneath.writable = self._drain
+        self._transport = make_ours(beneath)
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._probe = bytes(MESSAGE_BYTES)
+
+    @property
+    def buffered_amount(self) -> int:
+        """Nothing while there is credit for another message, or else too much."""
+        return 0 if self._session.fits(LABEL, self._probe) else HIGH_WATER_BYTES
+
+    async def offer(self) -> str:
+        """See `Stack`."""
+        return await self._transport.offer()
+
+    async def answer(self, offer: str) -> str:
+        """See `Stack`."""
+        return await self._transport.answer(offer)
+
+    async def accept(self, answer: str) -> None:
+        """See `Stack`."""
+        await self._transport.accept(answer)
+
+    def send(self, data: bytes) -> None:
+        """See `Stack`."""
+        self._session.send(LABEL, data)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    async def close(self) -> None:
+        """See `Stack`."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._transport.close()
+
+    def _open(self) -> None:
+        self._session.path_opened(PATH, self._loop.time())
+        self._listener.opened()
+
+    def _receive(self, packet: bytes) -> None:
+        now = self._loop.time()
+        self._session.receive(packet, PATH, now)
+        for event in self._session.events():
+            if isinstance(event, MessageReceived):
+                self._listener.message(event.payload)
+                self._session.taken(event, now)
+            elif isinstance(event, CreditGrew):
+                self._listener.writable()
+        self._drain()
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        now = self._loop.time()
+        room = ROOM_BYTES - self._transport.buffered_amount
+        for packet in self._session.packets_to_send(PATH, room, now) if room > 0 else ():
+            self._transport.send(packet.data)
+        due = self._session.deadline()
+        if due is not None and (self._timer is None or due < self._timer.when()):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        self._session.handle_timeout(self._loop.time())
+        self._drain()
+
+
+make = OverSession

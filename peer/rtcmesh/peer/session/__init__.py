@@ -1,0 +1,1 @@
+"""Conversations that outlive their paths: numbering, acknowledgement, credit, fragments, resumption."""

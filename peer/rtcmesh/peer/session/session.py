@@ -1,0 +1,448 @@
+"""The session with one remote peer, above all paths: a machine without I/O.
+
+It assumes nothing of a path: packets may be lost, repeated, reordered and delayed for minutes, and paths come and go.
+Every packet names both sessions, so there is no handshake: what is said before anything was heard counts already.
+
+    remote number unknown ──first packet──▶ bound ──a packet of a later session──▶ RemoteRestarted
+    sending ──end()──▶ draining ──all acknowledged: END──▶ ending ──END_ACK──▶ ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
+from rtcmesh.relay.frames import Urgency
+
+from . import frames
+from .acknowledgements import Acknowledgements
+from .flight import Flight, Fragment
+from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
+from .inbound import InboundChannel, InboundStream, open_inbound
+from .outbound import open_outbound
+from .outbound_channel import OutboundChannel
+from .packet_writer import PacketWriter
+from .retry import Retry
+from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
+
+_INSTANCE_BITS = 32
+
+
+class Session:
+    """What two peers have told each other, independent of the paths.
+
+    Guarantees: every accepted message is delivered as its `Delivery` says, or `undelivered` returns it. Memory per
+    channel and direction is bounded by `window` bytes of cost, or one message, if that is larger; one at a time in
+    the whole session when receiving. A number names a session and the process that has it: its upper 32 bits are the
+    process's, and its lower ones count.
+    """
+
+    def __init__(self, number: int, *, window: int, remote_after: int = 0) -> None:
+        """`remote_after`: the number of the last remote session that this one's predecessors spoke with, or 0.
+
+        That session and those before it are not heard again.
+        """
+        assert number > 0, "session numbers start at 1"
+        self.number = number
+        self.remote_number = 0
+        """The remote session's number; 0 until it was heard."""
+        self.remote_after = remote_after
+        self._window = window
+        self._flights: dict[int, Flight] = {}
+        self._silent: dict[int, None] = {}
+        self._outbound: list[OutboundChannel] = []
+        self._outbound_by_label: dict[str, OutboundChannel] = {}
+        self._inbound: dict[int, InboundChannel] = {}
+        self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
+        self._acknowledgements = Acknowledgements()
+        self._allowed: InboundStream | None = None
+        self._greeting = Retry()
+        self._greet = False
+        self._answer = False
+        self._ending = False
+        self._end = Retry()
+        self._end_due = False
+        self._answer_end = False
+        self._remote_ended = False
+        self._blocked = Retry()
+        self._blocked_due = False
+        self._ended = False
+        self._events: list[SessionEvent] = []
+
+    # What is known
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many reliable messages the remote session does not have yet, as far as is known."""
+        return sum(channel.unacknowledged for channel in self._outbound)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """What was handed out and is neither acknowledged nor taken for lost."""
+        return sum(flight.bytes for flight in self._flights.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether the remote session has heard our END: everything was acknowledged before it."""
+        return self._ended
+
+    def undelivered(self) -> list[tuple[str, bytes]]:
+        """Return what is lost with this session, with labels, in the order of each channel.
+
+        That is reliable messages that were not acknowledged, but not those that an outbox keeps.
+        """
+        return [(channel.label, payload) for channel in self._outbound for payload in channel.undelivered()]
+
+    def deadline(self) -> float | None:
+        """When `handle_timeout` is due."""
+        due = [self._acknowledgements.due_at, self._greeting.at, self._end.at, self._blocked.at]
+        due += [flight.deadline() for flight in self._flights.values()]
+        return min((at for at in due if at is not None), default=None)
+
+    def events(self) -> list[SessionEvent]:
+        """Return what has happened, in order, once."""
+        events, self._events = self._events, []
+        return events
+
+    # Commands
+
+    def fits(self, label: str, payload: bytes) -> bool:
+        """Whether `send` would take this message now."""
+        channel = self._outbound_by_label.get(label)
+        return channel is None or channel.fits(payload)
+
+    def send(
+        self,
+        label: str,
+        payload: bytes,
+        *,
+        delivery: Delivery = Delivery.RELIABLE,
+        priority: Priority = Priority.INTERACTIVE,
+        stored: bool = False,
+    ) -> int:
+        """Take a message that fits, and return its number on the channel, from 1 on.
+
+        Its place in the order of the channel is fixed by this call. What the first message of a label says of its
+        delivery holds for all.
+        """
+        assert not self._ending, "send() after end()"
+        channel = self._outbound_by_label.get(label)
+        if channel is None:
+            channel = self._open_channel(label, delivery, priority, stored=stored)
+        number = channel.accept(payload)
+        self._give_turn(channel)
+        return number
+
+    def is_acknowledged(self, label: str, number: int) -> bool:
+        """Whether the remote session has this message of the channel and all before it."""
+        channel = self._outbound_by_label.get(label)
+        return channel is not None and channel.is_acknowledged(number)
+
+    def taken(self, message: MessageReceived, now: float) -> None:
+        """Note that the application has taken a message; its sender gets credit for another."""
+        channel = self._inbound[message.channel]
+        if channel.take(message.payload):
+            self._acknowledgements.owe(channel, now)
+            if self._allowed is not None:
+                self._pass_allowance(now)
+
+    def hello(self) -> None:
+        """Let the remote session know of this one, though there may be nothing to say; again until it is heard."""
+        self._greet = True
+
+    def release(self) -> list[tuple[str, bytes]]:
+        """Let go of everything, for good, and return what `undelivered` does."""
+        undelivered = self.undelivered()
+        for flight in self._flights.values():
+            flight.lose_all()
+        for held in (
+            self._outbound,
+            self._outbound_by_label,
+            self._inbound,
+            self._flights,
+            self._acknowledgements,
+            self._events,
+        ):
+            held.clear()
+        for turns in self._turns.values():
+            turns.clear()
+        self._allowed = None
+        return undelivered
+
+    def end(self) -> None:
+        """Take no more messages; once everything is acknowledged, say so to the remote session."""
+        self._ending = True
+        self._end_if_drained()
+
+    # Paths
+
+    def path_opened(self, path: int, now: float) -> None:
+        """Note a path; its number is used once."""
+        self._flights[path] = Flight(now)
+
+    def path_closed(self, path: int, now: float) -> None:
+        """Note that a path is no more. What was on its way there is sent again."""
+        self.path_doubted(path, now)
+        self._flights.pop(path, None)
+        self._silent.pop(path, None)
+
+    def path_doubted(self, path: int, now: float) -> None:
+        """Send again, on the path that carries from now on, what is on its way on this one."""
+        del now
+        if flight := self._flights.get(path):
+            self._take_back(flight.lose_all())
+
+    def silent_paths(self) -> list[int]:
+        """Return the paths on which something is on its way and nothing was acknowledged for too long, each once."""
+        silent, self._silent = list(self._silent), {}
+        return silent
+
+    def path_refused(self, path: int, now: float) -> None:
+        """Note that a path did not take what was sent: it is sent again, after a pause."""
+        if flight := self._flights.get(path):
+            self._take_back(flight.refused(now))
+
+    # Input
+
+    def receive(self, packet: bytes, path: int, now: float) -> bool:
+        """Take a packet of any path. Returns False for one of or for a session that came before.
+
+        Raises `ProtocolViolation` for what an honest peer does not send, `RemoteRestarted` when this session must go;
+        nothing else, whatever the bytes.
+        """
+        del path
+        header = frames.decode_header(packet)
+        if not self._is_current(header.source):
+            return False
+        if header.destination not in (0, self.number):
+            self._answer = True  # meant for a session that this one replaced; the remote peer learns so
+            return False
+        received = frames.decode_frames(packet)
+        self.remote_number = header.source
+        self._greeting.stop()
+        for frame in received:
+            self._receive_frame(frame, now)
+        return True
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due: acknowledge, send again, note which paths are silent."""
+        self._acknowledgements.handle_timeout(now)
+        for path, flight in self._flights.items():
+            self._take_back(flight.handle_timeout(now))
+            if flight.has_fallen_silent(now):
+                self._silent[path] = None
+        if self._greeting.is_due(now):
+            self._greeting.start(now)
+            self._greet = True
+        if self._end.is_due(now):
+            self._end.start(now)
+            self._end_due = True
+        if self._blocked.is_due(now):
+            self._blocked.start(now)
+            self._blocked_due = True
+
+    # Output
+
+    def packets_to_send(self, path: int, budget_bytes: int, now: float) -> list[Packet]:
+        """Return packets for the path that carries now: control first, then interactive frames, then bulk.
+
+        Stops at the first packet that reaches `budget_bytes` in sum, and when the path's window is full; what is held
+        back comes with a later call.
+        """
+        flight = self._flights.get(path)
+        if flight is None:
+            return []
+        writer = PacketWriter(frames.encode_header(Header(self.number, self.remote_number)))
+        for frame in self._control_frames(now):
+            writer.add(frame, Urgency.CONTROL)
+        if self._answer:
+            writer.say_something()
+            self._answer = False
+        for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
+            self._write_data(writer, urgency, flight, budget_bytes, now)
+        self._watch_blocked(now)
+        return writer.packets()
+
+    # Rules: what goes out
+
+    def _control_frames(self, now: float) -> Iterator[bytes]:
+        if self._greet:
+            self._greet = False
+            if self._greeting.at is None:
+                self._greeting.start(now)
+            yield frames.HELLO
+        yield from self._acknowledgements.frames(now, company=any(self._turns.values()))
+        if self._blocked_due:
+            self._blocked_due = False
+            yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
+        if self._end_due:
+            self._end_due = False
+            if self._end.at is None:
+                self._end.start(now)
+            yield frames.END
+        if self._answer_end:
+            self._answer_end = False
+            yield frames.END_ACK
+
+    def _write_data(
+        self, writer: PacketWriter, urgency: Urgency, flight: Flight, budget_bytes: int, now: float
+    ) -> None:
+        """Let the channels of one urgency have a fragment each in turn."""
+        turns = self._turns[urgency]
+        while turns and writer.size < budget_bytes:
+            channel = turns[next(iter(turns))]
+            if not channel.has_frames or channel.urgency is not urgency:
+                del turns[channel.number]
+                self._give_turn(channel)
+                continue
+            if not flight.takes(urgency, now):
+                return
+            del turns[channel.number]
+            frame, fragment = channel.next_frame()
+            writer.add_data(channel, frame, urgency)
+            if fragment is not None:
+                flight.sent(fragment, now)
+            self._give_turn(channel)
+
+    def _give_turn(self, channel: OutboundChannel) -> None:
+        """Give the channel a turn after the others of its urgency, if it has something to send and no turn yet."""
+        if channel.has_frames:
+            self._turns[channel.urgency].setdefault(channel.number, channel)
+
+    def _take_back(self, lost: list[Fragment]) -> None:
+        """Have what was lost sent again."""
+        for fragment in lost:
+            channel = self._outbound[fragment.channel]
+            channel.lost(fragment)
+            self._give_turn(channel)
+
+    def _watch_blocked(self, now: float) -> None:
+        if not any(channel.is_blocked for channel in self._outbound):
+            self._blocked.stop()
+        elif self._blocked.at is None:
+            self._blocked.start(now)
+
+    def _open_channel(
+        self, label: str, delivery: Delivery, priority: Priority, *, stored: bool
+    ) -> OutboundChannel:
+        number = len(self._outbound)
+        assert number < frames.MAX_CHANNELS, "more channels than a session has"
+        channel = open_outbound(number, label, delivery, priority, stored=stored, window=self._window)
+        self._outbound.append(channel)
+        self._outbound_by_label[label] = channel
+        return channel
+
+    def _end_if_drained(self) -> None:
+        if self._ending and not self._ended and all(channel.is_drained for channel in self._outbound):
+            self._end_due = self._end_due or self._end.at is None
+
+    # Rules: what comes in
+
+    def _is_current(self, source: int) -> bool:
+        """Whether a packet is of the remote session; False for one of its predecessors."""
+        known = self.remote_number or self.remote_after
+        if known == 0 or source == self.remote_number:
+            return True
+        if source >> _INSTANCE_BITS != known >> _INSTANCE_BITS:
+            raise RemoteRestarted(another_process=True)
+        if source <= known:
+            return False
+        if self.remote_number == 0:
+            return True
+        raise RemoteRestarted(another_process=False)
+
+    def _receive_frame(self, frame: Frame, now: float) -> None:
+        match frame:
+            case Data():
+                self._receive_data(frame, now)
+            case Ack():
+                self._receive_ack(frame, now)
+            case Datagram():
+                self._receive_datagram(frame)
+            case Open():
+                self._receive_open(frame, now)
+            case Blocked():
+                channel = self._known(frame.channel)
+                channel.owes_now = True
+                self._acknowledgements.owe(channel, now)
+            case Hello():
+                self._answer = True
+            case End():
+                self._answer_end = True
+                if not self._remote_ended:
+                    self._remote_ended = True
+                    self._events.append(RemoteEnded())
+            case EndAck():
+                if self._end.at is not None:
+                    self._end.stop()
+                    self._ended = True
+                    self._events.append(Ended())
+            case _:
+                assert_never(frame)
+
+    def _receive_data(self, data: Data, now: float) -> None:
+        channel = self._known(data.channel)
+        for payload in channel.receive(data):
+            self._deliver(channel, payload)
+        self._acknowledgements.arrived(channel, now)
+        if isinstance(channel, InboundStream) and channel.wants_allowance:
+            self._pass_allowance(now)
+
+    def _receive_datagram(self, datagram: Datagram) -> None:
+        channel = self._known(datagram.channel)
+        if channel.receive_datagram(datagram.number):
+            self._deliver(channel, datagram.payload)
+
+    def _receive_ack(self, ack: Ack, now: float) -> None:
+        if ack.channel >= len(self._outbound):
+            raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
+        channel = self._outbound[ack.channel]
+        confirmed = channel.acknowledged_messages
+        by_flight: dict[Flight, list[Fragment]] = {}
+        for fragment in channel.acknowledge(ack):
+            if fragment.flight is not None:
+                by_flight.setdefault(fragment.flight, []).append(fragment)
+        for flight, arrived in by_flight.items():
+            self._take_back(flight.acknowledged(arrived, now, ack.delay))
+        if channel.acknowledged_messages > confirmed:
+            self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
+            self._events.append(CreditGrew(channel.label))
+        self._give_turn(channel)
+        self._end_if_drained()
+
+    def _receive_open(self, frame: Open, now: float) -> None:
+        known = self._inbound.get(frame.channel)
+        if known is None:
+            if frame.channel >= frames.MAX_CHANNELS:
+                raise ProtocolViolation("too_many_channels", f"more than {frames.MAX_CHANNELS}")
+            known = self._inbound[frame.channel] = open_inbound(frame, window=self._window)
+        elif (known.label, known.delivery, known.stored) != (frame.label, frame.delivery, frame.stored):
+            raise ProtocolViolation("bad_open", f"channel {frame.channel} was opened as another one")
+        self._acknowledgements.owe(known, now)
+
+    def _known(self, number: int) -> InboundChannel:
+        channel = self._inbound.get(number)
+        if channel is None:
+            raise ProtocolViolation("unknown_channel", f"channel {number} was not opened")
+        return channel
+
+    def _deliver(self, channel: InboundChannel, payload: bytes) -> None:
+        self._events.append(
+            MessageReceived(channel.label, channel.number, payload, channel.delivery, channel.stored)
+        )
+
+    def _pass_allowance(self, now: float) -> None:
+        """Let one channel at a time, each in its turn, have a message that is larger than its window."""
+        allowed, last = self._allowed, -1
+        if allowed is not None:
+            if allowed.needs_allowance:
+                return
+            allowed.withdraw()
+            self._allowed, last = None, allowed.number
+        wanting = [c for c in self._inbound.values() if isinstance(c, InboundStream) and c.wants_allowance]
+        if wanting:
+            channel = self._allowed = min(wanting, key=lambda c: (c.number <= last, c.number))
+            channel.allow()
+            self._acknowledgements.owe(channel, now)

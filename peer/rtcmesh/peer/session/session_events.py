@@ -1,0 +1,46 @@
+"""What a session tells its owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rtcmesh.peer.delivery import Delivery
+
+
+class MessageReceived(NamedTuple):
+    """A message may be delivered. Give it back to `taken` when the application has it."""
+
+    label: str
+    channel: int
+    payload: bytes
+    delivery: Delivery
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreditGrew:
+    """Messages that did not fit on this channel may fit now."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The remote session has all messages of this channel up to this number."""
+
+    label: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEnded:
+    """The remote session ended in order: everything it sent has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The remote session has heard that this one ended."""
+
+
+SessionEvent = MessageReceived | CreditGrew | Acknowledged | RemoteEnded | Ended
