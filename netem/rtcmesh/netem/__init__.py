@@ -22,11 +22,14 @@ from .models.rule import Rule
 from .network import Network, Trace, TraceEntry
 from .packet import Endpoint, Kind, Packet
 from .randomness import seed_randomness
+from .trace_file import load_losses, load_rate
+from .typed_toml import DocumentInvalid
 
 __all__ = [
     "Bursts",
     "Deadlock",
     "DeliveryOpportunities",
+    "DocumentInvalid",
     "Endpoint",
     "Fate",
     "FourState",
@@ -57,6 +60,8 @@ __all__ = [
     "VirtualTimeExceeded",
     "WanderingJitter",
     "current_host",
+    "load_losses",
+    "load_rate",
     "run_virtual",
     "seed_randomness",
     "virtual_aiortc",
