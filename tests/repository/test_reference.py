@@ -22,6 +22,8 @@ PACKAGES = [
     "rtcmesh.netem",
     "rtcmesh.netem.profiles",
     "rtcmesh.netem.verification",
+    "rtcmesh.netem.scenario",
+    "rtcmesh.netem.proxy",
     "rtcmesh.netem.real",
 ]
 

@@ -33,10 +33,10 @@ async def serve() -> None:
     await asyncio.Event().wait()
 
 
-async def ask(address: str, count: str) -> int:
+async def ask(address: str, count: str, port: str = str(PORT)) -> int:
     """Send so many pings; the exit status says whether any was answered."""
     loop = asyncio.get_running_loop()
-    transport, pings = await loop.create_datagram_endpoint(_Pings, remote_addr=(address, PORT))
+    transport, pings = await loop.create_datagram_endpoint(_Pings, remote_addr=(address, int(port)))
     report("path", path="direct")
     for _ in range(int(count)):
         transport.sendto(b"ping")
@@ -44,6 +44,12 @@ async def ask(address: str, count: str) -> int:
     transport.close()
     report("count", name="answers", count=pings.received)
     return 0 if pings.received else 1
+
+
+async def ask_at(endpoint: str, count: str) -> int:
+    """Ask at an address and a port."""
+    address, port = endpoint.split(":")
+    return await ask(address, count, port)
 
 
 async def fail() -> None:

@@ -85,7 +85,7 @@ def test_what_was_not_as_expected_is_the_exit_code(folder: Path) -> None:
             SCENARIO.replace("delay", "dealy"),
             "tunnel.toml:5: hosts.ann.both.dealy: there is no such key here; did",
         ),
-        (("--backend", "moon"), SCENARIO, "there is no backend 'moon'; there are virtual, namespaces"),
+        (("--backend", "moon"), SCENARIO, "there is no backend 'moon'; there are virtual, namespaces, proxy"),
         (
             (),
             SCENARIO.replace("pingers:serve", "pinger:serve"),

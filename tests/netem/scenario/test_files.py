@@ -137,7 +137,6 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ("[hosts.ann]", "[hosts.internet]", "6: hosts.internet: no node may be called 'internet'"),
         ('host = "ann"', 'host = "nan"', "23: programs.client.host: 'nan' is no host; did you mean 'ann'?"),
         ("{bob}", "{bobby}", "25: programs.client.arguments[1]: 'bobby' is no host; did you mean 'bob'?"),
-        ('"udp-client"', '"{ban}"', "24: programs.client.command[1]: 'ban' is no host; "),
         ('after = ["server"]', 'after = ["serve"]', "26: programs.client.after[1]: 'serve' is no program; did you m"),
         ('after = ["server"]', 'after = ["client"]', "26: programs.client.after: these wait for each other: client"),
         ('run = "udp_echo:serve"', 'run = "udp_echo"', "19: programs.server.run: run must be like `module:coroutine`"),

@@ -16,7 +16,7 @@ app = typer.Typer()
 
 ScenarioFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A scenario: a TOML file.")]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="What carries it: virtual or namespaces.", metavar="NAME")
+    str, typer.Option("--backend", help="What carries it: virtual, namespaces or proxy.", metavar="NAME")
 ]
 Output = Annotated[
     Path, typer.Option("--output", file_okay=False, help="The folder in which a folder for the run is made.")

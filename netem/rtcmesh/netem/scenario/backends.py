@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .errors import UnknownBackend
+from .proxy_stage import ProxyBackend
 from .stage import Backend
 from .virtual_stage import VirtualBackend
 
-BACKENDS = ("virtual", "namespaces")
+BACKENDS = ("virtual", "namespaces", "proxy")
 """Their names; the first is the default."""
 
 
@@ -19,5 +20,7 @@ def backend_named(name: str) -> Backend:
             from .namespace_stage import NamespaceBackend  # late: it is for Linux alone
 
             return NamespaceBackend()
+        case "proxy":
+            return ProxyBackend()
         case _:
             raise UnknownBackend(f"there is no backend {name!r}; there are {', '.join(BACKENDS)}")

@@ -14,8 +14,8 @@ from rtcmesh.netem.typed_toml import Document
 from .timeline import timeline
 from .words import Packets, Program, Scenario
 
-HOST_PLACEHOLDER = re.compile(r"\{([\w-]+)\}")
-"""A host whose address is meant, in the arguments of a program."""
+HOST_PLACEHOLDER = re.compile(r"\{([\w-]+)(?::(\d{1,5}))?\}")
+"""In the arguments of a program, a host whose address is meant, or address and port."""
 
 
 def check_scenario(scenario: Scenario, document: Document) -> None:
@@ -47,10 +47,9 @@ class _Check:
         self._known((*path, "host"), program.host, "host", self._hosts)
         for number, before in enumerate(program.after):
             self._known((*path, "after", number), before, "program", list(self._scenario.programs))
-        for key, words in (("arguments", program.arguments), ("command", program.command)):
-            for number, word in enumerate(words):
-                for host in HOST_PLACEHOLDER.findall(word):
-                    self._known((*path, key, number), host, "host", self._hosts)
+        for number, word in enumerate(program.arguments):
+            for host, _ in HOST_PLACEHOLDER.findall(word):
+                self._known((*path, "arguments", number), host, "host", self._hosts)
 
     def order(self) -> None:
         """Refuse programs that wait for each other."""

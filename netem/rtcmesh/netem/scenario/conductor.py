@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from functools import partial
 
@@ -116,9 +117,7 @@ class Conductor:
             self._decided[name].set()
 
     async def _run(self, name: str, program: Program) -> Ending:
-        words = tuple(
-            HOST_PLACEHOLDER.sub(lambda found: self._stage.address_of(found[1]), a) for a in program.arguments
-        )
+        words = tuple(self._filled(word, program.host) for word in program.arguments)
         try:
             running = await self._stage.start(name, program, words, partial(self._report, name))
         except OSError as refused:
@@ -132,6 +131,17 @@ class Conductor:
             self.logs[name] = running.log
         error = running.log[-MAX_ERROR_CHARACTERS:].strip() if status else ""
         return Ending(at=self._now(), status=None if self._is_over else status, error=error)
+
+    def _filled(self, word: str, seen_from: str) -> str:
+        """Put addresses in the place of hosts."""
+
+        def found(match: re.Match[str]) -> str:
+            host, port = match.groups()
+            if port is None:
+                return self._stage.address_of(host)
+            return "{}:{}".format(*self._stage.endpoint_of(host, int(port), seen_from))
+
+        return HOST_PLACEHOLDER.sub(found, word)
 
     def _report(self, name: str, report: Report) -> None:
         self._account.report(name, report, self._now())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from rtcmesh.netem.topology import Topology
 from .account import Counters
 from .lateness import Punctuality
 from .meter import Meter
+from .presence import missing_programs
 from .process import Child
-from .program import find_entry_point
 from .stage import Conduct, Running, Watch
 from .words import Program, Report, Scenario
 
@@ -42,16 +41,7 @@ class NamespaceBackend:
         """Return what of a scenario it cannot carry."""
         if not sys.platform.startswith("linux"):
             return ["network namespaces exist on Linux only"]
-        found: list[str] = []
-        for name, program in scenario.programs.items():
-            if program.command and not _is_there(program.command[0], folder):
-                found.append(f"the program {name!r}: there is no {program.command[0]!r}")
-            if program.run:
-                try:
-                    find_entry_point(program.run, folder)
-                except ValueError as error:
-                    found.append(str(error))
-        return found
+        return missing_programs(scenario, folder)
 
     def perform(self, scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
         """Run a coroutine in real time, with the network of the scenario."""
@@ -90,6 +80,10 @@ class NamespaceStage:
         """Return the IPv4 address that a host has now."""
         return self._network.host(host).address
 
+    def endpoint_of(self, host: str, port: int, seen_from: str) -> tuple[str, int]:
+        """Return the same for everybody: its address and the port."""
+        return self.address_of(host), port
+
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self._look()
@@ -99,7 +93,7 @@ class NamespaceStage:
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
     ) -> Running:
         """Start a process on its host."""
-        own = ("-m", "rtcmesh.netem.scenario.program", str(self._folder), program.run)
+        own = ("-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
         command = program.command or (sys.executable, *own)
         process = await self._network.host(program.host).spawn(
             *("env", "-C", str(self._folder), *command, *arguments),
@@ -142,10 +136,6 @@ class NamespaceStage:
             )
         self._seen, self._looked_at = links, now
         return links
-
-
-def _is_there(program: str, folder: Path) -> bool:
-    return shutil.which(program) is not None or shutil.which(str(folder / program)) is not None
 
 
 def _shortest_delay(topology: Topology) -> float:

@@ -1,13 +1,11 @@
 """What programs of a scenario use and how they are found: `report`, and entry points by name.
 
 A process of a scenario reports by a line on its standard output, such as `{"report": "path", "path": "relay"}`,
-whatever language it is written in. `python -m rtcmesh.netem.scenario.program FOLDER MODULE:COROUTINE ARGUMENT...` runs
-a coroutine as such a process.
+whatever language it is written in.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import sys
@@ -100,13 +98,3 @@ async def run_to_status(entry: EntryPoint, arguments: Sequence[str]) -> int:
 def _look_in(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-
-
-def main() -> None:
-    """Run a coroutine as a process of a scenario."""
-    folder, name, *arguments = sys.argv[1:]
-    sys.exit(asyncio.run(run_to_status(find_entry_point(name, Path(folder)), arguments)))
-
-
-if __name__ == "__main__":
-    main()

@@ -41,7 +41,11 @@ class Stage(Faultable, Protocol):
         ...
 
     def address_of(self, host: str) -> str:
-        """Return the address by which others reach a host, as far as they can."""
+        """Return the address that a host has now. Raises `CannotCarry` where hosts have none of their own."""
+        ...
+
+    def endpoint_of(self, host: str, port: int, seen_from: str) -> tuple[str, int]:
+        """Return where one host finds a port of another one. Raises `CannotCarry`."""
         ...
 
     async def start(

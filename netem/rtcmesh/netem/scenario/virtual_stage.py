@@ -14,22 +14,19 @@ from typing import TypeVar
 from rtcmesh.netem.faults import Fault, Signal
 from rtcmesh.netem.laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
 from rtcmesh.netem.network import Network
-from rtcmesh.netem.packet import Packet
-from rtcmesh.netem.pcapng import ip_packet
 from rtcmesh.netem.topology import Topology, Uplink
 
 from .account import Counters
-from .program import EntryPoint, find_entry_point, reporting_to, run_to_status
+from .presence import missing_programs
+from .program import find_entry_point, reporting_to, run_to_status
 from .stage import Conduct, Running, Watch
+from .tap import PacketTap
 from .words import Program, Report, Scenario
 
 T = TypeVar("T")
 
 SLACK = 10.0
 """Seconds of virtual time for the end of a run, after which something must be wrong."""
-
-IN_FLIGHT = 100_000
-"""How many packets are remembered with the time at which they were sent."""
 
 
 class VirtualBackend:
@@ -49,28 +46,19 @@ class VirtualBackend:
             for number, event in enumerate(scenario.events, start=1)
             if isinstance(event.fault, Signal)
         ]
-        for program in scenario.programs.values():
-            if program.run:
-                try:
-                    find_entry_point(program.run, folder)
-                except ValueError as error:
-                    found.append(str(error))
-        return found
+        return found + missing_programs(scenario, folder)
 
     def perform(self, scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
         """Run a coroutine on virtual time, with the network of the scenario."""
         limit = 2 * scenario.duration + SLACK
-        entries = {p.run: find_entry_point(p.run, folder) for p in scenario.programs.values()}
         return run_virtual(
-            _perform(scenario.topology, entries, watch, conduct), seed=scenario.seed, limit=limit
+            _perform(scenario.topology, folder, watch, conduct), seed=scenario.seed, limit=limit
         )
 
 
-async def _perform(
-    topology: Topology, entries: dict[str, EntryPoint], watch: Watch, conduct: Conduct[T]
-) -> T:
-    stage = VirtualStage(VirtualNetwork(topology), entries)
-    stage.network.machine.tap = _Tap(watch).note
+async def _perform(topology: Topology, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
+    stage = VirtualStage(VirtualNetwork(topology), folder)
+    stage.network.machine.tap = PacketTap(watch).note
     with _webrtc_where_it_is_used():
         return await conduct(stage)
 
@@ -91,9 +79,9 @@ def _webrtc_where_it_is_used() -> Generator[None]:
 class VirtualStage:
     """The hosts of a virtual network, and the tasks on them."""
 
-    def __init__(self, network: VirtualNetwork, entries: dict[str, EntryPoint]) -> None:
+    def __init__(self, network: VirtualNetwork, folder: Path) -> None:
         self.network = network
-        self._entries = entries
+        self._folder = folder
 
     def time(self) -> float:
         """Return the virtual time."""
@@ -103,6 +91,10 @@ class VirtualStage:
         """Return the address that a host has now."""
         return self.network.host(host).address
 
+    def endpoint_of(self, host: str, port: int, seen_from: str) -> tuple[str, int]:
+        """Return the same for everybody: its address and the port."""
+        return self.address_of(host), port
+
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self.network.apply(fault)
@@ -111,8 +103,9 @@ class VirtualStage:
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
     ) -> Running:
         """Start a task on its host."""
+        entry = find_entry_point(program.run, self._folder)
         with self.network.host(program.host), reporting_to(report):
-            return _Task(name, run_to_status(self._entries[program.run], arguments))
+            return _Task(name, run_to_status(entry, arguments))
 
     async def counters(self) -> Counters:
         """Return what became of packets so far."""
@@ -144,41 +137,6 @@ class _Task:
         """Cancel it."""
         self._task.cancel()
         await asyncio.wait([self._task])
-
-
-class _Tap:
-    """Tells the meter and the capture of a run about every packet."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._meter = watch.meter
-        self._capture = watch.capture
-        self._sent_at: dict[int, float] = {}
-
-    def note(self, at: float, packet: Packet, fate: str, host: str | None) -> None:
-        """Take in what happened to a packet."""
-        if fate == "carried":
-            self._remember(packet, at)
-            self._meter.sent(packet.origin, packet.size, at)
-            self._show(packet.origin, at, packet, "")
-        elif host is not None:
-            sent_at = self._sent_at.get(packet.sequence, at)
-            self._meter.received(host, packet.size, at, at - sent_at)
-            self._show(host, at, packet, "")
-        else:
-            if packet.sequence not in self._sent_at:  # it did not get past its first link
-                self._meter.sent(packet.origin, packet.size, at)
-            self._meter.lost(packet.origin, self._sent_at.pop(packet.sequence, at))
-            self._show("lost", at, packet, f"{fate}; sent by {packet.origin}")
-
-    def _remember(self, packet: Packet, at: float) -> None:
-        """Remember when a packet was sent; those that were sent long ago have arrived, or been lost without a word."""
-        self._sent_at[packet.sequence] = at
-        if len(self._sent_at) > IN_FLIGHT:
-            del self._sent_at[next(iter(self._sent_at))]
-
-    def _show(self, link: str, at: float, packet: Packet, comment: str) -> None:
-        if self._capture is not None:
-            self._capture.add(link, at, ip_packet(packet), comment)
 
 
 def counters_of(network: Network, topology: Topology) -> Counters:

@@ -24,9 +24,9 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     run: str = ""
     """`module:coroutine`. It is called with the arguments; a number that it returns is its exit status."""
     command: tuple[str, ...] = ()
-    """A program and what comes before the arguments."""
+    """A program and what comes before the arguments; a relative path is one from where programs are looked for."""
     arguments: tuple[str, ...] = ()
-    """In these, and in the command, `{bob}` stands for the address of the host bob."""
+    """`{bob}` stands for the address of the host bob, `{bob:7000}` for address and port, with a colon between."""
     after: tuple[str, ...] = ()
     """It starts when all these have reported that they are ready."""
     background: bool = False
