@@ -345,6 +345,16 @@ def test_a_part_that_a_new_configuration_leaves_goes_on() -> None:
     assert [arrived.sequence for _, arrived in link.arrivals(math.inf)] == [0, 1, 3, 5, 7, 8]
 
 
+def test_a_part_that_was_taken_away_begins_anew() -> None:
+    config = LinkConfig(rules=(Rule(limit=1),))
+    link = Link[Packet](config, Random(1))
+    fates = [link.send(packet(0), 0.0), link.send(packet(1), 0.0)]
+    link.config = LinkConfig()
+    link.config = config
+    fates += [link.send(packet(2), 0.0), link.send(packet(3), 0.0)]
+    assert fates == [Fate.FILTERED, Fate.CARRIED] * 2
+
+
 def test_a_packet_longer_than_the_mtu_vanishes() -> None:
     link = Link[Packet](LinkConfig(mtu=1400), Random(1))
     assert link.send(packet(0, 1400), 0.0) is Fate.CARRIED

@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from .randomness import seed_randomness
     from .stun_server import stun_server
     from .topology import GatewaySpec, HostSpec, NatConfig, Topology, Uplink
+    from .trace_file import load_losses, load_rate
+    from .typed_toml import DocumentInvalid
 
 __all__ = [
     "Bursts",
     "Deadlock",
     "DeliveryOpportunities",
+    "DocumentInvalid",
     "Endpoint",
     "Fate",
     "FourState",
@@ -73,6 +76,8 @@ __all__ = [
     "WanderingJitter",
     "check_nat",
     "current_host",
+    "load_losses",
+    "load_rate",
     "run_virtual",
     "seed_randomness",
     "stun_server",
@@ -149,6 +154,11 @@ _HOMES = {
         "Topology",
         "Uplink",
     ),
+    "trace_file": (
+        "load_losses",
+        "load_rate",
+    ),
+    "typed_toml": ("DocumentInvalid",),
 }
 """Where each name is defined. A module is imported when one of its names is used: pytest loads this package's plugin in
 every project, and most need nothing of it."""

@@ -28,8 +28,11 @@ class _Kept(Generic[V, M]):
         self._make = make
         self._last: tuple[V, M] | None = None
 
-    def of(self, value: V) -> M:
-        """Return the machine for a value: the last one, or a new one."""
+    def of(self, value: V | None) -> M | None:
+        """Return the machine for a value: the last one, or a new one; None for None, after which all begin anew."""
+        if value is None:
+            self._last = None
+            return None
         if self._last is None or self._last[0] != value:
             self._last = (value, self._make(value))
         return self._last[1]
@@ -81,15 +84,13 @@ class Assembly:
 
     def parts(self, config: LinkConfig) -> Parts:
         """Return the machines, without the queue."""
-        steps = None if config.reconfiguration is None else self._steps.of(config.reconfiguration)
+        steps = self._steps.of(config.reconfiguration)
         gates = (
-            None if config.mtu is None else self._mtu.of(config.mtu),
-            self._rules.of(config.rules) if config.rules else None,
+            self._mtu.of(config.mtu),
+            self._rules.of(config.rules or None),
             steps if config.reconfiguration and config.reconfiguration.outage else None,
             self._loss.of(config.loss),
-            self._corruption.of(config.corruption)
-            if config.corruption and not config.corruption_is_repaired
-            else None,
+            self._corruption.of(None if config.corruption_is_repaired else config.corruption or None),
         )
         offsets = (self._jitter.of(config.jitter), steps)
         return Parts(
