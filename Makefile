@@ -15,8 +15,8 @@ demo: $(VENV)/.base
 test: $(VENV)/.dev
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
-# Other WebRTC stacks: two from npm, and Chromium, which the system must have.
-interop: $(VENV)/.dev $(STACKS)/node_modules
+# Other WebRTC stacks: two from npm, one from PyPI where the Python allows, and Chromium, which the system must have.
+interop: $(VENV)/.interop $(STACKS)/node_modules
 	$(BIN)/pytest $(STACKS)
 
 check: $(VENV)/.dev
@@ -39,8 +39,7 @@ bench-data: bench-peers
 	$(BIN)/rtcmesh bench data --limit --output docs/benchmarks $(RESUME)
 
 # The other stacks that `rtcmesh bench data` measures beside ours: what there is for this Python, and for Node.
-bench-peers: $(VENV)/.dev
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check aiolibdatachannel
+bench-peers: $(VENV)/.interop
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check wrtc
 	-npm install --silent --no-audit --no-fund --prefix $(VENV)/node werift node-datachannel @roamhq/wrtc
 
@@ -59,6 +58,11 @@ $(VENV)/.base: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+# There are wheels for Python 3.12 and later.
+$(VENV)/.interop: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "aiolibdatachannel>=2026.10; python_version >= '3.12'"
 	touch $@
 
 $(STACKS)/node_modules: $(STACKS)/package.json $(VENV)/.dev

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from rtcmesh.peer import bench, outbox_bench
+from rtcmesh.peer import bench, outbox_bench, virtual_bench
 
 
 async def test_the_bench_measures_every_contender_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,15 @@ def test_the_bench_of_outboxes_measures_every_contender_and_the_transactions(
         assert min(figures.one_by_one, figures.at_once, figures.bulk) > 0
     assert len(results.transaction_ms) == 50
     assert [table.row_count for table in outbox_bench.tables_of(results)] == [3, 1]
+
+
+def test_the_bench_of_virtual_time_measures_a_mesh_and_an_outage() -> None:
+    mesh, outage = virtual_bench.run_virtual_bench(peers=3, seconds=5)
+    assert (mesh.peers, outage.peers) == (3, 2)
+    assert mesh.virtual_seconds >= 5
+    assert outage.virtual_seconds >= virtual_bench.OUTAGE
+    for figures in (mesh, outage):
+        assert 0 < figures.connected_after < 3
+        assert 0 < figures.cpu_seconds_to_connect <= figures.cpu_seconds
+        assert figures.packets > 50
+    assert virtual_bench.table_of([mesh, outage]).row_count == 2

@@ -229,7 +229,7 @@ async def test_a_machine_that_slept_is_noticed_though_its_loop_stood_still(
 ) -> None:
     slept = 0.0
     changes: list[float] = []
-    watch = NetworkWatch(lambda: changes.append(now()), 2.0, frozenset, clock=lambda: now() + slept)
+    watch = NetworkWatch(lambda: changes.append(now()), 2.0, frozenset, asleep=lambda: slept)
     watching = asyncio.create_task(watch.run())
     await asyncio.sleep(5)
     slept = sleep

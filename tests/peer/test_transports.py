@@ -341,7 +341,7 @@ def test_a_remote_end_that_fell_silent_does_not_hold_up_the_close() -> None:
 
 def test_packets_grow_as_far_as_both_ends_and_the_path_carry_them() -> None:
     async def main() -> None:
-        factory = WebRtcTransport.factory(WebRtcConfig(max_packet_bytes=15_000))
+        factory = WebRtcTransport.factory(WebRtcConfig())
         here: AbstractContextManager[object] = nullcontext()
         async with ends(End(factory, here), End(factory, here)) as (ann, bob):
             await connect(ann, bob)

@@ -269,6 +269,20 @@ async def test_one_who_sends_too_much_is_told_and_read_no_faster_than_allowed() 
         assert relay.stats.pauses == 1
 
 
+@on_virtual_time
+async def test_pings_are_read_at_the_pace_of_everything_else() -> None:
+    lab = RelayLab(config=RelayConfig(bytes_per_second=20_000, burst_bytes=40_000))
+    async with lab.relay(), lab.raw(1) as alice:
+        await alice.welcomed()
+        started_at = asyncio.get_running_loop().time()
+        for number in range(200):
+            await alice.socket.send(encode_ping(number))
+        while (pong := await alice.receive()) != Pong(199):
+            assert isinstance(pong, Pong | Limit)
+        # 200 times 512 bytes, of which 40,000 are a burst.
+        assert asyncio.get_running_loop().time() - started_at > 3.0
+
+
 async def next_limit(client: RawClient) -> Limit:
     while not isinstance(frame := await client.receive(), Limit):
         if isinstance(frame, Ping):

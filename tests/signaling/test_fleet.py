@@ -44,6 +44,23 @@ async def test_servers_that_are_killed_lose_and_repeat_nothing(kind: str, kills:
         assert (talk.snapshots, talk.refused) == (0, 0)
 
 
+async def test_servers_whose_clocks_are_hours_apart_lose_and_repeat_nothing() -> None:
+    with store_server("valkey") as store:
+        async with (
+            fleet(store.address, skews=("+3h", "-2h", "")) as servers,
+            talking(servers.urls, rooms=2, members=4, random=Random(1)) as talk,
+        ):
+            await talk.goes_on()
+            for victim in (0, 1):
+                await servers.kill(victim)
+                await talk.goes_on()
+                # It comes back with the same wrong clock, and has to be taken for alive.
+                await servers.start(victim)
+        assert talk.faults() == []
+        assert talk.losses > 0
+        assert (talk.snapshots, talk.refused) == (0, 0)
+
+
 async def test_a_store_that_is_frozen_for_ten_seconds_costs_time_and_nothing_else() -> None:
     with store_server("redis") as store:
         async with talk_over(store.address, 2, 1) as (_, talk):

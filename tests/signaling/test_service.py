@@ -292,6 +292,7 @@ class BrokenRegistry:
     """A store that fails."""
 
     stats = RegistryStats()
+    servers = 1
 
     async def attach(self, join: Join, sink: Sink) -> Attachment:
         raise ConnectionError(f"no store for {join.room} and {sink}")

@@ -145,6 +145,14 @@ async def test_of_changes_that_pile_up_the_newest_is_seen(store: StoreServer) ->
         ]
 
 
+async def test_servers_know_how_many_they_are(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        assert one.servers == 1
+        async with registry(store.url, seed=1) as another:
+            await eventually(lambda: (one.servers, another.servers) == (2, 2))
+        await eventually(lambda: one.servers == 1)
+
+
 async def test_a_clock_that_is_set_costs_nobody_a_lease_or_a_window(store: StoreServer) -> None:
     async with registry(store.url) as one, registry(store.url, seed=1) as two:
         alice, _ = await attach(one, ALICE)

@@ -148,6 +148,24 @@ def test_without_limits_nobody_ever_waits() -> None:
         assert [flow.receive(10**6, 0.0) for _ in range(10)] == [0.0] * 10
 
 
+def test_what_a_room_may_cause_is_divided_among_the_servers_that_share_it() -> None:
+    servers = [1]
+    limits = TrafficLimits(
+        connections=None, connections_per_address=None, deliveries_per_room=Rate(per_second=30, burst=60)
+    )
+    traffic = Traffic(limits, Counter(), now=0.0, servers=lambda: servers[0])
+    flows = [traffic.enter(UNKNOWN, 0.0) for _ in range(3)]
+    for flow in flows:
+        assert isinstance(flow, Flow)
+        flow.join("a", 0.0)
+    loud = flows[0]
+    assert isinstance(loud, Flow)
+    # For the three members here that is 24 messages; with two more servers of three members it is three times as many.
+    assert [loud.tell_room(100.0) for _ in range(8)][-1] == 0.0
+    servers[0] = 3
+    assert [loud.tell_room(200.0) for _ in range(8)][-1] == pytest.approx((8 * 9 - 60) / 30)
+
+
 @on_virtual_time
 async def test_a_peer_that_shouts_is_read_at_its_rate_and_loses_nothing() -> None:
     traffic = TrafficLimits(messages=Rate(per_second=10, burst=20))

@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from rtcmesh.signaling.client import SignalingLink
@@ -24,9 +25,10 @@ EAGER = ClientConfig(backoff_base=0.05, backoff_maximum=1.0, dial_timeout=10.0, 
 class Fleet:
     """Servers that can be killed and started again on their ports."""
 
-    def __init__(self, store: str, count: int, stack: AsyncExitStack) -> None:
-        self.ports = [free_port() for _ in range(count)]
-        self.programs: list[Program | None] = [None] * count
+    def __init__(self, store: str, skews: Sequence[str], stack: AsyncExitStack) -> None:
+        self.ports = [free_port() for _ in skews]
+        self.programs: list[Program | None] = [None for _ in skews]
+        self._skews = skews
         self._store = store
         self._stack = stack
 
@@ -40,8 +42,9 @@ class Fleet:
         return [index for index, program in enumerate(self.programs) if program is not None]
 
     async def start(self, index: int) -> None:
+        options = ("--no-relay", "--port", str(self.ports[index]), "--redis", self._store)
         program = await self._stack.enter_async_context(
-            rtcmesh("serve", "--no-relay", "--port", str(self.ports[index]), "--redis", self._store)
+            rtcmesh("serve", *options, **_skewed(self._skews[index]))
         )
         await program.expect("rtcmesh signaling on")
         self.programs[index] = program
@@ -55,12 +58,28 @@ class Fleet:
         await program.ended()
 
 
+def _skewed(skew: str) -> dict[str, str]:
+    """Return the environment of a process whose time of day is wrong by so much.
+
+    Its monotonic clock is right, since nobody can set that. The program `faketime` would stand between us and it.
+    """
+    if not skew:
+        return {}
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": skew,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
+
+
 @asynccontextmanager
-async def fleet(store: str, count: int) -> AsyncGenerator[Fleet]:
-    """Start that many servers on a store."""
+async def fleet(store: str, count: int = 1, *, skews: Sequence[str] = ()) -> AsyncGenerator[Fleet]:
+    """Start that many servers on a store, or one for each of these skews of its clock (as `+1h`)."""
     async with AsyncExitStack() as stack:
-        servers = Fleet(store, count, stack)
-        await asyncio.gather(*(servers.start(index) for index in range(count)))
+        servers = Fleet(store, skews or [""] * count, stack)
+        await asyncio.gather(*(servers.start(index) for index in range(len(servers.ports))))
         yield servers
 
 

@@ -9,7 +9,7 @@ from itertools import count
 from math import inf
 from random import Random
 
-from rtcmesh.peer.sctp import Association, CongestionControl, Event, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import Association, Event, MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import CHUNK_HEADER, encode_sack
 from rtcmesh.peer.sctp.data_chunks import DATA_HEADER
 from rtcmesh.peer.sctp.packet import Envelope
@@ -343,45 +343,3 @@ class Bulk:
     def _fill(self) -> None:
         while self.network.client.association.send(0, self._message, self.network.clock.now):
             pass
-
-
-class Shared:
-    """Bulk flows over one bottleneck, and what each of them gets."""
-
-    def __init__(
-        self,
-        *controls: CongestionControl,
-        bits_per_second: float,
-        round_trip: float,
-        queue_round_trips: float = 1.0,
-        loss: float = 0.0,
-        reordering: float = 0.0,
-        apart: float = 2.0,
-        seed: int = 0,
-    ) -> None:
-        self.clock = Clock()
-        queue_bytes = bits_per_second / 8 * round_trip * queue_round_trips
-        self.bottleneck = Bottleneck(self.clock, bits_per_second, queue_bytes)
-        self.flows: list[Bulk] = []
-        self.backlogs: list[float] = []
-        """Seconds of queue, every 10 ms of `run`."""
-        path = Impairments(delay=round_trip / 2, loss=loss, reordering=reordering, jitter=0.01)
-        for number, control in enumerate(controls):
-            if number:
-                self.clock.run(self.clock.now + apart)
-            config = SctpConfig(role=Role.CLIENT, congestion_control=control)
-            network = Network(
-                seed + number, path, clock=self.clock, bottleneck=self.bottleneck, client=config
-            )
-            self.flows.append(Bulk(network))
-
-    def run(self, seconds: float) -> list[float]:
-        """Return what each flow got in this time, in bits per second."""
-        before = [flow.received for flow in self.flows]
-        until = self.clock.now + seconds
-        while self.clock.now < until:
-            self.clock.run(min(until, self.clock.now + 0.01))
-            self.backlogs.append(self.bottleneck.backlog)
-        return [
-            8 * (flow.received - bytes_) / seconds for flow, bytes_ in zip(self.flows, before, strict=True)
-        ]

@@ -11,8 +11,9 @@ from random import Random
 
 import pytest
 
-from support.namespaces import Host, network
-from support.processes import RTCMESH, Program, running, serving
+from rtcmesh.netem.faults import Cut, Heal
+from support.meetings import OPEN, Meeting, meeting, udp_lost, udp_passing
+from support.processes import RTCMESH, Program, running
 
 MEGABYTE = 1_000_000
 DEADLINE = 300.0
@@ -30,15 +31,15 @@ async def test_a_file_is_the_same_after_three_changes_of_the_path(
     file, target = tmp_path / "file", tmp_path / "target"
     digest = write_random(file, size)
     target.mkdir()
-    async with network("ann", "bob") as net:
-        ann, bob = net.hosts
+    async with meeting(OPEN) as net:
+        ann, bob = net.lab.host("ann"), net.lab.host("bob")
         async with (
-            serving(8080, host=net.address, within=net.switch.command()) as (_, url),
+            net.serving() as (_, url),
             running(*bob.command(RTCMESH, "receive", url, "files", target, "--json")) as receiver,
             running(*ann.command(RTCMESH, "send", url, "files", file, "--json")) as sender,
         ):
             part = target / f".file.{digest[:16]}.part"
-            await disturb(ann, part, size)
+            await disturb(net, part, size)
             outcomes = [json.loads(await outcome_of(program)) for program in (sender, receiver)]
     assert hash_of(target / "file") == digest
     for outcome in outcomes:
@@ -48,16 +49,16 @@ async def test_a_file_is_the_same_after_three_changes_of_the_path(
     record(f"seconds for {megabytes} MB", outcomes[0]["seconds"])
 
 
-async def disturb(host: Host, part: Path, size: int) -> None:
+async def disturb(net: Meeting, part: Path, size: int) -> None:
     """Change the path at fifths of the file: the direct one is lost, comes back, and everything is gone for a while."""
     await grows_to(part, size // 5)
-    await host.lose_udp()
+    await net.apply(udp_lost("ann"))
     await grows_to(part, 2 * size // 5)
-    await host.pass_udp()
+    await net.apply(udp_passing("ann"))
     await grows_to(part, 3 * size // 5)
-    await host.pull_cable()
+    await net.apply(Cut(node="ann"))
     await asyncio.sleep(OUTAGE)
-    await host.plug_cable()
+    await net.apply(Heal(node="ann"))
 
 
 async def grows_to(part: Path, size: int) -> None:

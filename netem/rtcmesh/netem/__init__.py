@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from .models.rate_trace import DeliveryOpportunities, RateStep, RateSteps
     from .models.reconfiguration import Reconfiguration
     from .models.rule import Rule
+    from .nat import Nat
+    from .nat_check import NatBehaviour, check_nat
     from .network import Network, Trace, TraceEntry
     from .packet import Endpoint, Kind, Packet
     from .randomness import seed_randomness
+    from .stun_server import stun_server
+    from .topology import GatewaySpec, HostSpec, NatConfig, Topology, Uplink
 
 __all__ = [
     "Bursts",
@@ -34,13 +38,18 @@ __all__ = [
     "Endpoint",
     "Fate",
     "FourState",
+    "GatewaySpec",
     "GilbertElliott",
     "Host",
+    "HostSpec",
     "Kind",
     "Link",
     "LinkConfig",
     "LinkCounters",
     "LossPattern",
+    "Nat",
+    "NatBehaviour",
+    "NatConfig",
     "NetemError",
     "NetemJitter",
     "Network",
@@ -54,15 +63,19 @@ __all__ = [
     "RateSteps",
     "Reconfiguration",
     "Rule",
+    "Topology",
     "Trace",
     "TraceEntry",
+    "Uplink",
     "VirtualEventLoop",
     "VirtualNetwork",
     "VirtualTimeExceeded",
     "WanderingJitter",
+    "check_nat",
     "current_host",
     "run_virtual",
     "seed_randomness",
+    "stun_server",
     "virtual_aiortc",
     "virtual_webrtc",
 ]
@@ -112,6 +125,11 @@ _HOMES = {
     ),
     "models.reconfiguration": ("Reconfiguration",),
     "models.rule": ("Rule",),
+    "nat": ("Nat",),
+    "nat_check": (
+        "NatBehaviour",
+        "check_nat",
+    ),
     "network": (
         "Network",
         "Trace",
@@ -123,6 +141,14 @@ _HOMES = {
         "Packet",
     ),
     "randomness": ("seed_randomness",),
+    "stun_server": ("stun_server",),
+    "topology": (
+        "GatewaySpec",
+        "HostSpec",
+        "NatConfig",
+        "Topology",
+        "Uplink",
+    ),
 }
 """Where each name is defined. A module is imported when one of its names is used: pytest loads this package's plugin in
 every project, and most need nothing of it."""

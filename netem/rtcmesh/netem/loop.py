@@ -103,6 +103,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._timers = TimerQueue()
         self._jobs = 0
+        self.instant_jobs: set[Callable[..., object]] = set()
+        """Functions that are run at once instead of in an executor, whose threads have no order that would repeat."""
         self._stack: NetworkStack | None = None
         self._timer_context = Context()
         self._virtual_selector = _Selector(self._idle)
@@ -152,6 +154,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> "asyncio.Future[T]":
         """Run a job in a thread or process; the clock stands still until it is done."""
+        if func in self.instant_jobs:
+            return self._run_at_once(func, *args)
         future = super().run_in_executor(executor, func, *args)
         self._jobs += 1
         future.add_done_callback(self._job_done)
@@ -216,6 +220,14 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         if self._stack is None:
             raise NoVirtualNetwork
         return self._stack
+
+    def _run_at_once(self, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> "asyncio.Future[T]":
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001, whatever it is belongs to whoever awaits the job
+            future.set_exception(error)
+        return future
 
     def _job_done(self, _: object) -> None:
         self._jobs -= 1

@@ -180,7 +180,8 @@ class Network:
         now: float,
     ) -> None:
         """Send one packet from a host; it comes out of `packets_due` when and if it arrives."""
-        self._advance(now)
+        if self._agenda and self._agenda[0][0] <= now:
+            self._advance(now)
         packet = Packet(self._sequence, kind, source, destination, payload, host)
         self._sequence += 1
         node = self._nodes[host]
@@ -202,7 +203,9 @@ class Network:
     def packets_due(self, now: float) -> list[Delivery]:
         """Hand over the packets that arrived at a host up to `now`."""
         self._advance(now)
-        arrived, self._arrived = sorted(self._arrived, key=_order), []
+        arrived, self._arrived = self._arrived, []
+        if len(arrived) > 1:
+            arrived.sort(key=_order)
         for at, delivery in arrived:
             self._record(delivery.packet, "delivered", at, delivery.host)
         return [delivery for _, delivery in arrived]
@@ -284,6 +287,11 @@ class Network:
             self._descend(member, packet, now)
 
     def _enter(self, lane: Lane, packet: Packet, now: float, *, is_first: bool = False) -> None:
+        if lane.link.pass_at_once(now):
+            if is_first:
+                self._record(packet, Fate.CARRIED.value, now)
+            lane.arrive(packet, now)
+            return
         fate = lane.link.send(packet, now)
         if is_first or fate is not Fate.CARRIED:
             self._record(packet, fate.value, now)
@@ -311,7 +319,8 @@ class Network:
                     lane.announced = math.inf
                     batch += [(packet.sequence, lane, packet) for _, packet in lane.link.arrivals(at)]
                     self._leave(lane, at)
-            batch.sort(key=itemgetter(0))
+            if len(batch) > 1:
+                batch.sort(key=itemgetter(0))
             for _, lane, packet in batch:
                 lane.arrive(packet, at)
 

@@ -1,6 +1,7 @@
 """What travels: packets between endpoints."""
 
 import enum
+import functools
 import ipaddress
 from dataclasses import dataclass, replace
 from random import Random
@@ -85,6 +86,7 @@ def with_flipped_bit(data: bytes, random: Random) -> bytes:
     return bytes(changed)
 
 
+@functools.lru_cache(maxsize=4096)
 def ip_version(address: str) -> int:
     """Return 4 or 6, or raise ValueError when `address` is no IP address."""
     return ipaddress.ip_address(address).version

@@ -74,7 +74,7 @@ class StreamTransport(asyncio.Transport):
         for segment in self.stream.segments_to_send():
             self._sink.send_segment(self, segment)
         self._set_timer()
-        if not self._is_delivering and not self._is_lost:
+        if not self._is_delivering and not self._is_lost and self._has_news:
             self._is_delivering = True
             self._loop.call_soon(self._deliver, context=self._context)
         if self.stream.state is StreamState.DEAD:
@@ -161,6 +161,18 @@ class StreamTransport(asyncio.Transport):
         if self._protocol is None:
             raise RuntimeError("the connection is not open yet")
         return self._protocol
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether the protocol is to be told something; most segments tell the stream alone."""
+        state, inflow = self.stream.state, self.stream.inflow
+        if self._is_closing or state is StreamState.DEAD:
+            return True
+        if self._protocol is None:
+            return state is StreamState.OPEN
+        has_content = inflow.readable_bytes > 0 or (inflow.ended and not self._has_delivered_eof)
+        is_room_news = self._is_writing_paused or self.get_write_buffer_size() > self._high
+        return (self._is_reading and has_content) or is_room_news
 
     @property
     def _may_read(self) -> bool:

@@ -36,13 +36,13 @@ _LOSSES = {".": ARRIVES, "0": ARRIVES, "x": LOST, "1": LOST}
 
 def load_rate(path: Path) -> RateTrace:
     """Read a rate. Raises `DocumentInvalid`, which names file and line, or OSError."""
-    return read_rate(_text_of(path), str(path))
+    return read_rate(text_of(path), str(path))
 
 
 def load_losses(path: Path) -> LossPattern:
     """Read which packets are lost. Raises `DocumentInvalid`, which names file and line, or OSError."""
     pattern: list[str] = []
-    for number, line in enumerate(_text_of(path).splitlines(), 1):
+    for number, line in enumerate(text_of(path).splitlines(), 1):
         for letter in "".join(line.split()):
             if letter not in _LOSSES:
                 raise DocumentInvalid(str(path), number, "", f"{letter!r} is none of {' '.join(_LOSSES)}")
@@ -60,7 +60,8 @@ def read_rate(text: str, file: str) -> RateTrace:
     return _steps(lines, file) if "," in lines[0] else _opportunities(lines, file)
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Read a file. Raises `DocumentInvalid` for what is no text, or OSError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -18,6 +18,7 @@ from .randomness import replaced
 
 INITIAL_DTLS_TIMEOUT = 1.0
 MAX_DTLS_TIMEOUT = 60.0
+MAX_DATAGRAM_BYTES = 65_535
 
 
 @contextlib.contextmanager
@@ -28,6 +29,7 @@ def virtual_webrtc() -> Generator[None]:
     def look_up(name: str) -> str:
         return loop.network.look_up(name)
 
+    loop.instant_jobs.add(look_up)  # aioice looks names up in a thread
     sockets = SimpleNamespace(**{**vars(socket), "gethostbyname": look_up})
     with (
         replaced(aioice.ice, get_host_addresses=_host_addresses, socket=sockets),
@@ -52,7 +54,8 @@ class _Connection(SSL.Connection):
     of the last flight and sends the same bytes again when the virtual timer of RFC 6347 section 4.2.4 expires. A
     receiver that had them drops them as replayed records, and would not notice that its own last flight was lost;
     the server, whose flight ends the handshake and has no timer, therefore answers a repeated datagram by
-    repeating that flight.
+    repeating that flight. Where real seconds do pass, because the machine is busy, OpenSSL's own timer would repeat a
+    flight in the midst of a handshake: it is made to, and what it repeats is dropped.
     """
 
     def __init__(self, context: SSL.Context) -> None:
@@ -71,6 +74,10 @@ class _Connection(SSL.Connection):
         super().set_accept_state()
 
     def do_handshake(self) -> None:
+        if super().DTLSv1_handle_timeout():
+            with contextlib.suppress(SSL.WantReadError):
+                while super().bio_read(MAX_DATAGRAM_BYTES):
+                    pass
         super().do_handshake()
         self._is_done = True
 

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .command_line import fail
+
 app = typer.Typer(
     no_args_is_help=True, help="Measure: the speed of a mesh, the promise about paths, outboxes, a relay."
 )
@@ -66,6 +68,25 @@ def paths(
         for line in broken:
             Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def virtual(
+    peers: Annotated[int, typer.Option(min=2, max=100, help="How many peers the mesh has.")] = 20,
+    seconds: Annotated[float, typer.Option(min=1, help="For how many virtual seconds it stands.")] = 60.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure how much processor time virtual time takes: a mesh behind NATs at 1 % loss, and an outage of 40 s."""
+    from .virtual_bench import run_virtual_bench, table_of
+
+    console = Console(quiet=json)
+    with console.status("measuring"):
+        results = run_virtual_bench(peers, seconds)
+    if json:
+        _write_json(results)
+    else:
+        console.print(table_of(results))
 
 
 @app.command()
@@ -269,6 +290,115 @@ def data(
     else:
         for table in (*tables_of(results), promises_of(results)):
             console.print(table)
+
+
+@app.command()
+def congestion(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How many trials of each situation, of a seed each.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed; each round has the next one.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A part of a topic or of a path; may be repeated.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", file_okay=False, help="A folder for the tables, the pictures and the raw figures."
+        ),
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Compare the congestion controls on virtual time: throughput, queue, and who gets what of a bottleneck."""
+    from .congestion_bench.results import tables_of, write_to
+    from .congestion_bench.run import run_congestion_bench
+
+    console = Console(quiet=json)
+    with console.status("simulating") as status:
+        results = run_congestion_bench(
+            rounds, seed=seed, only=tuple(only or ()), jobs=jobs, progress=status.update
+        )
+    if not results.cases:
+        raise typer.BadParameter("no topic and no path has that in its name", param_hint="--only")
+    if output is not None:
+        write_to(output, results)
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+
+
+@app.command()
+def matrix(
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only pairs of these, such as `symmetric`; may be repeated.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0.1, help="Seconds a pair has for a direct path, and after a rebinding.")
+    ] = 12.0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many pairs meet at once.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option("--output", dir_okay=False, help="A page to write the tables to.")
+    ] = None,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Have two peers meet behind every pair of gateways that there are, with and without a TURN server. Linux only.
+
+    Needs coturn. Which path each pair gets, when the first message comes, and whether a rebinding is survived.
+    """
+    from rtcmesh.netem.errors import NetemError
+
+    from .matrix_bench.command import run_matrix_bench
+    from .matrix_bench.results import page_of, tables_of
+
+    console = Console(quiet=json)
+    try:
+        with console.status("starting") as status:
+            results = run_matrix_bench(
+                only=tuple(only or ()), settle=settle, jobs=jobs, progress=status.update
+            )
+    except (NetemError, ValueError) as error:
+        fail(str(error))
+    if output is not None:
+        output.write_text(page_of(results, "rtcmesh bench matrix"), encoding="utf-8")
+    if json:
+        _write_json(results)
+    else:
+        for table in tables_of(results):
+            console.print(table)
+
+
+@app.command()
+def netem(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each rate is measured.")] = 2.0,
+    *,
+    json: AsJson = False,
+) -> None:
+    """Measure the laboratory: what a link between namespaces carries, and how exactly. Needs Linux.
+
+    The figures hold for a machine that does nothing else.
+    """
+    from rtcmesh.netem.errors import NetemError
+    from rtcmesh.netem.real.link_bench import run_link_bench, tables_of, verdict_on
+
+    console = Console(quiet=json)
+    try:
+        with console.status("measuring") as status:
+            figures = asyncio.run(run_link_bench(seconds, status.update))
+    except NetemError as error:
+        fail(str(error))
+    if json:
+        _write_json(figures)
+        return
+    for table in tables_of(figures):
+        console.print(table)
+    console.print(verdict_on(figures), soft_wrap=True)
 
 
 def _write_json(results: object) -> None:

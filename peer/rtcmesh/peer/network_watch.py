@@ -27,31 +27,31 @@ class NetworkWatch:
         changed: Callable[[], None],
         interval: float,
         addresses: Callable[[], frozenset[str]] | None = None,
-        clock: Callable[[], float] | None = None,
+        asleep: Callable[[], float] | None = None,
     ) -> None:
-        """`clock` tells seconds, those in which the machine sleeps included."""
+        """`asleep` tells for how many seconds the machine has slept so far."""
         self._changed = changed
         self._interval = interval
         self._addresses = addresses or _host_addresses
-        self._clock = clock or _time_since_boot
+        self._asleep = asleep or _time_asleep
 
     async def run(self) -> None:
         """Watch, for ever."""
         loop = asyncio.get_running_loop()
         known = self._addresses()
         while True:
-            begun_at, clock_begun_at = loop.time(), self._clock()
+            begun_at, asleep_before = loop.time(), self._asleep()
             await asyncio.sleep(self._interval)
             before, known = known, self._addresses()
-            passed = max(loop.time() - begun_at, self._clock() - clock_begun_at)
-            slept = passed - self._interval > SLEPT
+            late = loop.time() - begun_at - self._interval
+            slept = max(late, self._asleep() - asleep_before) > SLEPT
             if slept or known != before:
                 logger.info("the machine slept" if slept else "the machine's addresses changed")
                 self._changed()
 
 
-def _time_since_boot() -> float:
-    return time.clock_gettime(_CLOCK)
+def _time_asleep() -> float:
+    return time.clock_gettime(_CLOCK) - time.monotonic()
 
 
 def _host_addresses() -> frozenset[str]:

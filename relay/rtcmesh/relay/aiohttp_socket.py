@@ -7,6 +7,7 @@ The kernel is told to keep little that is not under way yet, where it can be tol
 overtaken by anything more urgent.
 """
 
+import asyncio
 import socket as sockets
 from asyncio import BaseTransport, WriteTransport
 from collections.abc import AsyncGenerator, Callable
@@ -24,6 +25,9 @@ from .errors import DialFailed, ProtocolError, SocketClosed
 from .frames import SUBPROTOCOL
 
 RELAY_PATH = "/v1/relay"
+
+RELEASE_TIMEOUT = 1.0
+"""Seconds for aiohttp to notice that an aborted connection has ended."""
 
 UNSENT_BYTES = 65_536
 """How much the kernel, and again the transport before it, may hold of what was not sent yet."""
@@ -140,6 +144,10 @@ async def dial_websocket(url: str) -> AsyncGenerator[BinarySocket, None]:
             yield AiohttpSocket(websocket, abort)
         finally:
             abort()
+            # Nothing is on the way any more; this only lets aiohttp release what it holds.
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(RELEASE_TIMEOUT):
+                    await websocket.close()
 
 
 def _bound_unsent(socket: sockets.socket | None, transport: BaseTransport | None) -> None:

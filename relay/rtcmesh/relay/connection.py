@@ -16,6 +16,9 @@ from .heartbeat import Beat, Heartbeat
 FRAMES_PER_TURN = 16
 """So many frames of one connection are handled before everybody else has a turn."""
 
+HEARTBEAT_BYTES = 512
+"""What a ping or a pong counts for in the pace of a connection: it is short, and has to be dealt with all the same."""
+
 _HEARTBEATS = (FrameType.PING, FrameType.PONG)
 _Source = Callable[[], bytes | None]
 
@@ -36,6 +39,8 @@ class Connection:
     Of frames given to `say` only the newest of a type waits. After the end the other side has `close_timeout` seconds
     to take the last frames and to close; then the socket is aborted. A socket that takes nothing for `stall_timeout`
     ends the connection. When the block is left the socket is released and no task remains.
+
+    `pace` is told what heartbeats count for, and returns for how many seconds to read nothing then.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Connection:
         source: _Source,
         close_timeout: float,
         stall_timeout: float = float("inf"),
+        pace: Callable[[int], float] | None = None,
     ) -> None:
         self.ending: Ending | None = None
         """How it ended, or None while it has not."""
@@ -54,6 +60,7 @@ class Connection:
         self._source = source
         self._close_timeout = close_timeout
         self._stall_timeout = stall_timeout
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._said: dict[int, bytes] = {}
         self._wake = asyncio.Event()
@@ -105,6 +112,7 @@ class Connection:
                 if type_of(frame) not in _HEARTBEATS:
                     return frame
                 self._beat(frame)
+                await self._pay_for_beat()
         assert self.ending is not None
         raise SocketClosed(self.ending.code, self.ending.reason)
 
@@ -155,6 +163,11 @@ class Connection:
         except TimeoutError:
             self.heartbeat.resume(self._loop.time())
             self._schedule()
+
+    async def _pay_for_beat(self) -> None:
+        pause = 0.0 if self._pace is None else self._pace(HEARTBEAT_BYTES)
+        if pause > 0 and self.ending is None:
+            await self.pause(pause)
 
     def _beat(self, frame: bytes) -> None:
         try:

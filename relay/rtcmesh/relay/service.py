@@ -87,6 +87,7 @@ class RelayService:
             source=visit.next_frame,
             close_timeout=self.config.close_timeout,
             stall_timeout=self.config.stall_timeout,
+            pace=visit.pace,
         )
         self._remember(connection)
         try:

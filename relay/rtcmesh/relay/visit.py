@@ -60,6 +60,10 @@ class Visit:
         """Return what the connection is to send next; see `Connection`."""
         return None if self._seat is None else self._exchange.take(self._seat)
 
+    def pace(self, size: int) -> float:
+        """Note what heartbeats have cost and return for how many seconds to read nothing; see `Connection`."""
+        return 0.0 if self._pace is None else self._pace.take(size, asyncio.get_running_loop().time())
+
     async def run(self, connection: Connection) -> None:
         """Serve the visitor until the connection ends."""
         connection.say(encode_challenge(self._nonce))

@@ -185,7 +185,9 @@ class Connection:
         frames = self._session.frames_to_send()
         if frames:
             self._enqueue(frames)
-        self._inbox.extend(self._session.messages())
+        messages = self._session.messages()
+        if messages:
+            self._inbox.extend(messages)
         # Within a state deadlines only move away, except by a check. A timer that is too early costs one look at the
         # session; moving it with every message would cost more.
         if self._session.state is not self._scheduled_in:

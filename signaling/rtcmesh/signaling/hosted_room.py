@@ -100,7 +100,7 @@ class HostedRoom:
             receiver = receiver_of(raw)
             if receiver and receiver.decode() not in self._members:
                 continue
-            _, entry = decode_entry(raw)
+            _, entry = decode_entry(raw, place)
             if isinstance(entry, StreamEntry):
                 self._deliver(entry)
             else:

@@ -77,7 +77,8 @@ class Keeper:
         if isinstance(outcome, SignalingError):
             _logger.error("a lease cannot be renewed: %s", outcome)
             return
-        _, known, dead, expired = cast("tuple[int, int, list[bytes], list[bytes]]", outcome)
+        _, known, alive, dead, expired = cast("tuple[int, int, int, list[bytes], list[bytes]]", outcome)
+        self._store.stats.servers = alive
         if not known and partition in self._leased:
             # The others took this server for dead, and have suspended whoever was here.
             self._reader.evict((partition,), RefusalCode.UNAVAILABLE, "lapsed")

@@ -55,6 +55,11 @@ class MemoryRegistry:
         self._stats.members = sum(len(hosted.room) for hosted in self._rooms.values())
         return self._stats
 
+    @property
+    def servers(self) -> int:
+        """See `Registry.servers`."""
+        return 1
+
     async def attach(self, join: Join, sink: Sink) -> "MemoryAttachment":
         """See `Registry.attach`."""
         hosted = self._rooms.get(join.room)

@@ -39,6 +39,7 @@ class Metrics(Collector):
         stats, rooms = self._stats, self._rooms.stats
         prefix = "rtcmesh_signaling"
         yield GaugeMetricFamily(f"{prefix}_connections", "Open connections.", value=stats.connections)
+        yield GaugeMetricFamily(f"{prefix}_servers", "Servers that share the rooms.", value=rooms.servers)
         yield GaugeMetricFamily(f"{prefix}_rooms", "Rooms that have members.", value=rooms.rooms)
         yield GaugeMetricFamily(f"{prefix}_members", "Members of all rooms.", value=rooms.members)
         yield CounterMetricFamily(

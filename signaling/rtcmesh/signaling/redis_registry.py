@@ -82,6 +82,11 @@ class RedisRegistry:
         self._reader.count()
         return self._store.stats
 
+    @property
+    def servers(self) -> int:
+        """See `Registry.servers`; as the store counted them when a lease was renewed last."""
+        return self._store.stats.servers
+
     async def attach(self, join: Join, sink: Sink) -> RedisAttachment:
         """See `Registry.attach`."""
         if join.presence is not None:

@@ -73,6 +73,11 @@ class Registry(Protocol):
         """What it counts, and how it fares."""
         ...
 
+    @property
+    def servers(self) -> int:
+        """How many servers share the rooms, this one included."""
+        ...
+
     async def attach(self, join: Join, sink: Sink) -> Attachment:
         """Admit a peer whose identity was proved and push its events into the sink until it is detached.
 

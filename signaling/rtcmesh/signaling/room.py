@@ -251,10 +251,11 @@ class Room:
             code = member.nacks.get(signal.id)
             return Ack(id=signal.id) if code is None else Nack(id=signal.id, code=code)
         skipped = range(member.last_signal_id + 1, signal.id)
-        member.nacks.update(dict.fromkeys(skipped, NackCode.UNAVAILABLE))
         member.last_signal_id = signal.id
-        oldest = signal.id - window
-        member.nacks = {id_: code for id_, code in member.nacks.items() if id_ > oldest}
+        if skipped or member.nacks:
+            member.nacks.update(dict.fromkeys(skipped, NackCode.UNAVAILABLE))
+            oldest = signal.id - window
+            member.nacks = {id_: code for id_, code in member.nacks.items() if id_ > oldest}
         refusal = self._refusal(signal)
         if refusal is not None:
             member.nacks[signal.id] = refusal

@@ -51,7 +51,10 @@ class SignalingService:
         self._draining = False
         self._closed = False
         self._traffic = Traffic(
-            self._config.traffic, self.stats.limits, now=asyncio.get_running_loop().time()
+            self._config.traffic,
+            self.stats.limits,
+            now=asyncio.get_running_loop().time(),
+            servers=lambda: registry.servers,
         )
 
     @property

@@ -93,6 +93,8 @@ class Trouble(StrEnum):
 class RegistryStats:
     """How the place where rooms live fares, as one server sees it."""
 
+    servers: int = 1
+    """Servers that share the rooms, this one included."""
     rooms: int = 0
     """Rooms that have members at this server."""
     members: int = 0

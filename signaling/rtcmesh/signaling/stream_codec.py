@@ -112,9 +112,9 @@ def encode_prekey(prekey: Prekey) -> bytes:
     return msgspec.json.encode(prekey)
 
 
-def decode_entry(raw: RawEntry) -> StoredEntry:
-    """Return one entry of a stream; raises `CorruptStore`."""
-    place = StreamId.parse(raw[0])
+def decode_entry(raw: RawEntry, place: StreamId | None = None) -> StoredEntry:
+    """Return one entry of a stream, whose place may be known already; raises `CorruptStore`."""
+    place = StreamId.parse(raw[0]) if place is None else place
     try:
         _, kind, _, subject, _, receiver, _, data = raw[1]
         peer_id = PeerId(subject.decode())

@@ -5,6 +5,7 @@ too fast is read more slowly, and nothing of it is lost. What an event costs is 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -42,7 +43,10 @@ class TrafficLimits:
     messages_per_address: Rate | None = field(default_factory=lambda: Rate(per_second=4000, burst=40_000))
     """The same for all connections from one address together."""
     deliveries_per_room: Rate | None = field(default_factory=lambda: Rate(per_second=20_000, burst=200_000))
-    """Messages to the members of one room at this server that presence, joins and departures cause."""
+    """Messages to the members of one room at one server that presence, joins and departures cause.
+
+    They come from the members at all servers, so each counts for as many as there are servers.
+    """
     max_wait: float = 2.0
     """Seconds that somebody who wants in is kept waiting before it is refused instead."""
     max_pause: float = 5.0
@@ -63,10 +67,21 @@ class Overload:
 
 
 class Traffic:
-    """The limits that the connections of one server share; `counts` gets how often each was met."""
+    """The limits that the connections of one server share; `counts` gets how often each was met.
 
-    def __init__(self, limits: TrafficLimits, counts: Counter[str], *, now: float) -> None:
+    `servers` says how many share the rooms: what a room may cause is divided among them, as its members are.
+    """
+
+    def __init__(
+        self,
+        limits: TrafficLimits,
+        counts: Counter[str],
+        *,
+        now: float,
+        servers: Callable[[], int] = lambda: 1,
+    ) -> None:
         self._counts = counts
+        self._servers = servers
         self._limits = limits
         self._crowd = Crowd(
             max_at_once=limits.max_connections_per_address, rate=limits.connections_per_address
@@ -91,7 +106,7 @@ class Traffic:
 
     def join(self, room: str, now: float) -> float | Overload:
         """Let a member in; return the seconds that it has to wait for it."""
-        cost = 2 * self._present[room] + 1
+        cost = self._servers() * 2 * self._present[room] + 1
         wait = 0.0 if self._rooms is None else self._rooms.wait_for(room, cost, now)
         if wait > self._limits.max_wait:
             return self._overload(Limited.ROOM_RATE, wait)
@@ -114,7 +129,9 @@ class Traffic:
         """Note an event for all members of a room; return for how long whoever caused it is to pause."""
         if self._rooms is None:
             return 0.0
-        return self._pause(Limited.ROOM_RATE, self._rooms.take(room, self._present[room], now))
+        return self._pause(
+            Limited.ROOM_RATE, self._rooms.take(room, self._servers() * self._present[room], now)
+        )
 
     def receive(self, bucket: Bucket | None, address: Address, size_bytes: int, now: float) -> float:
         """Note a message; return for how long its connection is to pause."""

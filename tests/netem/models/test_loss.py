@@ -38,9 +38,9 @@ def bursts(lost: list[bool]) -> list[int]:
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_the_mean_loss_is_within_three_sigma_of_a_chain(model: LossModel) -> None:
     assert not isinstance(model, LossPattern)
-    chain = model.chain()
-    sigma = math.sqrt(chain.variance() / PACKETS)
-    assert abs(sum(losses(model, PACKETS)) / PACKETS - chain.mean()) < 3 * sigma
+    chain, packets = model.chain(), 1_000_000
+    sigma = math.sqrt(chain.variance() / packets)
+    assert abs(sum(losses(model, packets)) / packets - chain.mean()) < 3 * sigma
 
 
 def test_the_variance_of_a_chain_is_what_many_runs_show() -> None:

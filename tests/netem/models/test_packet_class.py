@@ -48,6 +48,8 @@ def stun(kind: int) -> bytes:
         (handshake((CLIENT_HELLO, 0)), PacketClass.DTLS_HANDSHAKE),
         (ALERT, PacketClass.DTLS_ALERT),
         (DATA, PacketClass.DTLS_DATA),
+        (b"\x19\xfe\xfd", PacketClass.DTLS_DATA),
+        (b"\x2f\x00\x01", PacketClass.DTLS_DATA),
         (b"\x80", PacketClass.RTP),
         (b"\xbf", PacketClass.RTP),
         (b"\x00\x01", PacketClass.OTHER),  # too short for STUN

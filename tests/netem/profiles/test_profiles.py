@@ -146,3 +146,10 @@ def test_mistakes_are_told_with_file_line_and_key(tmp_path: Path, without: str, 
     with pytest.raises(DocumentInvalid, match=error) as caught:
         profiles_in(file)
     assert str(caught.value).startswith(f"{file}:")
+
+
+def test_what_is_no_text_is_no_profile(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_bytes(b"\xff")
+    with pytest.raises(DocumentInvalid, match="no text"):
+        profiles_in(file)

@@ -2,14 +2,13 @@
 
 import asyncio
 import itertools
-import json
 import subprocess
 import sys
 
 import pytest
 
 from rtcmesh.netem.faults import Rebind
-from rtcmesh.netem.real import LaboratoryUnavailable, real_topology
+from rtcmesh.netem.real import real_topology
 from rtcmesh.netem.real.nat_probe import Observed
 from rtcmesh.netem.real.topology import RealTopology
 from rtcmesh.netem.topology import (
@@ -151,14 +150,3 @@ async def test_a_mapping_is_forgotten_after_its_lifetime() -> None:
         async with asyncio.timeout(30):
             while await external_port(lab, "host0") == first:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(2)
-
-
-def test_a_kernel_that_cannot_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(LaboratoryUnavailable, match="install iproute2"):
-        asyncio.run(start(behind(NATS["symmetric"])))
-
-
-async def start(topology: Topology) -> str:
-    async with real_topology(topology) as lab:
-        return json.dumps(list(lab.boxes))

@@ -8,14 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Endpoint, Kind
+from rtcmesh.netem.real.icmp import checksum, too_long
 from rtcmesh.netem.real.ip_packet import IpPacket
-
-
-def checksum(data: bytes) -> int:
-    total = sum(int.from_bytes(data[at : at + 2].ljust(2, b"\0")) for at in range(0, len(data), 2))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def transport_sum(packet: bytes, kind: Kind) -> int:
@@ -102,3 +96,41 @@ def test_any_bytes_are_read(data: bytes, version: int) -> None:
     packet = IpPacket(bytes([version << 4 | 5]) + data)
     packet.contents()
     packet.damaged(Random(1))
+
+
+@given(kinds, versions, st.integers(0, 1460), st.integers(68, 1280))
+def test_who_sends_too_long_a_packet_is_told_so(kind: Kind, version: int, size: int, mtu: int) -> None:
+    packet = build(kind, version, bytes(size))
+    answer = too_long(packet, mtu)
+    assert answer is not None
+    if version == 4:
+        assert (answer[12:16], answer[16:20]) == (packet[16:20], packet[12:16])
+        assert checksum(answer[:20]) == checksum(answer[20:]) == 0
+        assert answer[20:22] == b"\x03\x04"
+        assert int.from_bytes(answer[26:28]) == mtu
+        assert answer[28:] == packet[:28]
+    else:
+        assert (answer[8:24], answer[24:40]) == (packet[24:40], packet[8:24])
+        pseudo_header = answer[8:40] + len(answer[40:]).to_bytes(4) + (58).to_bytes(4)
+        assert checksum(pseudo_header + answer[40:]) == 0
+        assert answer[40:42] == b"\x02\0"
+        assert int.from_bytes(answer[44:48]) == mtu
+        assert answer[48:] == packet[:1232]
+        assert len(answer) <= 1280
+    assert int.from_bytes(answer[2:4] if version == 4 else answer[4:6]) == len(answer) - (
+        0 if version == 4 else 40
+    )
+    assert too_long(answer, mtu) is None, "an answer is not answered"
+
+
+@given(st.binary(max_size=60), versions)
+def test_any_bytes_are_answered_or_not(data: bytes, version: int) -> None:
+    too_long(data, 1280)
+    too_long(bytes([version << 4 | 5]) + data, 1280)
+
+
+def test_what_is_for_many_is_not_answered() -> None:
+    packet = build(Kind.UDP, 4, bytes(1400))
+    assert too_long(packet[:16] + socket.inet_aton("239.1.2.3") + packet[20:], 1280) is None
+    packet = build(Kind.UDP, 6, bytes(1400))
+    assert too_long(packet[:24] + socket.inet_pton(socket.AF_INET6, "ff02::1") + packet[40:], 1280) is None

@@ -10,6 +10,7 @@ from msgspec.structs import replace as with_fields
 
 from rtcmesh.netem import (
     Bursts,
+    DeliveryOpportunities,
     LinkConfig,
     NetemJitter,
     RateStep,
@@ -33,6 +34,12 @@ STEPPING = LinkConfig(
     delay=0.1, jitter=0.002, reconfiguration=Reconfiguration(period=15, spread=0.01, outage=0.3)
 )
 CHANGING = LinkConfig(delay=0.05, rate_trace=RateSteps(steps=(RateStep(0.2, 1e5), RateStep(0.3, 1e6))))
+RECORDED = LinkConfig(
+    delay=0.05,
+    rate_trace=DeliveryOpportunities(
+        milliseconds=(*range(1, 300), *range(310, 3000, 10), *range(3000, 3200))
+    ),
+)
 
 
 def of(link: LinkConfig) -> Profile:
@@ -70,7 +77,7 @@ def test_every_profile_is_kept_by_a_million_packets(name: str) -> None:
     assert failures(verify(profile(name), packets=1_000_000)) == []
 
 
-@pytest.mark.parametrize("config", [PATH, STEPPING, CHANGING])
+@pytest.mark.parametrize("config", [PATH, STEPPING, CHANGING, RECORDED])
 def test_a_link_is_found_to_be_what_it_is(config: LinkConfig) -> None:
     assert found(config, config) == set()
 
@@ -95,6 +102,7 @@ def test_a_link_is_found_to_be_what_it_is(config: LinkConfig) -> None:
         (STEPPING, {"reconfiguration": None}, {"jitter", "loss", "correlation of delays", "distance of distributions"}),
         (STEPPING, {"reconfiguration": Reconfiguration(period=15, spread=0.01, outage=0.6)}, {"loss"}),
         (CHANGING, {"rate_trace": RateSteps(steps=(RateStep(0.2, 2e5), RateStep(0.3, 1e6)))}, {"rate"}),
+        (RECORDED, {"rate_trace": DeliveryOpportunities(milliseconds=(*range(1, 3000, 8), 3199))}, {"rate"}),
     ],
 )  # fmt: skip
 def test_a_link_that_is_another_one_is_found_out(
@@ -147,3 +155,25 @@ def test_a_network_that_carries_nothing_loses_everything() -> None:
 
 def test_a_profile_that_loses_everything_is_kept_by_a_link_that_does() -> None:
     assert failures(verify(of(LinkConfig(loss=1.0)), packets=100)) == []
+
+
+def test_a_sender_that_pauses_makes_no_link_slower() -> None:
+    """What counts is the time in which packets waited."""
+    rate, size = 1e6, 1200
+    probes: list[Probe] = []
+    free_at = 0.0
+    for number in range(1000):
+        sent_at = number * 0.0005 + (0.3 if number >= 500 else 0.0)
+        free_at = max(free_at, sent_at) + size / rate
+        probes.append(Probe(sent_at, free_at + PATH.delay, size))
+    _, flood, *_ = measurements(of(PATH), packets=10)
+    (measured,) = [finding.measured for finding in judge(flood, probes) if finding.what == "rate"]
+    assert measured == pytest.approx(rate)
+
+
+def test_a_queue_that_was_never_full_is_not_judged_by_it() -> None:
+    _, flood, *_ = measurements(of(PATH), packets=10)
+    few = [Probe(number / 1000, number / 1000 + PATH.delay + 0.0012, 1200) for number in range(10)]
+    assert "longest wait" not in {finding.what for finding in judge(flood, few)}
+    late = [Probe(probe.sent_at, probe.sent_at + PATH.delay + 0.3, 1200) for probe in few]
+    assert "longest wait" in {finding.what for finding in failures(judge(flood, late))}

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from rtcmesh.peer.data_bench.contenders import SAFE
 from rtcmesh.peer.data_bench.figures import values_of
 from rtcmesh.peer.data_bench.promises import verdicts_of
 from rtcmesh.peer.data_bench.results import (
@@ -31,13 +32,13 @@ RUN = Run(
     machine="a machine",
     versions={"python": "3.13"},
     outcomes=[
-        bulk(1, "rtcmesh", 900.0),
+        bulk(1, SAFE.name, 900.0),
         bulk(1, "aiortc", 30.0),
         Outcome(1, "loopback", "werift", "bulk 16 KiB", {}, "no Opened within 30 s"),
-        bulk(2, "rtcmesh", 1100.0),
+        bulk(2, SAFE.name, 1100.0),
         bulk(2, "aiortc", 50.0),
         Outcome(2, "loopback", "werift", "bulk 16 KiB", {}, "no Opened within 30 s"),
-        bulk(3, "rtcmesh", 1000.0),
+        bulk(3, SAFE.name, 1000.0),
         Outcome(3, "loopback", "aiortc", "bulk 16 KiB", {}, "its process ended"),
         Outcome(3, "loopback", "werift", "bulk 16 KiB", {}, "no Opened within 30 s"),
     ],
@@ -48,7 +49,7 @@ def test_tables_show_medians_spread_ratios_and_failures() -> None:
     (table,) = tables_of(RUN)
     rows = list(zip(*(column.cells for column in table.columns), strict=True))
     assert rows[0] == (
-        "rtcmesh",
+        SAFE.name,
         "1,000 (900 to 1,100)",
         "0.01 (0.01 to 0.01)",
         "20 (20 to 20)",
@@ -67,7 +68,7 @@ def test_what_failed_has_no_figures() -> None:
 def test_a_page_says_how_it_was_made() -> None:
     page = markdown_of(RUN)
     assert "`rtcmesh bench data`, 2026-11-26, a machine." in page
-    assert "| rtcmesh | 1,000 (900 to 1,100) |" in page
+    assert f"| {SAFE.name} | 1,000 (900 to 1,100) |" in page
 
 
 def test_a_folder_gets_the_page_the_plot_and_the_raw_figures(tmp_path: Path) -> None:
@@ -84,11 +85,18 @@ def test_a_run_says_which_promises_it_keeps() -> None:
     assert (rate.value, rate.kept) == (25, True)
     assert (cpu.value, cpu.kept) == (1, False)
     rows = list(zip(*(column.cells for column in promises_of(RUN).columns), strict=True))
-    assert rows[0] == ("bulk 16 KiB", "1,000", "40 (aiortc)", "25.00 times", "at least 12 times", "yes")
+    assert rows[0] == (
+        f"bulk 16 KiB ({SAFE.name})",
+        "1,000",
+        "40 (aiortc)",
+        "25.00 times",
+        "at least 12 times",
+        "yes",
+    )
 
 
 def test_a_stack_that_stalled_is_infinitely_slower() -> None:
-    outcomes = [bulk(1, "rtcmesh", 900.0), bulk(1, "aiortc", 0.0)]
+    outcomes = [bulk(1, SAFE.name, 900.0), bulk(1, "aiortc", 0.0)]
     verdict = next(verdicts_of(Run("", "2026-11-26", "", {}, outcomes)))
     assert verdict.value == float("inf")
     assert verdict.kept

@@ -132,8 +132,9 @@ def test_extensions_of_anybody(some: list[Parameter]) -> None:
 
 
 def test_our_own_extensions_are_understood() -> None:
-    known, unrecognized = extensions.read(extensions.offer(interleaving=True))
-    assert known == extensions.Extensions(15)
+    known, unrecognized = extensions.read(extensions.offer(interleaving=True, zero_checksum=True))
+    assert known == extensions.Extensions(31)
     assert not unrecognized
-    without, _ = extensions.read(extensions.offer(interleaving=False))
+    without, _ = extensions.read(extensions.offer(interleaving=False, zero_checksum=False))
     assert extensions.Extensions.INTERLEAVING not in without
+    assert extensions.Extensions.ZERO_CHECKSUM not in without

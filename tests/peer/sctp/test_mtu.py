@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.sctp import Role, SctpConfig
+from rtcmesh.peer.sctp.chunks import ChunkType
 from rtcmesh.peer.sctp.mtu import PRECISION, RAISE_INTERVAL, MtuSearch
-from support.sctp import Impairments, Network
+from support.sctp import Impairments, Network, seal
 
 
 def searched(limit: int, carries: int) -> MtuSearch:
@@ -96,6 +97,77 @@ def test_a_path_that_carries_less_from_now_on_is_noticed() -> None:
     assert len(network.server.messages) >= 100
     network.run(RAISE_INTERVAL + 10)
     assert network.client.association.stats().mtu < 1300
+
+
+def test_a_hole_for_large_packets_is_noticed_though_small_ones_arrive_all_the_time() -> None:
+    network = Network(
+        1,
+        Impairments(),
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900),
+        server=SctpConfig(role=Role.SERVER),
+    )
+    network.connect(0, 2)
+    network.run(5)
+    assert network.client.pipe is not None
+    network.client.pipe.impairments = Impairments(max_packet_bytes=1300)
+    start = network.clock.now
+    for _ in range(50):
+        network.client.association.send(0, b"x" * 1000, network.clock.now)
+    received = 0
+    while len([message for message in network.server.messages if message.channel_id == 0]) < 50:
+        network.client.association.send(2, b"tick", network.clock.now)
+        network.client.drain()
+        network.run(0.02)
+        received = len([message for message in network.server.messages if message.channel_id == 2])
+        assert network.clock.now - start < 3
+    assert received > 5
+    assert network.client.association.stats().mtu == 1188
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.3])
+def test_what_is_lost_by_chance_is_no_hole(loss: float) -> None:
+    network = Network(
+        1,
+        Impairments(),
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900),
+        server=SctpConfig(role=Role.SERVER),
+    )
+    network.connect(0)
+    network.run(5)
+    assert network.client.pipe is not None
+    network.client.pipe.impairments = Impairments(loss=loss)
+    for _ in range(200):
+        network.client.association.send(0, b"x" * 20_000, network.clock.now)
+    network.client.drain()
+    assert network.run(120, lambda: len(network.server.messages) == 200)
+    assert network.client.association.stats().mtu == 8900
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_nothing_is_probed_where_a_relay_may_cut_packets_or_towards_other_stacks(ours: bool) -> None:
+    network = Network(1, client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900))
+    if ours:
+        network.client.association.discovers_mtu = False
+    else:
+        pipe = network.server.pipe
+        assert pipe is not None
+        send = pipe.send
+        pipe.send = lambda packet, deliver: send(without_our_parameter(packet), deliver)  # type: ignore[method-assign]
+    network.connect(0)
+    network.client.sent = []
+    network.run(20)
+    assert network.client.association.stats().mtu == 1188
+    assert max(map(len, network.client.sent), default=0) <= 1188
+
+
+def without_our_parameter(packet: bytes) -> bytes:
+    """Return an INIT ACK as of an end that is not of this package; anything else as it is."""
+    known, unknown = (0xBF52).to_bytes(2, "big"), (0xBF53).to_bytes(2, "big")
+    if packet[12] != ChunkType.INIT_ACK:
+        return packet
+    body = packet[12:].replace(known, unknown, 1)
+    tag = int.from_bytes(packet[4:8], "big")
+    return seal(body, tag)
 
 
 def test_what_was_sent_in_larger_packets_is_sent_again_in_smaller_ones() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rtcmesh.peer.congestion_bench.simulation import Simulation
 from rtcmesh.peer.sctp import CongestionControl, MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
-from support.sctp import End, Impairments, Network, Puppet, Shared
+from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet
 
 SACK = ChunkType.SACK
 
@@ -15,6 +16,13 @@ def connected(seed: int = 1, path: Impairments | None = None) -> Network:
     network = Network(seed, path)
     network.connect(0)
     return network
+
+
+def bulk_over(path: Impairments) -> Bulk:
+    """Return a flow over 10 Mbit/s with a buffer of a round trip."""
+    clock = Clock()
+    bottleneck = Bottleneck(clock, 10e6, 10e6 / 8 * 2 * path.delay)
+    return Bulk(Network(1, path, clock=clock, bottleneck=bottleneck))
 
 
 def send(end: End, *messages: bytes) -> None:
@@ -49,8 +57,7 @@ def test_the_last_one_is_sent_again_after_a_probe_timeout() -> None:
 
 
 def test_packets_that_overtake_one_another_are_sent_once() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.04, reordering=0.3)
-    (bulk,) = flow.flows
+    bulk = bulk_over(Impairments(delay=0.02, reordering=0.3, jitter=0.01))
     network = bulk.network
     network.run(2)
     before = network.client.association.stats()
@@ -80,11 +87,43 @@ def ping_pong(seed: int, loss: float, count: int) -> list[float]:
     return sorted(times)
 
 
-def test_a_conversation_goes_on_when_packets_are_lost() -> None:
-    times = ping_pong(1, 0.05, 1000)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_conversation_goes_on_when_packets_are_lost(seed: int) -> None:
+    """A message that is lost alone is sent again, twice, after a probe timeout of 1.4 round trips."""
+    times = ping_pong(seed, 0.05, 1000)
     assert times[500] == pytest.approx(0.05, abs=0.001)
-    assert times[990] < 0.3
-    assert ping_pong(2, 0.1, 500)[-1] < 1.0
+    assert times[990] < 0.15
+    assert times[-1] < 0.3
+    times = ping_pong(seed, 0.1, 500)
+    assert times[495] < 0.225
+    assert times[-1] < 1.0
+
+
+def test_a_packet_that_is_sent_twice_is_taken_once_and_is_no_sign_of_reordering() -> None:
+    network = connected()
+    network.client.sent = []
+    lose_one(network, b"alone")
+    assert network.run(1, lambda: bool(network.server.messages))
+    network.run(1)
+    assert [message.data for message in network.server.messages] == [b"alone"]
+    assert sum(b"alone" in packet for packet in network.client.sent) == 3
+    established = network.client.association._established
+    assert established is not None
+    assert established.sender.recovery._reordering_steps == 0
+    assert established.sender.recovery.in_flight == 0
+
+
+@pytest.mark.parametrize("control", CongestionControl)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bulk_does_not_stall_for_a_second_though_a_tenth_is_lost(
+    seed: int, control: CongestionControl
+) -> None:
+    simulation = Simulation(bits_per_second=20e6, round_trip=0.05, buffer_round_trips=1, loss=0.1, seed=seed)
+    flow = simulation.add(control)
+    simulation.run(3)
+    flow.forget_gaps(simulation.now)
+    simulation.run(15)
+    assert 0 < flow.longest_gap < 1
 
 
 def sacks(of: list[bytes]) -> int:
@@ -136,8 +175,7 @@ def test_an_acknowledgement_travels_with_data() -> None:
 
 
 def test_a_path_that_is_gone_for_a_while_costs_little_more_than_that() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.02)
-    (bulk,) = flow.flows
+    bulk = bulk_over(Impairments(delay=0.01))
     network = bulk.network
     network.run(2)
     pipes = [end.pipe for end in (network.client, network.server)]
@@ -154,8 +192,7 @@ def test_a_path_that_is_gone_for_a_while_costs_little_more_than_that() -> None:
 
 
 def test_bulk_is_sent_in_packets_of_equal_size() -> None:
-    flow = Shared(CongestionControl.CUBIC, bits_per_second=10e6, round_trip=0.02)
-    network = flow.flows[0].network
+    network = bulk_over(Impairments(delay=0.01)).network
     network.client.sent = []
     network.run(1)
     sizes = [

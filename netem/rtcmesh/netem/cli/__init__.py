@@ -2,13 +2,13 @@
 
 import typer
 
-from . import chaos, graph, profiles, run, trace, verify
+from . import chaos, doctor, graph, nat_check, profiles, run, shell, trace, verify
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Networks that break on purpose: run scenarios, look at profiles, check a machine.",
 )
-for command in (run, chaos, graph, profiles, verify):
+for command in (run, chaos, graph, profiles, verify, doctor, nat_check, shell):
     app.registered_commands += command.app.registered_commands
 app.add_typer(trace.app, name="trace")
 

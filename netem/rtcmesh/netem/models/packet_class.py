@@ -31,7 +31,7 @@ class PacketClass(enum.Enum):
     """Handshake messages and ChangeCipherSpec (RFC 6347)."""
     DTLS_ALERT = "dtls-alert"
     DTLS_DATA = "dtls-data"
-    """Application data: for WebRTC, SCTP and with it data channels."""
+    """Application data: for WebRTC, SCTP and with it data channels. Of DTLS 1.3, all that is encrypted."""
     RTP = "rtp"
     """RTP and RTCP."""
     TCP = "tcp"
@@ -48,7 +48,9 @@ _DTLS_CLASSES = {
     21: PacketClass.DTLS_ALERT,
     22: PacketClass.DTLS_HANDSHAKE,
     23: PacketClass.DTLS_DATA,
+    25: PacketClass.DTLS_DATA,  # with a connection id (RFC 9146)
 }
+_FIRST_UNIFIED_HEADER = 32  # of DTLS 1.3 (RFC 9147, section 4)
 
 
 def class_of(payload: bytes) -> PacketClass:
@@ -59,7 +61,8 @@ def class_of(payload: bytes) -> PacketClass:
     if first < 4 and len(payload) >= _STUN_HEADER_BYTES:
         return _stun_class(int.from_bytes(payload[:2]))
     if 20 <= first <= 63:
-        return _DTLS_CLASSES.get(first, PacketClass.OTHER)
+        unknown = PacketClass.OTHER if first < _FIRST_UNIFIED_HEADER else PacketClass.DTLS_DATA
+        return _DTLS_CLASSES.get(first, unknown)
     if 64 <= first <= 79:
         return PacketClass.TURN_DATA
     if 128 <= first <= 191:

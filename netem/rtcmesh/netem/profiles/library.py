@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from rtcmesh.netem.errors import NetemError
 from rtcmesh.netem.models.rate_trace import RateTrace
-from rtcmesh.netem.trace_file import load_rate
+from rtcmesh.netem.trace_file import load_rate, text_of
 
 from .description import Profile
 from .reading import read_profiles
@@ -50,9 +50,7 @@ def profiles_in(file: Path) -> Mapping[str, Profile]:
 
     Raises `DocumentInvalid` or OSError.
     """
-    return read_profiles(
-        file.read_text(encoding="utf-8"), str(file), lambda path: load_rate(file.parent / path)
-    )
+    return read_profiles(text_of(file), str(file), lambda path: load_rate(file.parent / path))
 
 
 def _no_trace(path: str) -> RateTrace:

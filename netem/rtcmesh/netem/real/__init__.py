@@ -10,6 +10,7 @@ program that holds a laboratory, `kill -9` included, nothing of it is left.
 """
 
 from .audit import Audit
+from .coturn import Coturn, start_coturn
 from .errors import LaboratoryUnavailable, LinkProcessFailed
 from .hosts import RealHost
 from .joined import JoinedHosts, joined_hosts
@@ -18,6 +19,7 @@ from .topology import RealTopology, real_topology
 
 __all__ = [
     "Audit",
+    "Coturn",
     "JoinedHosts",
     "LaboratoryUnavailable",
     "LinkProcessFailed",
@@ -26,4 +28,5 @@ __all__ = [
     "RealTopology",
     "joined_hosts",
     "real_topology",
+    "start_coturn",
 ]

@@ -1,6 +1,6 @@
 """Makes what a `Task` describes: namespaces, devices, addresses, rules. Runs in the laboratory's own process.
 
-Where the user is not root, it all is in a user namespace in which he is.
+Where the user may not, it all is in a user namespace in which he may.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .conntrack import forget_connections
 from .errors import LaboratoryUnavailable
 from .link_protocol import BoxTask, NamespaceTask, Task
 from .nat_probe import Box, Observed, probe
-from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, setns, unshare
+from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, TOOL_PATH, setns, unshare
 from .tun import open_tun
 
 OWN_NAMESPACE = "/proc/self/ns/net"
@@ -39,6 +39,7 @@ class Building:
     namespaces: tuple[int, ...]
     tunnels: tuple[Tunnel, ...]
     boxes: tuple[Observed, ...]
+    in_user_namespace: bool
 
 
 def build(task: Task) -> Building:
@@ -46,16 +47,29 @@ def build(task: Task) -> Building:
     if not sys.platform.startswith("linux"):
         raise LaboratoryUnavailable("network namespaces exist on Linux only")
     for tool in ("ip", *(("nft",) if any(namespace.rules for namespace in task.namespaces) else ())):
-        if shutil.which(tool) is None:
+        if shutil.which(tool, path=TOOL_PATH) is None:
             raise LaboratoryUnavailable(MISSING_TOOLS[tool])
-    if os.geteuid() != 0:
-        become_root_of_a_namespace()
     outside = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+    needs_user_namespace = not _may_make_namespaces()
+    if needs_user_namespace:
+        become_root_of_a_namespace()
     try:
-        return _build(task)
+        return _build(task, in_user_namespace=needs_user_namespace)
     finally:
-        setns(outside, CLONE_NEWNET)
+        if not needs_user_namespace:  # or the way back is barred
+            setns(outside, CLONE_NEWNET)
         os.close(outside)
+
+
+def _may_make_namespaces() -> bool:
+    """Whether the user may, as root may who has not lost the right to, as in most containers."""
+    try:
+        unshare(CLONE_NEWNET)
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return False
+        raise LaboratoryUnavailable(f"no network namespace can be made: {error.strerror}") from error
+    return True
 
 
 MISSING_TOOLS = {
@@ -69,12 +83,13 @@ def become_root_of_a_namespace() -> None:
     user, group = os.geteuid(), os.getegid()
     try:
         unshare(CLONE_NEWUSER)
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1", encoding="ascii")
+        Path("/proc/self/setgroups").write_text("deny", encoding="utf-8")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1", encoding="utf-8")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1", encoding="utf-8")
     except OSError as error:
+        why = why_no_user_namespace(error)
         raise LaboratoryUnavailable(
-            f"you are not root, and a user namespace in which you were cannot be made: {why_no_user_namespace(error)}"
+            f"you may not make network namespaces, nor a user namespace in which you might: {why}"
         ) from error
 
 
@@ -96,12 +111,12 @@ def why_no_user_namespace(error: OSError) -> str:
 
 def _reads(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="ascii").strip()
+        return Path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def _build(task: Task) -> Building:
+def _build(task: Task, *, in_user_namespace: bool) -> Building:
     namespaces = tuple(_make(namespace) for namespace in task.namespaces)
     tunnels: list[Tunnel] = []
     for tunnel in task.tunnels:
@@ -116,7 +131,7 @@ def _build(task: Task) -> Building:
     boxes = tuple(
         _verify(box, tunnels, namespaces[box.namespace], task.namespaces[box.namespace]) for box in task.boxes
     )
-    return Building(namespaces, tuple(tunnels), boxes)
+    return Building(namespaces, tuple(tunnels), boxes, in_user_namespace)
 
 
 def _make(namespace: NamespaceTask) -> int:
@@ -160,7 +175,7 @@ def _verify(task: BoxTask, tunnels: Sequence[Tunnel], fd: int, namespace: Namesp
 def _set(settings: Sequence[tuple[str, str]]) -> None:
     for path, value in settings:
         try:
-            Path("/proc/sys", path).write_text(value, encoding="ascii")
+            Path("/proc/sys", path).write_text(value, encoding="utf-8")
         except OSError as error:
             raise LaboratoryUnavailable(
                 f"/proc/sys/{path} cannot be set to {value}: {error.strerror}"
@@ -168,7 +183,14 @@ def _set(settings: Sequence[tuple[str, str]]) -> None:
 
 
 def _run(argv: Sequence[str], text: str) -> None:
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)  # noqa: S603 (our own words)
+    done = subprocess.run(  # noqa: S603 (our own words)
+        argv,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": TOOL_PATH},
+    )
     if done.returncode:
         what = " / ".join(done.stderr.split("\n")).strip(" /") or f"exit status {done.returncode}"
         raise LaboratoryUnavailable(f"{' '.join(argv)}: {what}")

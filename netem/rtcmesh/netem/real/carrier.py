@@ -38,6 +38,10 @@ class Carrier:
         self.namespaces: tuple[Namespace, ...] = ()
         self.boxes: tuple[Observed, ...] = ()
         """How the gateways were found to behave, in the order of the task."""
+        self.in_user_namespace = False
+        """Whether it all is in a user namespace, because the user may not make other ones elsewhere."""
+        self.runs_ahead = False
+        """Whether the process goes before all others, so that a busy machine does not delay packets."""
         self.process = process
         self.programs: list[asyncio.subprocess.Process] = []
         """What was started in the namespaces, to be killed at the end."""
@@ -51,8 +55,8 @@ class Carrier:
         match outcome:
             case Unavailable(reason):
                 raise LaboratoryUnavailable(reason)
-            case Built(namespaces, boxes):
-                self.boxes = boxes
+            case Built(namespaces, boxes, in_user_namespace, runs_ahead):
+                self.boxes, self.in_user_namespace, self.runs_ahead = boxes, in_user_namespace, runs_ahead
                 self.namespaces = tuple(self._open(fd) for fd in namespaces)
 
     async def obey(self, orders: Sequence[Order] = ()) -> Carried:
@@ -100,7 +104,7 @@ class Carrier:
         """Hold a namespace ourselves: it does not end with the process."""
         place = f"/proc/{self.process.pid}"
         opened = os.open(f"{place}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        return Namespace(opened, user="" if os.geteuid() == 0 else f"{place}/ns/user")
+        return Namespace(opened, user=f"{place}/ns/user" if self.in_user_namespace else "")
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,16 +37,16 @@ class RealHost:
         self._programs = programs
         self._named: dict[str, asyncio.subprocess.Process] = {}
 
-    def command(self, *argv: str) -> list[str]:
+    def command(self, *argv: str | os.PathLike[str]) -> list[str]:
         """Return the command that runs this one here, for what starts programs in a way of its own.
 
         Only this process can run it, and it is killed with the thread that does.
         """
-        return self.namespace.command(argv)
+        return self.namespace.command([os.fspath(word) for word in argv])
 
     async def spawn(
         self,
-        *argv: str,
+        *argv: str | os.PathLike[str],
         name: str | None = None,
         env: Mapping[str, str] | None = None,
         stdin: int | None = None,

@@ -21,11 +21,12 @@ from random import Random
 
 import msgspec
 
-from rtcmesh.netem.link import Link, LinkConfig
+from rtcmesh.netem.link import Fate, Link, LinkConfig
 
 from .audit import Lateness
 from .builder import Building, build
 from .errors import LaboratoryUnavailable
+from .icmp import too_long
 from .inhabitants import kill_inhabitants
 from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
@@ -63,8 +64,15 @@ class Pipe:
             if parted and _destination(packet) in parted:
                 link.counters.sent += 1
                 link.counters.cut += 1
-            else:
-                link.send(packet, time.monotonic())
+            elif link.send(packet, time.monotonic()) is Fate.OVERSIZED and link.config.mtu_is_reported:
+                self._report_mtu(packet)
+
+    def _report_mtu(self, packet: IpPacket) -> None:
+        assert self.link.config.mtu is not None, "the packet is too long for it"
+        answer = too_long(packet, self.link.config.mtu)
+        if answer is not None:
+            with suppress(OSError):  # as any packet, it may be lost
+                os.write(self._source, answer)
 
     def put(self, lateness: Lateness) -> None:
         """Put what has arrived out at the far end."""
@@ -184,6 +192,15 @@ def _first_line(read: Callable[[int], bytes]) -> tuple[bytes, bytes]:
     return line, rest
 
 
+def _run_ahead() -> bool:
+    """Have the processor before what is under test, where that is allowed: a busy machine would delay us by much."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     """Carry out the task on the first line of standard input."""
     signal.signal(
@@ -196,11 +213,8 @@ def main() -> None:
     except LaboratoryUnavailable as error:
         _say(Unavailable(str(error)))
         return
-    # Ahead of what is under test, where that is allowed: under load it would be milliseconds late otherwise.
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
     process = LinkProcess(task, building, rest)
-    _say(Built(building.namespaces, building.boxes))
+    _say(Built(building.namespaces, building.boxes, building.in_user_namespace, _run_ahead()))
     process.run()
 
 

@@ -72,6 +72,10 @@ class Built(msgspec.Struct, frozen=True, tag="built"):
     namespaces: tuple[int, ...]
     """The process's descriptors of them."""
     boxes: tuple[Observed, ...]
+    in_user_namespace: bool
+    """Whether they belong to a user namespace, that of the process."""
+    runs_ahead: bool
+    """Whether the process has the processor before all others, so that a busy machine does not delay it."""
 
 
 class Unavailable(msgspec.Struct, frozen=True, tag="unavailable"):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from .errors import LaboratoryUnavailable
-from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, unshare
+from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, TOOL_PATH, unshare
 
 _THREAD_NAMESPACE = "/proc/thread-self/ns/net"
 _PR_SET_PDEATHSIG = 1
@@ -21,9 +21,11 @@ _ENTER = f"""
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 parent, user, namespace = sys.argv[1:4]
-for path, kind in ((user, {CLONE_NEWUSER}), (namespace, {CLONE_NEWNET})):
-    if path and libc.setns(os.open(path, os.O_RDONLY), kind):
-        sys.exit(f"{{path}}: {{os.strerror(ctypes.get_errno())}}")
+# Both are opened first: whoever is in the user namespace may not look at our process any more.
+kinds = (user, {CLONE_NEWUSER}), (namespace, {CLONE_NEWNET})
+for fd, kind in [(os.open(path, os.O_RDONLY), kind) for path, kind in kinds if path]:
+    if libc.setns(fd, kind):
+        sys.exit(os.strerror(ctypes.get_errno()))
 libc.prctl({_PR_SET_PDEATHSIG}, 9)
 if os.getppid() != int(parent):
     sys.exit("the parent is gone already")
@@ -93,7 +95,12 @@ class Namespace:
         """Run a short program inside to its end, and return what it prints. Raises `LaboratoryUnavailable`."""
         try:
             done = subprocess.run(  # noqa: S603  (the caller's own words)
-                self.command(argv), input=stdin, capture_output=True, text=True, check=True
+                self.command(argv),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PATH": TOOL_PATH},
             )
         except subprocess.CalledProcessError as error:
             what = " / ".join(str(error.stderr).split("\n")).strip(" /") or f"exit status {error.returncode}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 
+TOOL_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+"""Where programs for networks are; users who are not root do not look there by themselves."""
+
 CLONE_NEWNET = 0x40000000
 CLONE_NEWUSER = 0x10000000
 

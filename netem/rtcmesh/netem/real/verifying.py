@@ -11,7 +11,7 @@ import msgspec
 
 from rtcmesh.netem.link import LinkConfig
 from rtcmesh.netem.profiles import Profile
-from rtcmesh.netem.verification import Finding, Measurement, Probe, judge, measurements
+from rtcmesh.netem.verification import Aspect, Finding, Measurement, Probe, judge, measurements
 
 from .errors import ProberFailed
 from .joined import JoinedHosts, joined_hosts
@@ -22,6 +22,9 @@ INTERVAL = 0.01
 
 PATIENCE = 1.0
 """For how long the last packets are waited for beyond what the link says."""
+
+MAX_STRETCH = 1.1
+"""By how much longer a flood may take than planned."""
 
 _HEADER_BYTES = 28
 _JITTERS = 6
@@ -47,7 +50,7 @@ async def verify_in_namespaces(profile: Profile, *, packets: int, seed: int) -> 
 
 
 async def measure(lab: JoinedHosts, measurement: Measurement) -> tuple[list[Probe], bool]:
-    """Carry out a measurement from left to right; return the probes, and whether the link was in time.
+    """Carry out a measurement from left to right; return the probes, and whether link and sender were in time.
 
     Raises `ProberFailed`.
     """
@@ -74,7 +77,14 @@ async def measure(lab: JoinedHosts, measurement: Measurement) -> tuple[list[Prob
     sent_at = _decoded(output, list[float])
     received_at = dict(_decoded(answer, list[tuple[int, float]]))
     probes = [Probe(sent, received_at.get(number), measurement.size) for number, sent in enumerate(sent_at)]
-    return probes, audit.is_valid(measurement.config.delay)
+    return probes, audit.is_valid(measurement.config.delay) and _was_offered(measurement, plan, sent_at)
+
+
+def _was_offered(measurement: Measurement, plan: Plan, sent_at: list[float]) -> bool:
+    """Tell whether a flood was one: a sender that falls behind leaves a queue empty that it should fill."""
+    if measurement.aspect is Aspect.PATH:
+        return True
+    return sent_at[-1] - sent_at[0] <= MAX_STRETCH * plan.moments[-1]
 
 
 def _decoded(line: bytes, to: type[T]) -> T:

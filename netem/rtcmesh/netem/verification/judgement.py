@@ -50,7 +50,10 @@ class Finding(NamedTuple):
 
 
 def judge(measurement: Measurement, probes: Sequence[Probe]) -> list[Finding]:
-    """Return what a measurement shows; of a path on which nothing arrives, that all is lost."""
+    """Return what a measurement shows; of a path on which nothing arrives, that all is lost.
+
+    Raises TypeError for `NetemJitter`, which no profile has.
+    """
     if measurement.aspect is Aspect.PATH:
         return [*_delay(measurement, probes), *_loss(measurement, probes)]
     return _bottleneck(measurement, probes)
@@ -197,19 +200,28 @@ def _bottleneck(measurement: Measurement, probes: Sequence[Probe]) -> list[Findi
     else:
         assert config.rate_bytes_per_second is not None, "a flood is for a bottleneck"
         wanted = config.rate_bytes_per_second
-        measured = _rate_between(arrived)
+        measured = _busy_rate(probes, config.delay)
     findings = [Finding(measurement.direction, "rate", "B/s", wanted, measured, MAX_RATE_ERROR * wanted)]
     if arrived and config.queue is QueueDiscipline.TAIL_DROP and config.rate_bytes_per_second is not None:
-        findings.append(_queue(measurement, probes, config.rate_bytes_per_second))
+        wait = _queue(measurement, probes, config.rate_bytes_per_second)
+        if (
+            len(arrived) < len(probes) or wait.measured > wait.wanted
+        ):  # or nobody knows how much more would have fit
+            findings.append(wait)
     return findings
 
 
-def _rate_between(arrived: Sequence[tuple[float, int]]) -> float:
-    """Return the rate of what came after the first packet, up to the last."""
-    if len(arrived) < 2:
-        return 0.0
-    (first_at, first_size), (last_at, _) = arrived[0], arrived[-1]
-    return (sum(size for _, size in arrived) - first_size) / max(last_at - first_at, 1e-9)
+def _busy_rate(probes: Sequence[Probe], delay: float) -> float:
+    """Return the rate at which packets leave while others wait: after each of which the next was there already."""
+    carried, seconds, left_at = 0, 0.0, -math.inf
+    for probe in probes:
+        if probe.received_at is None:
+            continue
+        before, left_at = left_at, probe.received_at - delay
+        if probe.sent_at < before:
+            carried += probe.size
+            seconds += left_at - before
+    return carried / seconds if seconds > 0 else 0.0
 
 
 def _queue(measurement: Measurement, probes: Sequence[Probe], rate: float) -> Finding:

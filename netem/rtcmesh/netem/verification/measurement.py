@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rtcmesh.netem.link import LinkConfig
-from rtcmesh.netem.models.rate_trace import RateSteps, RateTrace
+from rtcmesh.netem.models.rate_trace import OPPORTUNITY_BYTES, DeliveryOpportunities, RateSteps, RateTrace
 from rtcmesh.netem.profiles import Profile
 
 PROBE_BYTES = 100
@@ -22,6 +22,7 @@ OVERLOAD = 1.5
 """How many times what a bottleneck carries a flood offers it."""
 
 _MAX_LOAD = 0.05
+_PEAK_MILLISECONDS = 100
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -130,7 +131,19 @@ def _slowest(config: LinkConfig) -> float:
 def _fastest(config: LinkConfig) -> float:
     if isinstance(config.rate_trace, RateSteps):
         return max(step.bytes_per_second for step in config.rate_trace.steps)
+    if isinstance(config.rate_trace, DeliveryOpportunities):
+        return _peak(config.rate_trace)
     return _mean_rate(config)
+
+
+def _peak(trace: DeliveryOpportunities) -> float:
+    """Return the rate of the busiest time of a trace, which a flood must exceed for its queue never to be empty."""
+    moments, first, most = trace.milliseconds, 0, 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] >= _PEAK_MILLISECONDS:
+            first += 1
+        most = max(most, last + 1 - first)
+    return most * OPPORTUNITY_BYTES / (min(_PEAK_MILLISECONDS, moments[-1]) / 1000)
 
 
 def _mean_rate(config: LinkConfig) -> float:

@@ -7,7 +7,8 @@ pair.py        both ends of a contender, told by lines of `orders.py`
 contenders.py  who competes, and how its processes are started
 networks.py    where: loopback, or two namespaces with an impaired link
 worker.py      one end, in Python; line.py is one connection of it, and `Stack` the seam to what is measured
-end.js         one connection, in JavaScript; node_end.js is the process, chromium_end.py the page
+end.js         one connection, in JavaScript; node_end.js is the process, chromium_end.py the browser, which
+               devtools.py drives
 promises.py    what is wanted of the figures
 results.py     medians, ratios, tables; drawing.py draws them
 """

@@ -11,6 +11,8 @@ from enum import Enum, auto
 from importlib.util import find_spec
 from pathlib import Path
 
+from .devtools import find_chromium
+
 HERE = Path(__file__).parent
 
 NODE_MODULES = Path(os.environ.get("RTCMESH_NODE_MODULES", Path(sys.prefix) / "node" / "node_modules"))
@@ -77,14 +79,10 @@ def _node(name: str, module: str, package: str) -> Contender:
     return Contender(name, command, is_installed, environment={"NODE_PATH": str(NODE_MODULES)})
 
 
-def find_chromium() -> str | None:
-    """Return the browser's program."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 OURS = _ours("rtcmesh", "ours", (*WORKS, IDLE), (BULK, PING_PONG))
 TOLERANT = _ours("rtcmesh, loss-tolerant", "ours:make_tolerant", (BULK,), (BULK, PING_PONG))
-LARGE = _ours("rtcmesh, large packets", "ours:make_large", (BULK, LARGE_BULK, SMALL))
+SAFE = _ours("rtcmesh, packets of 1,188 bytes", "ours:make_safe", (BULK, LARGE_BULK, SMALL))
+LARGE = _ours("rtcmesh, packets of 15,000 bytes", "ours:make_large", (BULK, LARGE_BULK, SMALL))
 SESSION = replace(_ours("rtcmesh, session", "session", (COALESCED,)), coalesces=True)
 BARE = _python("aiortc", "bare_aiortc", "aiortc", (*WORKS, IDLE))
 
@@ -95,8 +93,9 @@ LIMITS = (
 
 CONTENDERS: tuple[Contender, ...] = (
     OURS,
-    TOLERANT,
+    SAFE,
     LARGE,
+    TOLERANT,
     SESSION,
     BARE,
     _python("libdatachannel (aiolibdatachannel)", "libdatachannel", "aiolibdatachannel"),

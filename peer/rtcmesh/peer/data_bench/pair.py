@@ -27,7 +27,10 @@ from .orders import (
     Usage,
 )
 
-CONNECT_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
+"""All that are measured at the same time start at the same time."""
+
+CONNECT_TIMEOUT = 15.0
 CLOSE_TIMEOUT = 5.0
 SLACK = 15.0
 """How much longer than asked for a piece of work may take, in seconds."""
@@ -39,6 +42,10 @@ R = TypeVar("R", bound=Report)
 
 class ContestFailed(Exception):
     """A contender did not do its work; the text says how."""
+
+
+class StackFailed(ContestFailed):
+    """A stack said so itself, at once."""
 
 
 class End:
@@ -69,15 +76,15 @@ class End:
         except msgspec.DecodeError:
             raise ContestFailed(f"it said {line[:80]!r}") from None
         if isinstance(report, Failed):
-            raise ContestFailed(report.why)
+            raise StackFailed(report.why)
         if not isinstance(report, kind):
             raise ContestFailed(f"it said {report} in place of {kind.__name__}")
         return report
 
-    async def usage(self) -> Usage:
+    async def usage(self, timeout: float = SLACK) -> Usage:
         """Return what it has cost since the last call."""
         await self.tell(Settle())
-        return await self.hear(Usage)
+        return await self.hear(Usage, timeout)
 
     async def stop(self) -> None:
         """Let it end, which the end of its input tells it to, or end it."""
@@ -118,7 +125,7 @@ class Pair:
             left, right = [End(await place.spawn(command, environment)) for place in self._places]
             self._ends = left, right
             self._connections = 0
-            await self.usages()
+            await together(left.usage(START_TIMEOUT), right.usage(START_TIMEOUT))
         return self._ends
 
     async def usages(self) -> tuple[Usage, Usage]:

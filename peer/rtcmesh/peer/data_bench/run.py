@@ -17,8 +17,11 @@ from rtcmesh.netem.real import LaboratoryUnavailable
 
 from .contenders import Contender, Kind
 from .networks import Field, Network
-from .pair import ContestFailed, Pair
+from .pair import ContestFailed, Pair, StackFailed
 from .works import Effort, begin, does
+
+TRIES = 2
+"""How often a piece of work is begun that a stack refuses at once: some lose races within themselves."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -135,32 +138,30 @@ class Contests:
                             stack.push_async_callback(pair.stop)
                             ends[one.name] = field, pair
                 except LaboratoryUnavailable as error:
-                    for one in contenders:
-                        self._note(one, work, network, failure=str(error).splitlines()[0])
+                    self.outcomes += [self._failed(one, work, network, error) for one in contenders]
                     continue
                 chosen = [ends[one.name] for one in contenders]
-                await asyncio.gather(*(self._attempt(field, pair, work, network) for field, pair in chosen))
+                self.outcomes += await asyncio.gather(
+                    *(self._attempt(field, pair, work, network) for field, pair in chosen)
+                )
 
-    async def _attempt(self, field: Field, pair: Pair, work: str, network: Network) -> None:
+    async def _attempt(
+        self, field: Field, pair: Pair, work: str, network: Network, tries: int = TRIES
+    ) -> Outcome:
         try:
             await field.become(network)
             figures = msgspec.to_builtins(await begin(pair, work, network, self._plan.effort))
+        except StackFailed as error:
+            if tries > 1:
+                return await self._attempt(field, pair, work, network, tries - 1)
+            return self._failed(pair.contender, work, network, error)
         except ContestFailed as error:
-            self._note(pair.contender, work, network, failure=str(error).splitlines()[0])
-        else:
-            self._note(pair.contender, work, network, figures)
+            return self._failed(pair.contender, work, network, error)
+        return Outcome(self._number, network.name, pair.contender.name, work, figures)
 
-    def _note(
-        self,
-        contender: Contender,
-        work: str,
-        network: Network,
-        figures: dict[str, float] | None = None,
-        failure: str = "",
-    ) -> None:
-        self.outcomes.append(
-            Outcome(self._number, network.name, contender.name, work, figures or {}, failure)
-        )
+    def _failed(self, contender: Contender, work: str, network: Network, error: Exception) -> Outcome:
+        failure = str(error).splitlines()[0]
+        return Outcome(self._number, network.name, contender.name, work, {}, failure)
 
 
 def _machine() -> str:

@@ -10,6 +10,7 @@ shutdown ──▶ Shutdown                                               how al
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from random import Random
 
@@ -54,6 +55,9 @@ class Association:
     def __init__(self, config: SctpConfig, random: Random) -> None:
         self.remote_max_message_bytes = DEFAULT_REMOTE_MAX_MESSAGE_BYTES
         """What the session description of the remote end says (RFC 8841); 0: any size."""
+        self.discovers_mtu = True
+        """Whether packets may grow; False, before it is established, where a relay may cut what is too large in pieces:
+        there a probe that arrives proves nothing."""
         self._config = config
         self._max_buffered_bytes = config.max_buffered_bytes
         self._random = random
@@ -282,7 +286,8 @@ class Association:
 
     def _receive_stranger(self, packet: bytes, now: float) -> None:
         """Take a packet of the handshake, or one whose tag is another (RFC 9260 sections 5, 8.4, 8.5)."""
-        tag = tag_of(packet, self._config.remote_port, self._config.local_port)
+        config = self._config
+        tag = tag_of(packet, config.remote_port, config.local_port, zero_checksum=config.zero_checksum)
         if tag is None or len(packet) < HEADER_BYTES + CHUNK_HEADER.size:
             self._packets_discarded += 1
             return
@@ -343,7 +348,10 @@ class Association:
         """Become established, by the packet that has what else it may from `offset` on."""
         agreement = self._handshake.agreement
         assert agreement is not None
-        established = Established(self._config, agreement, self._outbound, self._channels, self._random, now)
+        config = self._config
+        if not self.discovers_mtu:
+            config = replace(config, max_packet_bytes=config.packet_bytes)
+        established = Established(config, agreement, self._outbound, self._channels, self._random, now)
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
         established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated

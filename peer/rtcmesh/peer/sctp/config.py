@@ -46,7 +46,8 @@ class SctpConfig:
     packet_bytes: int = SAFE_PACKET_BYTES
     """The largest packet to start with, without what is around it. Every path must carry it."""
     max_packet_bytes: int = SAFE_PACKET_BYTES
-    """How far path MTU discovery (RFC 8899) may raise it. Not above `packet_bytes`: no discovery."""
+    """How far path MTU discovery (RFC 8899) may raise it, towards an end of this package. Not above `packet_bytes`: no
+    discovery."""
     receive_window_bytes: int = 4 * 1024 * 1024
     """How much the remote end may send that the application has not consumed."""
     max_message_bytes: int = 256 * 1024
@@ -55,6 +56,8 @@ class SctpConfig:
     """How much may wait on all channels together to be sent; every message on its channel counts as 64 bytes more."""
     max_streams: int = 65_535
     """How many streams to ask for and to accept, in each direction."""
+    zero_checksum: bool = False
+    """Whether what is below detects errors, as DTLS does: then packets need no checksum of their own (RFC 9653)."""
     interleaving: bool = True
     """Whether to offer user message interleaving (RFC 8260)."""
     heartbeat_interval: float = 30.0

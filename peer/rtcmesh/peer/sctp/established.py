@@ -62,14 +62,24 @@ class Established:
         extensions = Extensions(agreement.extensions)
         outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
-        self.incoming = Envelope(config.remote_port, config.local_port, agreement.local_tag)
-        self.outgoing = Envelope(config.local_port, config.remote_port, agreement.remote_tag)
+        self.incoming = Envelope(
+            config.remote_port, config.local_port, agreement.local_tag, zero_checksum=config.zero_checksum
+        )
+        self.outgoing = Envelope(
+            config.local_port,
+            config.remote_port,
+            agreement.remote_tag,
+            zero_checksum=config.zero_checksum and Extensions.ZERO_CHECKSUM in extensions,
+        )
         self.sender = Sender(
-            outbound, agreement.local_initial_tsn, agreement.remote_window, _congestion(config)
+            outbound, agreement.local_initial_tsn, agreement.remote_window, _congestion(config, random)
         )
         self.inbound = Inbound(agreement.remote_initial_tsn, config, interleaved=outbound.interleaved)
         self.shutdown = Shutdown(config.max_retransmissions)
-        self.mtu = MtuSearch(config.packet_bytes, config.max_packet_bytes & ~3, random, now)
+        self._ours = Extensions.OURS in extensions
+        # Probes go to ends that are known to take them: others read 1,500 bytes of a DTLS record (aiortc).
+        limit = config.max_packet_bytes & ~3 if self._ours else config.packet_bytes
+        self.mtu = MtuSearch(config.packet_bytes, limit, random, now)
         self.ended: AssociationClosed | None = None
         self.malformed = 0
         """Chunks whose length is wrong."""
@@ -93,11 +103,11 @@ class Established:
         self._max_retransmissions = config.max_retransmissions
         self._channels = channels
         self._resettable = Extensions.RECONFIGURATION in extensions
-        self._ours = Extensions.OURS in extensions
         self._reset = StreamReset(agreement.local_initial_tsn, agreement.remote_initial_tsn)
         self._heartbeat = Heartbeat(config.heartbeat_interval, random, now)
         self._probes: list[bytes] = []
         self.sender.packet_bytes = self.mtu.size
+        self.sender.recovery.safe_size = config.packet_bytes - HEADER_BYTES
         self.sender.recovery.may_abandon = outbound.may_abandon
         if self._ours:
             self.inbound.receipts.expect_ours()
@@ -163,6 +173,8 @@ class Established:
 
     def _receive_sack(self, _flags: int, value: bytes, now: float) -> None:
         self.sender.receive_sack(decode_sack(value), now)
+        if self.sender.recovery.larger_lost:
+            self._look_for_a_black_hole(now)
 
     def _receive_heartbeat(self, _flags: int, value: bytes, _now: float) -> None:
         self._answer(encode_chunk(ChunkType.HEARTBEAT_ACK, value))
@@ -267,6 +279,12 @@ class Established:
     def _timeout(self) -> float:
         return self.sender.recovery.round_trip.retransmission_timeout
 
+    def _look_for_a_black_hole(self, now: float) -> None:
+        recovery = self.sender.recovery
+        if self.mtu.swallowed(recovery.timeouts, recovery.larger_lost, now):
+            self._packet_size_changed()
+            recovery.divide(self._room, now)
+
     def _packet_size_changed(self) -> None:
         self.sender.packet_bytes = self.mtu.size
         self.sender.recovery.congestion.packet_size_changed(self.mtu.size)
@@ -290,9 +308,8 @@ class Established:
         self.inbound.receipts.handle_timeout(now)
         self._reset.handle_timeout(now)
         self.shutdown.handle_timeout(timeout, now)
-        if self.sender.handle_timeout(now) and self.mtu.timed_out(self.sender.recovery.timeouts, now):
-            self._packet_size_changed()
-            self.sender.recovery.divide(self._room)
+        self.sender.handle_timeout(now)
+        self._look_for_a_black_hole(now)
         if beat := self._heartbeat.handle_timeout(timeout, now):
             self.control.append(beat)
         if (probe := self.mtu.handle_timeout(timeout, now)) is not None:
@@ -306,9 +323,9 @@ def _ignore(_flags: int, _value: bytes, _now: float) -> None:
     """Take a chunk that says nothing new, or too late."""
 
 
-def _congestion(config: SctpConfig) -> Congestion:
+def _congestion(config: SctpConfig, random: Random) -> Congestion:
     match config.congestion_control:
         case CongestionControl.CUBIC:
             return Cubic(config.packet_bytes)
         case CongestionControl.LOSS_TOLERANT:
-            return LossTolerant(config.packet_bytes)
+            return LossTolerant(config.packet_bytes, random)

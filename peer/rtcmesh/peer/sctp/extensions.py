@@ -19,6 +19,8 @@ class Extensions(IntFlag):
     """RFC 6525."""
     INTERLEAVING = 4
     """RFC 8260."""
+    ZERO_CHECKSUM = 16
+    """RFC 9653: the end takes packets without a checksum, since DTLS detects errors."""
     OURS = 8
     """The end is one of this package."""
 
@@ -26,10 +28,19 @@ class Extensions(IntFlag):
 _IGNORED = {5, 6, 9, 11, 12}
 """Addresses of multi-homed ends, and what else RFC 9260 section 3.3.2 has that means nothing over DTLS."""
 
+_BY_CHUNK: dict[int, Extensions] = {
+    ChunkType.FORWARD_TSN: Extensions.PARTIAL_RELIABILITY,
+    ChunkType.RE_CONFIG: Extensions.RECONFIGURATION,
+    ChunkType.I_DATA: Extensions.INTERLEAVING,
+}
+
+_OVER_DTLS = (1).to_bytes(4, "big")
+"""The error detection method of RFC 9653 section 7.2."""
+
 _STOP_UNLESS, _REPORT = 0x8000, 0x4000
 
 
-def offer(*, interleaving: bool) -> list[Parameter]:
+def offer(*, interleaving: bool, zero_checksum: bool) -> list[Parameter]:
     """Return the parameters that say what this end can do."""
     chunks = [ChunkType.RE_CONFIG, ChunkType.FORWARD_TSN]
     if interleaving:
@@ -37,6 +48,7 @@ def offer(*, interleaving: bool) -> list[Parameter]:
     return [
         Parameter(ParameterType.FORWARD_TSN_SUPPORTED, b""),
         Parameter(ParameterType.SUPPORTED_EXTENSIONS, bytes(chunks)),
+        *([Parameter(ParameterType.ZERO_CHECKSUM_ACCEPTABLE, _OVER_DTLS)] if zero_checksum else []),
         Parameter(ParameterType.RTCMESH, b"\x01"),
     ]
 
@@ -50,13 +62,10 @@ def read(parameters: Sequence[Parameter]) -> tuple[Extensions, list[Parameter]]:
             case ParameterType.FORWARD_TSN_SUPPORTED:
                 extensions |= Extensions.PARTIAL_RELIABILITY
             case ParameterType.SUPPORTED_EXTENSIONS:
-                chunks = set(parameter.value)
-                if ChunkType.FORWARD_TSN in chunks:
-                    extensions |= Extensions.PARTIAL_RELIABILITY
-                if ChunkType.RE_CONFIG in chunks:
-                    extensions |= Extensions.RECONFIGURATION
-                if ChunkType.I_DATA in chunks:
-                    extensions |= Extensions.INTERLEAVING
+                for chunk in set(parameter.value) & _BY_CHUNK.keys():
+                    extensions |= _BY_CHUNK[chunk]
+            case ParameterType.ZERO_CHECKSUM_ACCEPTABLE if parameter.value == _OVER_DTLS:
+                extensions |= Extensions.ZERO_CHECKSUM
             case ParameterType.RTCMESH:
                 extensions |= Extensions.OURS
             case ParameterType.STATE_COOKIE | ParameterType.UNRECOGNIZED:

@@ -248,7 +248,7 @@ class Handshake:
 
     def _init(self, tag: int, initial_tsn: int, more: list[Parameter]) -> Init:
         config = self._config
-        offered = extensions.offer(interleaving=config.interleaving)
+        offered = extensions.offer(interleaving=config.interleaving, zero_checksum=config.zero_checksum)
         return Init(
             tag,
             config.receive_window_bytes,

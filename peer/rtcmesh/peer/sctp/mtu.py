@@ -19,7 +19,9 @@ RAISE_INTERVAL = 600.0
 """When to try again whether the path carries more (RFC 8899 section 5.1.1)."""
 
 BLACK_HOLE_TIMEOUTS = 3
-"""How many timeouts in a row say that the path no longer carries what it did."""
+BLACK_HOLE_PACKETS = 6
+"""So many timeouts in a row, or packets above the base that are lost in a row while smaller ones arrive, say that the
+path no longer carries what it did."""
 
 USUAL_SIZES = (1232, 1360, 1408, 1440, 4352, 8900)
 """Sizes that are likely to be the limit: tunnels, PPPoE, Ethernet, jumbo frames, each without what is around SCTP."""
@@ -73,9 +75,12 @@ class MtuSearch:
         self._due_at = now
         return True
 
-    def timed_out(self, timeouts: int, now: float) -> bool:
-        """Take the number of timeouts in a row. Returns whether they lowered the size (RFC 8899 section 4.3)."""
-        if timeouts < BLACK_HOLE_TIMEOUTS or self.size == self._base:
+    def swallowed(self, timeouts: int, larger_lost: int, now: float) -> bool:
+        """Take the number of timeouts in a row, and of packets above the base that were lost in a row.
+
+        Returns whether they lowered the size (RFC 8899 section 4.3).
+        """
+        if self.size == self._base or (timeouts < BLACK_HOLE_TIMEOUTS and larger_lost < BLACK_HOLE_PACKETS):
             return False
         self.size, self._probe = self._base, None
         self._due_at, self._too_large = now + RAISE_INTERVAL, self._limit + 1

@@ -1,4 +1,8 @@
-"""Spreads packets over the round trip: a window should not reach the bottleneck in one burst (RFC 9002 section 7.7)."""
+"""Spreads packets over the round trip: a window should not reach the bottleneck in one burst (RFC 9002 section 7.7).
+
+Packets leave in bursts of 2 ms, which segmentation offload turns into one or a few system calls. A path whose round
+trip is shorter than that is not paced at all (`RoundTrip.is_local`): the timers would cost more than the packets.
+"""
 
 from __future__ import annotations
 

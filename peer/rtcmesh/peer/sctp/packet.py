@@ -38,31 +38,46 @@ _unpack_checksum = _CHECKSUM.unpack_from
 class Envelope:
     """What all packets of one direction have in common: the ports and the verification tag."""
 
-    __slots__ = ("_seed", "prefix", "tag")
+    __slots__ = ("_seed", "_unchecked", "prefix", "tag", "zero_checksum")
 
-    def __init__(self, source_port: int, destination_port: int, tag: int) -> None:
+    def __init__(
+        self, source_port: int, destination_port: int, tag: int, *, zero_checksum: bool = False
+    ) -> None:
         self.tag = tag
+        self.zero_checksum = zero_checksum
+        """Whether packets may go without a checksum (RFC 9653); one that has it must have the right one."""
         self.prefix = _PREFIX.pack(source_port, destination_port, tag)
         """What such a packet begins with."""
-        self._seed = _extend(0, self.prefix + _NO_CHECKSUM)
+        self._unchecked = self.prefix + _NO_CHECKSUM
+        self._seed = _extend(0, self._unchecked)
 
     def seal(self, chunks: bytes) -> bytes:
         """Return the packet that carries these chunks."""
+        if self.zero_checksum:
+            return self._unchecked + chunks
         return b"".join((self.prefix, _pack_checksum(_extend(self._seed, chunks)), chunks))
 
     def fits(self, packet: bytes) -> bool:
-        """Return whether the packet has these ports, this tag, and the right checksum."""
+        """Return whether the packet has these ports, this tag, and the right checksum, or none where it needs none."""
+        if self.zero_checksum and packet[:HEADER_BYTES] == self._unchecked:
+            return True
         if packet[:8] != self.prefix or len(packet) < HEADER_BYTES:
             return False
         checksum: int = _unpack_checksum(packet, 8)[0]
         return checksum == _extend(self._seed, packet[HEADER_BYTES:])
 
 
-def tag_of(packet: bytes, source_port: int, destination_port: int) -> int | None:
-    """Return the verification tag of a packet between these ports whose checksum is right, or None."""
+def tag_of(
+    packet: bytes, source_port: int, destination_port: int, *, zero_checksum: bool = False
+) -> int | None:
+    """Return the verification tag of a packet between these ports whose checksum is right, or None.
+
+    An INIT, which is alone in its packet and has no tag, needs a checksum always (RFC 9653 section 5.3).
+    """
     if len(packet) < HEADER_BYTES:
         return None
     source, destination, tag = _PREFIX.unpack_from(packet)
     if (source, destination) != (source_port, destination_port):
         return None
-    return tag if Envelope(source, destination, tag).fits(packet) else None
+    envelope = Envelope(source, destination, tag, zero_checksum=zero_checksum and tag != 0)
+    return tag if envelope.fits(packet) else None

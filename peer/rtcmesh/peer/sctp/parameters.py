@@ -33,6 +33,8 @@ class ParameterType(IntEnum):
     RECONFIGURATION_RESPONSE = 16
     ADD_OUTGOING_STREAMS = 17
     ADD_INCOMING_STREAMS = 18
+    ZERO_CHECKSUM_ACCEPTABLE = 0x8001
+    """What else detects errors, so that packets need no checksum (RFC 9653 section 4)."""
     SUPPORTED_EXTENSIONS = 0x8008
     """The chunk types beyond RFC 9260 that an end understands (RFC 5061 section 4.2.7)."""
     RTCMESH = 0xBF52

@@ -75,6 +75,13 @@ class Recovery:
         self._loss_at = inf
         self._reordering_steps = 0
         self._stepped_at = 0.0
+        self.safe_size = 0
+        """What every path carries."""
+        self.larger_lost = 0
+        """How many larger packets were lost since one that was sent later, or as late, has arrived."""
+        self._newest_larger = 0
+        self._copied = range(0)
+        """The TSNs of the packet that was last sent twice."""
         self._progress = Progress(self.round_trip)
 
     # Sending
@@ -110,8 +117,23 @@ class Recovery:
             return packet
         return None
 
-    def divide(self, room: int) -> None:
-        """Make smaller packets of those that wait to be sent again, as the path carries no larger ones any more."""
+    def copy_of(self, packet: Sent) -> bool:
+        """Return whether a packet is sent twice: it alone is on its way, is reliable, and a timeout has sent it again.
+
+        RFC 9002 section 6.2.4 allows two packets for each timeout. What else would show that the first one is lost is
+        another, longer timeout. The copy is not in flight, and that it arrives is no sign of reordering.
+        """
+        if len(self.outstanding) > 1 or not packet.retransmits or packet.limit is not None:
+            return False
+        self._copied = range(packet.first, packet.following)
+        return True
+
+    def divide(self, room: int, now: float) -> None:
+        """Take larger packets for lost, and make smaller ones of them: the path does not carry them any more."""
+        self.larger_lost = 0
+        for packet in self._flight:
+            if packet.fate is _IN_FLIGHT and packet.size > room:
+                self._lose(packet, now)
         outstanding: dict[int, Sent] = {}
         for packet in self.outstanding.values():
             if packet.fate is _LOST and packet.size > room:
@@ -145,7 +167,7 @@ class Recovery:
         elif self._blocks:
             self._blocks = {}
         self._find_reneged()
-        if sack.duplicates:
+        if any(unwrap(tsn, self.cumulative) not in self._copied for tsn in sack.duplicates):
             self._reordered(now)
         if arrived:
             self._arrived(arrived, now)
@@ -229,6 +251,8 @@ class Recovery:
                     overtaken = True
             packet.fate = _ACKNOWLEDGED
             size += packet.size
+            if packet.size > self.safe_size and packet.number > self._newest_larger:
+                self._newest_larger, self.larger_lost = packet.number, 0
             if packet.number > newest.number:
                 newest = packet
         if overtaken:
@@ -286,6 +310,8 @@ class Recovery:
         packet.fate = _LOST
         self.in_flight -= packet.size
         self.packets_lost += 1
+        if packet.size > self.safe_size and packet.number > self._newest_larger:
+            self.larger_lost += 1
         if not self._abandons(packet, now):
             heappush(self.lost, packet.first)
 

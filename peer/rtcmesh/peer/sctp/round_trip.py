@@ -16,6 +16,9 @@ MIN_PROBE_TIMEOUT = 0.03
 MINIMUM_LIFETIME = 10.0
 """The minimum is taken over one to two such spans, in seconds: routes change."""
 
+LOCAL = 0.002
+"""A path of a shorter round trip does not leave the machine, or the switch it is plugged into."""
+
 
 class RoundTrip:
     """The measured round trip of one path."""
@@ -45,6 +48,11 @@ class RoundTrip:
         current = min(current, sample)
         self._minima = current, previous
         self.minimum = min(current, previous)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the path is so short that there is nothing to spread packets over."""
+        return self.minimum < LOCAL
 
     @property
     def retransmission_timeout(self) -> float:

@@ -54,11 +54,14 @@ class Sender:
             packets.append(envelope.seal(lead))
             lead = b""
         self._abandonment.advance(now)
-        for packet in self._due_packets(room, len(lead), now):
+        due = self._due_packets(room, len(lead), now)
+        for packet in due:
             body = packet.body
             if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
             packets.append(envelope.seal(body))
+        if due and self.recovery.timeouts and self.recovery.copy_of(due[-1]):
+            packets.append(envelope.seal(due[-1].body))
         self._abandonment.advance(now)
         if self._abandonment.pending:
             lead += self._forward_tsn(now)
@@ -72,7 +75,7 @@ class Sender:
         active, lost = outbound.active, recovery.lost
         window, last_tsn = recovery.congestion.window, recovery.last_tsn
         easily_taken = self.remote_window - room
-        pacer.rate = recovery.congestion.pacing_rate
+        pacer.rate = None if recovery.round_trip.is_local else recovery.congestion.pacing_rate
         pace = pacer.allowance(self.packet_bytes, now)
         recovery.limited = self._paced = False
         due: list[Sent] = []
@@ -136,9 +139,7 @@ class Sender:
         due = min(self.recovery.deadline(), self._try_window_at)
         return min(due, self._pacer.deadline()) if self._paced else due
 
-    def handle_timeout(self, now: float) -> bool:
-        """Find what is lost. Returns whether nothing was acknowledged for too long, once more."""
-        if not self.recovery.handle_timeout(now):
-            return False
-        self._abandonment.repeat()
-        return True
+    def handle_timeout(self, now: float) -> None:
+        """Find what is lost."""
+        if self.recovery.handle_timeout(now):
+            self._abandonment.repeat()

@@ -36,6 +36,9 @@ from .memory_transport import MemoryNetwork
 
 PORT = 8080
 
+BEGINNING = 1_800_000_000.0
+"""The time of day at which virtual time begins: one that has as many digits in every run."""
+
 
 @asynccontextmanager
 async def virtual_meshes(
@@ -127,6 +130,8 @@ class VirtualRoom:
         key = TicketKey.create()
         self._service_config = replace(service, relays=(DEFAULT_RELAY,), ticket_key=key)
         self._relay_config = relay
+        loop = asyncio.get_running_loop()
+        self._clock = lambda: BEGINNING + loop.time()
         self._ticket_key = key
         self._server: asyncio.Task[None] | None = None
         self._relay: asyncio.Task[None] | None = None
@@ -224,7 +229,9 @@ class VirtualRoom:
 
     async def _serve(self, listening: asyncio.Event) -> None:
         registry = MemoryRegistry(self._service_config.room, random=Random(os.urandom(32)))
-        service = SignalingService(registry, self._service_config, random=Random(os.urandom(32)))
+        service = SignalingService(
+            registry, self._service_config, random=Random(os.urandom(32)), clock=self._clock
+        )
         try:
             with self.server_host:
                 async with serve_streams(service, self.server_host.address, PORT):
@@ -234,7 +241,9 @@ class VirtualRoom:
             await registry.aclose()
 
     async def _serve_relay(self, listening: asyncio.Event) -> None:
-        self.relay = RelayService(self._ticket_key, self._relay_config, random=Random(os.urandom(32)))
+        self.relay = RelayService(
+            self._ticket_key, self._relay_config, random=Random(os.urandom(32)), clock=self._clock
+        )
         with self.relay_host:
             async with serve_relay_streams(self.relay, self.relay_host.address, PORT):
                 listening.set()

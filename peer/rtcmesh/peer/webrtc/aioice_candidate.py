@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import aioice
 
 from .candidate import Candidate
+from .ice import RemoteCandidates
 
 
 def from_aioice(candidate: aioice.Candidate) -> Candidate:
@@ -38,3 +42,21 @@ def to_aioice(candidate: Candidate) -> aioice.Candidate:
         related_port=candidate.related_port,
         tcptype=candidate.tcp_type,
     )
+
+
+async def add_remote_candidate(
+    connection: aioice.Connection,
+    admission: RemoteCandidates,
+    candidate: Candidate | None,
+    spawn: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    """Give a connection a remote candidate, or the end of them, if it is admitted; a name is looked up in a task."""
+    if candidate is None:
+        if admission.end():
+            await connection.add_remote_candidate(None)
+    elif admission.admit(candidate):
+        adding = connection.add_remote_candidate(to_aioice(candidate))
+        if candidate.is_mdns:
+            spawn(adding)
+        else:
+            await adding

@@ -221,6 +221,9 @@ class Connection:
         """Begin the DTLS handshake, when this is the first pair."""
         dtls = self._dtls
         assert dtls is not None, "checks begin with the remote description"
+        pair = self.selected_pair
+        if pair is not None and self._association is not None:
+            self._association.discovers_mtu = "relay" not in (pair.local.type, pair.remote.type)
         if dtls.state is DtlsState.NEW:
             dtls.start(self._loop.time())
             early, self._early_datagrams = self._early_datagrams, []
@@ -288,6 +291,7 @@ class Connection:
             max_packet_bytes=self._config.max_packet_bytes,
             receive_window_bytes=self._config.receive_window_bytes,
             max_message_bytes=self._config.max_message_bytes,
+            zero_checksum=True,
         )
         self._association = Association(config, self._random)
         self._association.remote_max_message_bytes = remote.max_message_bytes

@@ -9,7 +9,7 @@ from typing import Any
 
 import aioice
 
-from .aioice_candidate import from_aioice, to_aioice
+from .aioice_candidate import add_remote_candidate, from_aioice
 from .candidate import Candidate
 from .config import WebRtcConfig
 from .datagrams import Datagrams
@@ -83,15 +83,7 @@ class PlainIce:
 
     async def add_remote_candidate(self, candidate: Candidate | None) -> None:
         """See `IceAgent`."""
-        if candidate is None:
-            if self._admission.end():
-                await self._connection.add_remote_candidate(None)
-        elif self._admission.admit(candidate):
-            adding = self._connection.add_remote_candidate(to_aioice(candidate))
-            if candidate.is_mdns:
-                self._spawn(adding)
-            else:
-                await adding
+        await add_remote_candidate(self._connection, self._admission, candidate, self._spawn)
 
     def start(self, ufrag: str, password: str, *, is_lite: bool) -> None:
         """See `IceAgent`."""

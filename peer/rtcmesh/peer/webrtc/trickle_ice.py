@@ -22,7 +22,7 @@ import aioice
 from aioice import ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
-from .aioice_candidate import from_aioice, to_aioice
+from .aioice_candidate import add_remote_candidate, from_aioice
 from .candidate import Candidate
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
@@ -125,17 +125,8 @@ class TrickleIce:
 
     async def add_remote_candidate(self, candidate: Candidate | None) -> None:
         """See `IceAgent`."""
-        if self._closing:
-            return
-        if candidate is None:
-            if self._admission.end():
-                await self._connection.add_remote_candidate(None)
-        elif self._admission.admit(candidate):
-            adding = self._connection.add_remote_candidate(to_aioice(candidate))
-            if candidate.is_mdns:
-                self._spawn(adding)
-            else:
-                await adding
+        if not self._closing:
+            await add_remote_candidate(self._connection, self._admission, candidate, self._spawn)
 
     def start(self, ufrag: str, password: str, *, is_lite: bool) -> None:
         """See `IceAgent`."""

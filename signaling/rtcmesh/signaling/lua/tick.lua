@@ -1,6 +1,6 @@
 -- Renew a server's lease on a partition and prove that its bus carries; one server a second also learns what to sweep.
 --
--- Returns {now in ms, 1 if the lease was known, dead servers, expired members as `room peer`}.
+-- Returns {now in ms, 1 if the lease was known, servers with a lease, dead servers, expired members as `room peer`}.
 local LINEAGE, SEQUENCE, NODES, SUSPENDED = unpack(KEYS)
 local RUN, BUS, NODE, LEASE, INTERVAL = ARGV[1], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 -- So many at once, or a sweep would hold up everything else.
@@ -24,14 +24,15 @@ if pause > STALLED_ROUNDS * INTERVAL or pause < 0 then
   end
 end
 redis.call('ZADD', NODES, NOW + LEASE, NODE)
+local alive = redis.call('ZCOUNT', NODES, NOW, '+inf')
 
 if pause > 0 and pause < INTERVAL then
-  return { NOW, known, {}, {} }
+  return { NOW, known, alive, {}, {} }
 end
 redis.call('HSET', LINEAGE, 'swept_at', NOW)
 redis.call('SPUBLISH', BUS, redis.call('INCR', SEQUENCE))
 return {
-  NOW, known,
+  NOW, known, alive,
   redis.call('ZRANGEBYSCORE', NODES, '-inf', NOW, 'LIMIT', 0, SERVERS_AT_ONCE),
   redis.call('ZRANGEBYSCORE', SUSPENDED, '-inf', NOW, 'LIMIT', 0, MEMBERS_AT_ONCE),
 }

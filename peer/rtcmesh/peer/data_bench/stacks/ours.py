@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtcmesh.peer.data_bench.stack import StackListener
 from rtcmesh.peer.sctp import CongestionControl
+from rtcmesh.peer.sctp.config import SAFE_PACKET_BYTES
 from rtcmesh.peer.webrtc import WebRtcConfig, WebRtcTransport
 
 LARGE_PACKET_BYTES = 15_000
@@ -78,6 +79,11 @@ def make_tolerant(listener: StackListener) -> Ours:
         listener,
         WebRtcConfig(congestion_control=CongestionControl.LOSS_TOLERANT, close_timeout=CLOSE_TIMEOUT),
     )
+
+
+def make_safe(listener: StackListener) -> Ours:
+    """With packets that every path carries, as they are without path MTU discovery."""
+    return Ours(listener, WebRtcConfig(max_packet_bytes=SAFE_PACKET_BYTES, close_timeout=CLOSE_TIMEOUT))
 
 
 def make_large(listener: StackListener) -> Ours:
