@@ -158,6 +158,7 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ('that = "exits"', 'that = "exit"', "43: expect[1].that: 'exit' is no word for 'that'; did you mean 'exits'?"),
         ('program = "client"', 'program = "cleint"', "44: expect[1].program: 'cleint' is no program; did you mean"),
         ('that = "exits"\nprogram = "client"', 'that = "packets"\nnode = "ann"\nfate = "los"', "45: expect[1].fate:"),
+        ("[programs.server]", '[programs."../x"]', "17: programs.../x: a program's name has letters, digits"),
         ("[[expect]]", "[[expct]]", "42: expct: there is no such key here; did you mean 'expect'?"),
         ("[[expect]]", "[[expect]", "42: "),
     ],
@@ -175,6 +176,12 @@ def test_what_is_written_reads_back(scenario: Scenario) -> None:
     text = write_scenario(scenario, comment="found by a property\nin two lines")
     assert text.startswith("# found by a property\n# in two lines\n")
     assert read_scenario(text, "written.toml", {}) == scenario
+
+
+def test_a_file_that_is_no_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tunnel.toml").write_bytes(b"title = 'x'\nduration = \xff")
+    with pytest.raises(DocumentInvalid, match=r"tunnel.toml:2: this is not UTF-8"):
+        load_scenario(tmp_path / "tunnel.toml", PROFILES)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
