@@ -131,8 +131,8 @@ def _is_alive(pid: int) -> bool:
 class RunDirectory:
     """A directory that gets its name when everything is in it, and vanishes when that fails.
 
-    Raises `RecordFailed` for whatever the file system refuses. Two that are made at once do not disturb each other. What a
-    run left that was killed is removed by the next one in the same place.
+    Raises `RecordFailed` for whatever the file system refuses. Two that are made at once do not disturb each other.
+    What a run left that was killed is removed by the next one in the same place.
     """
 
     def __init__(self, parent: Path, name: str) -> None:
