@@ -1,5 +1,6 @@
 """Scenarios as files: what is right is read, what is wrong is told with its place, what is written reads back."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 
 from rtcmesh.netem.faults import Cut, Impair, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
+from rtcmesh.netem.scenario.errors import ExtraMissing
 from rtcmesh.netem.scenario.reading import load_scenario, read_scenario
 from rtcmesh.netem.scenario.words import Event, Exits, Program, Scenario
 from rtcmesh.netem.scenario.writing import write_scenario
@@ -182,6 +184,12 @@ def test_a_file_that_is_no_text_says_so(tmp_path: Path) -> None:
     (tmp_path / "tunnel.toml").write_bytes(b"title = 'x'\nduration = \xff")
     with pytest.raises(DocumentInvalid, match=r"tunnel.toml:2: this is not UTF-8"):
         load_scenario(tmp_path / "tunnel.toml", PROFILES)
+
+
+def test_without_the_extra_writing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomli_w", None)
+    with pytest.raises(ExtraMissing, match=r"pip install 'rtcmesh\[netem\]'"):
+        write_scenario(read(GOOD))
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
