@@ -64,10 +64,11 @@ def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
         TUNNEL
         + """
         [[events]]
-        at = 2.5
+        at = 1
         do = "cut"
         node = "ann"
-        lasting = 1
+        lasting = 0.5
+        every = 2  # whenever the client is there, on a slow machine too
 
         [[expect]]
         that = "exits"
