@@ -35,25 +35,26 @@ def options(data: bytes) -> dict[int, bytes]:
 
 def test_a_file_names_its_links_and_keeps_packets_their_times_and_why_they_were_dropped() -> None:
     file = (
-        section("rtcmesh") + interface("ann up") + captured(0, 12.000000345, b"abcde", comment="queue full")
+        section("rtcmesh") + interface("ann up") + captured(0, 12.000000345, b"Ebcde", comment="queue full")
     )
     (kind, head), (_, link), (_, packet) = blocks(file)
     assert kind == 0x0A0D0D0A
     assert struct.unpack_from("<IHH", head) == (0x1A2B3C4D, 1, 0)
     assert options(head[16:]) == {4: b"rtcmesh"}
-    assert struct.unpack_from("<H", link) == (101,)
+    assert struct.unpack_from("<H", link) == (0,)
     assert options(link[8:]) == {2: b"ann up", 9: b"\x09"}
     number, high, low, kept, length = struct.unpack_from("<IIIII", packet)
-    assert (number, (high << 32) + low, kept, length) == (0, 12_000_000_345, 5, 5)
-    assert packet[20:28] == b"abcde\0\0\0"
-    assert options(packet[28:]) == {1: b"queue full"}
+    assert (number, (high << 32) + low, kept, length) == (0, 12_000_000_345, 9, 9)
+    assert packet[20:32] == b"\2\0\0\0Ebcde\0\0\0"
+    assert options(packet[32:]) == {1: b"queue full"}
 
 
 @given(at=st.floats(0, 2e9), data=st.binary(max_size=70), comment=st.text(max_size=20))
 def test_whatever_is_captured_comes_back(at: float, data: bytes, comment: str) -> None:
     ((_, packet),) = blocks(captured(7, at, data, comment=comment))
     number, high, low, kept, _ = struct.unpack_from("<IIIII", packet)
-    assert (number, packet[20 : 20 + kept]) == (7, data)
+    assert (number, packet[24 : 20 + kept]) == (7, data)
+    assert packet[20:24] in (b"\2\0\0\0", b"\x1e\0\0\0")
     assert abs((high << 32) + low - at * 1e9) <= max(1, at * 1e9 * 1e-15)
     rest = packet[20 + kept + -kept % 4 :]
     assert options(rest) == {1: comment.encode()} if comment else not rest

@@ -40,7 +40,8 @@ def draw(run: Run, file: Path) -> None:
         "received, kbit/s" if has_bytes else "received, packets/s",
         _throughput(run, has_bytes),
     )
-    _panel(panels[1], run, "delay, ms", _delay if has_bytes else None)
+    has_delays = any(sample.delay_sum for sample in run.samples)
+    _panel(panels[1], run, "delay, ms", _delay if has_delays else None)
     _panel(panels[2], run, "lost, %", _loss)
     panels[0].set_title(f"{run.title} ({run.backend}, seed {run.seed}): {run.outcome}")
     panels[0].legend(loc="upper right")

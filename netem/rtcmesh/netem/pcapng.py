@@ -16,8 +16,11 @@ import struct
 from .packet import Kind, Packet
 from .segment import Segment, SegmentKind
 
-LINKTYPE_RAW = 101
-"""Packets begin with the IP header."""
+LINKTYPE_NULL = 0
+"""Before the IP header stand four bytes that say which IP it is. With packets that begin with it (`LINKTYPE_RAW`)
+libpcap, and so tcpdump, refuses a second interface."""
+
+_FAMILY = {4: 2, 6: 30}
 
 _SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 0x00000001, 0x00000006
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D
@@ -47,7 +50,7 @@ def section(application: str) -> bytes:
 
 def interface(name: str) -> bytes:
     """Return the description of a link; packets refer to it by how many were described before it."""
-    body = struct.pack("<HHI", LINKTYPE_RAW, 0, 0)
+    body = struct.pack("<HHI", LINKTYPE_NULL, 0, 0)
     return _block(
         _INTERFACE, body + _options((_INTERFACE_NAME, name.encode()), (_RESOLUTION, bytes([_NANOSECONDS])))
     )
@@ -57,7 +60,8 @@ def captured(number: int, at: float, data: bytes, *, comment: str = "") -> bytes
     """Return one packet, from its IP header on, that was seen on the link `number`."""
     nanoseconds = round(at * 1_000_000_000)
     high, low = nanoseconds >> 32 & 0xFFFFFFFF, nanoseconds & 0xFFFFFFFF
-    body = struct.pack("<IIIII", number, high, low, len(data), len(data)) + _padded(data)
+    frame = struct.pack("<I", _FAMILY.get(data[0] >> 4 if data else 4, _FAMILY[4])) + data
+    body = struct.pack("<IIIII", number, high, low, len(frame), len(frame)) + _padded(frame)
     return _block(_PACKET, body + (_options((_COMMENT, comment.encode())) if comment else b""))
 
 

@@ -105,6 +105,21 @@ def test_what_cannot_be_run_is_told_in_a_line(
     assert not (folder / "runs").exists() or not list((folder / "runs").iterdir())
 
 
+def test_chaos_without_expectations_is_refused(folder: Path) -> None:
+    (folder / "tunnel.toml").write_text(SCENARIO.partition("[[expect]]")[0])
+    run = netem(folder, "chaos", str(folder / "tunnel.toml"))
+    assert run.exit_code == 1
+    assert "expects nothing" in run.output
+
+
+def test_a_module_that_cannot_be_imported_is_told_in_a_line(folder: Path) -> None:
+    (folder / "broken.py").write_text("this is no Python")
+    (folder / "tunnel.toml").write_text(SCENARIO.replace("pingers:serve", "broken:serve"))
+    run = netem(folder, "run", str(folder / "tunnel.toml"))
+    assert run.exit_code == 1
+    assert "broken:serve: importing it failed: SyntaxError" in run.output
+
+
 def test_chaos_that_breaks_nothing_says_so(folder: Path) -> None:
     (folder / "tunnel.toml").write_text(SCENARIO.replace("at_most = 3.0", "at_most = 60"))
     run = netem(folder, "chaos", str(folder / "tunnel.toml"), "--runs", "2", "--seed", "1")

@@ -1,5 +1,6 @@
 """Scenarios as files: what is right is read, what is wrong is told with its place, what is written reads back."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 
 from rtcmesh.netem.faults import Cut, Impair, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
+from rtcmesh.netem.scenario.errors import ExtraMissing
 from rtcmesh.netem.scenario.reading import load_scenario, read_scenario
 from rtcmesh.netem.scenario.words import Event, Exits, Program, Scenario
 from rtcmesh.netem.scenario.writing import write_scenario
@@ -158,6 +160,7 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ('that = "exits"', 'that = "exit"', "43: expect[1].that: 'exit' is no word for 'that'; did you mean 'exits'?"),
         ('program = "client"', 'program = "cleint"', "44: expect[1].program: 'cleint' is no program; did you mean"),
         ('that = "exits"\nprogram = "client"', 'that = "packets"\nnode = "ann"\nfate = "los"', "45: expect[1].fate:"),
+        ("[programs.server]", '[programs."../x"]', "17: programs.../x: a program's name has letters, digits"),
         ("[[expect]]", "[[expct]]", "42: expct: there is no such key here; did you mean 'expect'?"),
         ("[[expect]]", "[[expect]", "42: "),
     ],
@@ -175,6 +178,18 @@ def test_what_is_written_reads_back(scenario: Scenario) -> None:
     text = write_scenario(scenario, comment="found by a property\nin two lines")
     assert text.startswith("# found by a property\n# in two lines\n")
     assert read_scenario(text, "written.toml", {}) == scenario
+
+
+def test_a_file_that_is_no_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tunnel.toml").write_bytes(b"title = 'x'\nduration = \xff")
+    with pytest.raises(DocumentInvalid, match=r"tunnel.toml:2: this is not UTF-8"):
+        load_scenario(tmp_path / "tunnel.toml", PROFILES)
+
+
+def test_without_the_extra_writing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomli_w", None)
+    with pytest.raises(ExtraMissing, match=r"pip install 'rtcmesh\[netem\]'"):
+        write_scenario(read(GOOD))
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from rtcmesh.netem.scenario.errors import NotCarried
 from rtcmesh.netem.scenario.lateness import Punctuality
 from rtcmesh.netem.scenario.namespace_stage import NamespaceBackend
 from rtcmesh.netem.scenario.reading import read_scenario
-from rtcmesh.netem.scenario.record import Run
-from rtcmesh.netem.scenario.runner import run_scenario
+from rtcmesh.netem.scenario.record import CAPTURE_FILE, Run
+from rtcmesh.netem.scenario.runner import record_scenario, run_scenario
 
 TESTS = Path(__file__).parents[2]
 
@@ -46,15 +46,29 @@ def perform(text: str) -> Run:
 
 
 @pytest.mark.namespaces
+def test_what_hosts_send_and_receive_is_captured(tmp_path: Path) -> None:
+    scenario = read_scenario(TUNNEL.replace("40", "10"), "test.toml", {})
+    run, path = record_scenario(scenario, NamespaceBackend(), folder=TESTS, parent=tmp_path, name="run")
+    capture = (path / CAPTURE_FILE).read_bytes()
+    up = run.counters["ann"]["up"]
+    assert (
+        capture.count(b"ping") == up["sent"] + 2 * up["delivered"] + run.counters["ann"]["down"]["delivered"]
+    )
+    ann = [sample for sample in run.samples if sample.host == "ann"]
+    assert sum(sample.sent_bytes for sample in ann) >= 10 * (20 + 8 + len(b"ping"))
+
+
+@pytest.mark.namespaces
 def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
     run = perform(
         TUNNEL
         + """
         [[events]]
-        at = 2.5
+        at = 1
         do = "cut"
         node = "ann"
-        lasting = 1
+        lasting = 0.5
+        every = 2  # whenever the client is there, on a slow machine too
 
         [[expect]]
         that = "exits"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .outcome import failing_in_one_line
+from .outcome import fail, failing_in_one_line
 from .run import RUNS, BackendName, Output, Programs, ScenarioFile
 
 app = typer.Typer()
@@ -44,6 +44,8 @@ def chaos(
     folder = (programs or scenario.parent).resolve()
     with failing_in_one_line():
         loaded, carrier = load_scenario(scenario, profiles()), backend_named(backend)
+        if not loaded.expectations:
+            fail(f"{scenario} expects nothing, so no chaos can make it fail: add an [[expect]]")
         with console.status("chaos") as status:
             for number in range(seed, seed + runs):
                 failure = search(

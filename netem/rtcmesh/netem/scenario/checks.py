@@ -17,6 +17,9 @@ from .words import Packets, Program, Scenario
 HOST_PLACEHOLDER = re.compile(r"\{([\w-]+)(?::(\d{1,5}))?\}")
 """In the arguments of a program, a host whose address is meant, or address and port."""
 
+_PROGRAM_NAME = re.compile(r"[\w-]+")
+"""Files are named after programs."""
+
 
 def check_scenario(scenario: Scenario, document: Document) -> None:
     """Raise `DocumentInvalid` for the first name that stands for nothing, or for something that cannot do it."""
@@ -44,6 +47,8 @@ class _Check:
 
     def program(self, name: str, program: Program) -> None:
         path: Path = ("programs", name)
+        if not _PROGRAM_NAME.fullmatch(name):
+            self._document.refuse(path, "a program's name has letters, digits, hyphens and underscores")
         self._known((*path, "host"), program.host, "host", self._hosts)
         for number, before in enumerate(program.after):
             self._known((*path, "after", number), before, "program", list(self._scenario.programs))

@@ -37,3 +37,7 @@ class RecordInvalid(NetemError):
 
 class UnknownBackend(NetemError):
     """No backend has this name."""
+
+
+class ExtraMissing(NetemError):
+    """A library is not installed; the message says which extra brings it."""

@@ -66,6 +66,14 @@ class Meter:
             sample.lost_packets += _share(lost, part, parts)
             sample.received_packets += _share(received, part, parts)
 
+    def seen(self, host: str, size: int, at: float, *, is_outgoing: bool) -> None:
+        """A packet of this size was seen at a host; it is counted elsewhere."""
+        sample = self._sample(host, at)
+        if is_outgoing:
+            sample.sent_bytes += size
+        else:
+            sample.received_bytes += size
+
     def samples(self) -> list[Sample]:
         """Return what was added up, in order of time."""
         return [self._samples[key] for key in sorted(self._samples)]

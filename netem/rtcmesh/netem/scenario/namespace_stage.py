@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from .lateness import Punctuality
 from .meter import Meter
 from .presence import missing_programs
 from .process import Child
+from .sniffer import Sniffer, may_sniff
 from .stage import Conduct, Running, Watch
 from .words import Program, Report, Scenario
 
@@ -45,12 +46,17 @@ class NamespaceBackend:
 
     def perform(self, scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
         """Run a coroutine in real time, with the network of the scenario."""
-        return asyncio.run(_perform(scenario, folder, watch.meter, conduct))
+        return asyncio.run(_perform(scenario, folder, watch, conduct))
 
 
-async def _perform(scenario: Scenario, folder: Path, meter: Meter, conduct: Conduct[T]) -> T:
-    async with real_topology(scenario.topology, seed=scenario.seed) as network:
-        stage = NamespaceStage(network, folder, meter, Punctuality(_shortest_delay(scenario.topology)))
+async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
+    async with real_topology(scenario.topology, seed=scenario.seed) as network, AsyncExitStack() as stack:
+        punctuality = Punctuality(_shortest_delay(scenario.topology))
+        stage = NamespaceStage(network, folder, watch.meter, punctuality)
+        if may_sniff():
+            for host in network.hosts.values():
+                sniffer = Sniffer(host.name, host.namespace, watch, stage.time)
+                stack.callback(sniffer.close)
         looking = asyncio.create_task(stage.look_on(), name="look at the links")
         try:
             return await conduct(stage)

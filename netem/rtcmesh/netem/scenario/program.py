@@ -66,18 +66,18 @@ def read_report(line: str | bytes) -> Report | None:
 def find_entry_point(name: str, folder: Path) -> EntryPoint:
     """Import the coroutine that `module:coroutine` names, from this folder or from wherever Python finds it.
 
-    Raises ValueError, which says what is wrong with the name; what the module raises while it is imported goes through.
+    Raises ValueError, which says what is wrong with the name, or with the module while it is imported.
     """
     module_name, _, attribute = name.partition(":")
     _look_in(folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != module_name and not module_name.startswith(f"{error.name}."):
-            raise
         raise ValueError(
             f"{name}: there is no module {error.name!r} in {folder}, nor where Python looks"
-        ) from None
+        ) from error
+    except Exception as error:
+        raise ValueError(f"{name}: importing it failed: {type(error).__name__}: {error}") from error
     found: object = getattr(module, attribute, None)
     if not inspect.iscoroutinefunction(found):
         raise ValueError(f"{name}: {module_name} has no coroutine {attribute!r}")

@@ -13,7 +13,7 @@ from rtcmesh.netem.faults import Fault
 from rtcmesh.netem.link import LinkConfig
 from rtcmesh.netem.toml_lines import Path
 from rtcmesh.netem.topology import INTERNET, NATS, GatewaySpec, HostSpec, NatConfig, Topology, Uplink
-from rtcmesh.netem.typed_toml import Document
+from rtcmesh.netem.typed_toml import Document, DocumentInvalid
 
 from .checks import check_scenario
 from .words import DEFAULT_DURATION, Event, Expectation, Program, Scenario
@@ -64,7 +64,12 @@ class _ScenarioTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def load_scenario(path: FilePath, profiles: Profiles) -> Scenario:
     """Read a scenario from a file. Raises `DocumentInvalid`, and OSError for the file."""
-    return read_scenario(path.read_text(encoding="utf-8"), str(path), profiles)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DocumentInvalid(str(path), line, "", "this is not UTF-8, and so no TOML") from None
+    return read_scenario(text, str(path), profiles)
 
 
 def read_scenario(text: str, file: str, profiles: Profiles) -> Scenario:

@@ -106,10 +106,33 @@ class Capture:
             self._room = 0
 
 
+_HIDDEN = ".netem-"
+"""How the name of a directory begins that is not finished; the number of its process follows."""
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what processes have left that are no more."""
+    for left in parent.glob(f"{_HIDDEN}*-*"):
+        number = left.name.removeprefix(_HIDDEN).partition("-")[0]
+        if number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 class RunDirectory:
     """A directory that gets its name when everything is in it, and vanishes when that fails.
 
     Raises `RecordFailed` for whatever the file system refuses. Two that are made at once do not disturb each other.
+    What a run left that was killed is removed by the next one in the same place.
     """
 
     def __init__(self, parent: Path, name: str) -> None:
@@ -121,7 +144,8 @@ class RunDirectory:
     def __enter__(self) -> Self:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
-            self._hidden = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._parent))
+            _sweep(self._parent)
+            self._hidden = Path(tempfile.mkdtemp(prefix=f"{_HIDDEN}{os.getpid()}-", dir=self._parent))
             self.capture = Capture(self._hidden / CAPTURE_FILE)
         except OSError as error:
             raise RecordFailed(str(self._parent), error) from error

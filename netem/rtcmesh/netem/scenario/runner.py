@@ -40,9 +40,10 @@ def record_scenario(
     The directory is made in `parent`, with the next free number behind its name, when the run is over; one that is cut
     short leaves nothing. Raises `RecordFailed` and what `run_scenario` does.
     """
+    text = write_scenario(scenario)  # first: what would make it fail is told before anything is run
     with RunDirectory(parent, name) as directory:
         run, logs = _run(scenario, backend, folder, directory.capture)
-        return run, directory.finish(run, write_scenario(scenario), logs)
+        return run, directory.finish(run, text, logs)
 
 
 def _run(

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 import msgspec
-import tomli_w
 
 from rtcmesh.netem.faults import Impair
 from rtcmesh.netem.link import LinkConfig
 from rtcmesh.netem.topology import NATS, GatewaySpec, HostSpec, NatConfig, Topology, Uplink
 
+from .errors import ExtraMissing
 from .reading import NONE
 from .timeline import uplink_of
 from .words import DEFAULT_DURATION, Event, Program, Scenario
@@ -20,7 +20,11 @@ Table = dict[str, Any]
 
 
 def write_scenario(scenario: Scenario, *, comment: str = "") -> str:
-    """Return a scenario as TOML; the comment, if any, is its first lines."""
+    """Return a scenario as TOML; the comment, if any, is its first lines. Raises `ExtraMissing`."""
+    try:
+        import tomli_w
+    except ModuleNotFoundError:
+        raise ExtraMissing("writing scenarios needs tomli-w: pip install 'rtcmesh[netem]'") from None
     root: Table = {"title": scenario.title, "seed": scenario.seed}
     if scenario.duration != DEFAULT_DURATION:
         root["duration"] = scenario.duration
