@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from rtcmesh.netem import virtual_webrtc
-from rtcmesh.netem.loop import running_virtual_loop
+from rtcmesh.netem.virtual.loop import running_virtual_loop
 from rtcmesh.peer.webrtc.certificate import process_certificate
 from rtcmesh.peer.webrtc.datagrams import Datagrams
 from rtcmesh.peer.webrtc.dtls import Dtls, DtlsState

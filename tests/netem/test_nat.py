@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rtcmesh.netem.nat import FIRST_UNPRIVILEGED, TCP_LIFETIME, Nat, Refusal
 from rtcmesh.netem.packet import Endpoint, Kind
 from rtcmesh.netem.topology import NATS, Dependence, NatConfig, PortAssignment
+from rtcmesh.netem.virtual.nat import FIRST_UNPRIVILEGED, TCP_LIFETIME, Nat, Refusal
 
 EXTERNAL = "198.18.0.2"
 INSIDE = [Endpoint(f"10.1.0.{host}", port) for host in (2, 3) for port in (500, 4000, 4001)]

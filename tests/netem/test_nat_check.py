@@ -6,9 +6,7 @@ import os
 import pytest
 
 from rtcmesh.netem import LinkConfig, VirtualNetwork, run_virtual
-from rtcmesh.netem.nat_check import NatBehaviour, NotAProbeServer, check_nat
 from rtcmesh.netem.packet import Endpoint
-from rtcmesh.netem.stun_server import stun_server
 from rtcmesh.netem.topology import (
     NATS,
     Dependence,
@@ -19,6 +17,8 @@ from rtcmesh.netem.topology import (
     Topology,
     Uplink,
 )
+from rtcmesh.netem.virtual.nat_check import NatBehaviour, NotAProbeServer, check_nat
+from rtcmesh.netem.virtual.stun_server import stun_server
 
 LOSSY = LinkConfig(delay=0.03, loss=0.1)
 SERVER = ("203.0.113.1", "203.0.113.2")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Endpoint, Kind, LinkConfig, Network, Packet, TraceEntry
-from rtcmesh.netem.ports import FIRST_EPHEMERAL, LAST_PORT, Ports
+from rtcmesh.netem.virtual.ports import FIRST_EPHEMERAL, LAST_PORT, Ports
 
 HOSTS = ("a", "b", "c")
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.netem.inflow import RECEIVE_WINDOW_BYTES, Inflow
-from rtcmesh.netem.outflow import GIVE_UP_TIMEOUT
 from rtcmesh.netem.segment import Segment, SegmentKind
-from rtcmesh.netem.stream import LINGER_TIME, Stream, StreamState
+from rtcmesh.netem.virtual.inflow import RECEIVE_WINDOW_BYTES, Inflow
+from rtcmesh.netem.virtual.outflow import GIVE_UP_TIMEOUT
+from rtcmesh.netem.virtual.stream import LINGER_TIME, Stream, StreamState
 
 DELAY = 0.05
 

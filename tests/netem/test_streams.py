@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtcmesh.netem import Host, LinkConfig, NoCurrentHost, current_host, run_virtual
-from rtcmesh.netem.streams import StreamServer
+from rtcmesh.netem.virtual.streams import StreamServer
 from support.virtual import on_virtual_time, pair
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]

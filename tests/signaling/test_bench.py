@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rtcmesh.signaling import flood
-from rtcmesh.signaling.bench import Work, memory_server, run_load, table_of
-from rtcmesh.signaling.promises import (
+from rtcmesh.signaling.bench import flood
+from rtcmesh.signaling.bench.bench import Work, memory_server, run_load, table_of
+from rtcmesh.signaling.bench.promises import (
     AT_MOST,
     FLOOD,
     IDLY,

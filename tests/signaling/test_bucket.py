@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.signaling.bucket import Bucket, Buckets, Rate
+from rtcmesh.signaling.limits.bucket import Bucket, Buckets, Rate
 
 RATE = Rate(per_second=10, burst=50)
 

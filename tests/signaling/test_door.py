@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rtcmesh.signaling.address import UNKNOWN, address_of, is_within, origin_of, parse_network
-from rtcmesh.signaling.bucket import Rate
 from rtcmesh.signaling.config import DoorLimits, ServerConfig, ServiceConfig
-from rtcmesh.signaling.crowd import Crowd, Crowded
+from rtcmesh.signaling.limits.address import UNKNOWN, address_of, is_within, origin_of, parse_network
+from rtcmesh.signaling.limits.bucket import Rate
+from rtcmesh.signaling.limits.crowd import Crowd, Crowded
 from rtcmesh.signaling.server import SignalingServer, serve
 
 PROXIES = (parse_network("10.0.0.0/8"), parse_network("fd00::/8"))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from rtcmesh.signaling.partition import (
+from rtcmesh.signaling.store.partition import (
     ALL_PARTITIONS,
     PARTITIONS,
     SLOTS,

@@ -17,16 +17,16 @@ from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import RedisConfig
 from rtcmesh.signaling.errors import JoinRefused
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.lane import Outcome
 from rtcmesh.signaling.messages import Join, PeerSuspended, Presence, SendSignal
-from rtcmesh.signaling.partition import keys_of, partition_of
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.redis_attachment import RedisAttachment
-from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.resume_token import ResumeKey
 from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
+from rtcmesh.signaling.store.lane import Outcome
+from rtcmesh.signaling.store.partition import keys_of, partition_of
+from rtcmesh.signaling.store.redis_attachment import RedisAttachment
+from rtcmesh.signaling.store.redis_registry import RedisRegistry
+from rtcmesh.signaling.store.stream_codec import RawEntry, decode_entry
 from rtcmesh.signaling.store_url import StoreUrl
-from rtcmesh.signaling.stream_codec import RawEntry, decode_entry
 from support.rooms import NAMES
 from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server

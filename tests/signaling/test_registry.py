@@ -31,9 +31,9 @@ from rtcmesh.signaling.messages import (
     Signal,
 )
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.registry import Attachment, Registry
 from rtcmesh.signaling.room import RoomLimits
+from rtcmesh.signaling.store.redis_registry import RedisRegistry
 from support.rooms import NAMES
 from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server

@@ -11,13 +11,13 @@ from rtcmesh.signaling.codes import NackCode
 from rtcmesh.signaling.config import RedisConfig
 from rtcmesh.signaling.errors import StoreUnreachable
 from rtcmesh.signaling.identity import PeerId
-from rtcmesh.signaling.lane import Command
 from rtcmesh.signaling.messages import Ack, Join, Nack, PeerLeft, PresenceChanged, SendSignal, Signal
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.redis_attachment import RedisAttachment
-from rtcmesh.signaling.redis_registry import RedisRegistry
-from rtcmesh.signaling.scripts import Script
-from rtcmesh.signaling.signal_batch import MAX_AGE, MAX_BYTES, MAX_SIGNALS, SignalBatch
+from rtcmesh.signaling.store.lane import Command
+from rtcmesh.signaling.store.redis_attachment import RedisAttachment
+from rtcmesh.signaling.store.redis_registry import RedisRegistry
+from rtcmesh.signaling.store.scripts import Script
+from rtcmesh.signaling.store.signal_batch import MAX_AGE, MAX_BYTES, MAX_SIGNALS, SignalBatch
 from support.members import Member
 from support.sinks import RecordingSink
 from support.stores import StoreServer, store_server

@@ -24,12 +24,12 @@ from rtcmesh.signaling.messages import (
     SendSignal,
     Signal,
 )
-from rtcmesh.signaling.partition import ALL_PARTITIONS, TAGS, keys_of, partition_of, slot_of
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.redis_attachment import RedisAttachment
-from rtcmesh.signaling.redis_registry import RedisRegistry
 from rtcmesh.signaling.room import RoomLimits
 from rtcmesh.signaling.stats import Trouble
+from rtcmesh.signaling.store.partition import ALL_PARTITIONS, TAGS, keys_of, partition_of, slot_of
+from rtcmesh.signaling.store.redis_attachment import RedisAttachment
+from rtcmesh.signaling.store.redis_registry import RedisRegistry
 from rtcmesh.signaling.store_url import StoreUrl
 from support.cuttable import cuttable_way
 from support.repository import ROOT

@@ -22,7 +22,7 @@ from rtcmesh.signaling.messages import (
 )
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.room import StreamEntry
-from rtcmesh.signaling.stream_codec import (
+from rtcmesh.signaling.store.stream_codec import (
     AttachmentsEnded,
     CorruptStore,
     Nudge,

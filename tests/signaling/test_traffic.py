@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.signaling.address import UNKNOWN, Address
-from rtcmesh.signaling.bucket import Rate
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.config import ServiceConfig
+from rtcmesh.signaling.limits.address import UNKNOWN, Address
+from rtcmesh.signaling.limits.bucket import Rate
+from rtcmesh.signaling.limits.traffic import BYTES_PER_TOKEN, Flow, Limited, Overload, Traffic, TrafficLimits
 from rtcmesh.signaling.messages import Ack, Challenge, Ping, Pong, SendSignal, SetPresence, Welcome
-from rtcmesh.signaling.traffic import BYTES_PER_TOKEN, Flow, Limited, Overload, Traffic, TrafficLimits
 from support.links import Lab
 from support.members import Member
 from support.virtual import on_virtual_time

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
         NoVirtualNetwork,
         VirtualTimeExceeded,
     )
-    from .host import Host, current_host
-    from .laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
     from .link import Fate, Link, LinkConfig, LinkCounters
-    from .loop import VirtualEventLoop
     from .models.jitter import NetemJitter, WanderingJitter
     from .models.line import QueueDiscipline
     from .models.loss import Bursts, FourState, GilbertElliott, LossPattern
@@ -23,15 +20,18 @@ if TYPE_CHECKING:
     from .models.rate_trace import DeliveryOpportunities, RateStep, RateSteps
     from .models.reconfiguration import Reconfiguration
     from .models.rule import Rule
-    from .nat import Nat
-    from .nat_check import NatBehaviour, check_nat
-    from .network import Network, Trace, TraceEntry
     from .packet import Endpoint, Kind, Packet
-    from .randomness import seed_randomness
-    from .stun_server import stun_server
     from .topology import GatewaySpec, HostSpec, NatConfig, Topology, Uplink
     from .trace_file import load_losses, load_rate
     from .typed_toml import DocumentInvalid
+    from .virtual.host import Host, current_host
+    from .virtual.laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
+    from .virtual.loop import VirtualEventLoop
+    from .virtual.nat import Nat
+    from .virtual.nat_check import NatBehaviour, check_nat
+    from .virtual.network import Network, Trace, TraceEntry
+    from .virtual.randomness import seed_randomness
+    from .virtual.stun_server import stun_server
 
 __all__ = [
     "Bursts",
@@ -94,11 +94,11 @@ _HOMES = {
         "NoVirtualNetwork",
         "VirtualTimeExceeded",
     ),
-    "host": (
+    "virtual.host": (
         "Host",
         "current_host",
     ),
-    "laboratory": (
+    "virtual.laboratory": (
         "VirtualNetwork",
         "run_virtual",
         "virtual_aiortc",
@@ -110,7 +110,7 @@ _HOMES = {
         "LinkConfig",
         "LinkCounters",
     ),
-    "loop": ("VirtualEventLoop",),
+    "virtual.loop": ("VirtualEventLoop",),
     "models.jitter": (
         "NetemJitter",
         "WanderingJitter",
@@ -130,12 +130,12 @@ _HOMES = {
     ),
     "models.reconfiguration": ("Reconfiguration",),
     "models.rule": ("Rule",),
-    "nat": ("Nat",),
-    "nat_check": (
+    "virtual.nat": ("Nat",),
+    "virtual.nat_check": (
         "NatBehaviour",
         "check_nat",
     ),
-    "network": (
+    "virtual.network": (
         "Network",
         "Trace",
         "TraceEntry",
@@ -145,8 +145,8 @@ _HOMES = {
         "Kind",
         "Packet",
     ),
-    "randomness": ("seed_randomness",),
-    "stun_server": ("stun_server",),
+    "virtual.randomness": ("seed_randomness",),
+    "virtual.stun_server": ("stun_server",),
     "topology": (
         "GatewaySpec",
         "HostSpec",

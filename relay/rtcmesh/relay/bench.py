@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection as Pipe
 import msgspec
 from rich.table import Table
 
+from rtcmesh.signaling.bench.load import running
 from rtcmesh.signaling.identity import Identity, PeerId
-from rtcmesh.signaling.load import running
 from rtcmesh.signaling.ticket import Ticket, TicketKey, issue
 
 from .backlog import HIGH_WATER_BYTES

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from rtcmesh.signaling.address import LOOPBACK, Network, parse_network
 from rtcmesh.signaling.config import DoorLimits, RedisConfig, ServerConfig, ServiceConfig
 from rtcmesh.signaling.errors import MissingExtra, StoreFailed, StoreUnreachable
+from rtcmesh.signaling.limits.address import LOOPBACK, Network, parse_network
 from rtcmesh.signaling.messages import IceServer
 from rtcmesh.signaling.store_url import StoreUrl
 from rtcmesh.signaling.ticket import TicketKey

@@ -1,6 +1,6 @@
 """The pace of one connection: how long to read nothing, and when the connection is limited."""
 
-from rtcmesh.signaling.bucket import Bucket, Rate
+from rtcmesh.signaling.limits.bucket import Bucket, Rate
 
 from .frames import Limit
 

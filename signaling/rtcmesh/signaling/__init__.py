@@ -4,7 +4,6 @@ The HTTP server is `rtcmesh.signaling.server.serve`, which needs the extra `serv
 `rtcmesh.signaling.messages`, the test kit is `rtcmesh.signaling.testing`.
 """
 
-from .bucket import Rate
 from .client import SignalingLink
 from .codes import CloseCode, LeaveReason, NackCode, RefusalCode
 from .config import ClientConfig, DoorLimits, RedisConfig, ServerConfig, ServiceConfig
@@ -23,6 +22,8 @@ from .errors import (
 )
 from .events import LinkEvent, LinkLost, LinkResumed
 from .identity import Identity, PeerId, parse_peer_id, short
+from .limits.bucket import Rate
+from .limits.traffic import TrafficLimits
 from .memory_registry import MemoryLimits, MemoryRegistry
 from .messages import (
     IceServer,
@@ -44,7 +45,6 @@ from .sealing import PairSeal
 from .service import SignalingService
 from .store_url import StoreUrl
 from .text_socket import Dial, DialFailed, SocketClosed, TextSocket
-from .traffic import TrafficLimits
 
 __all__ = [
     "ClientConfig",

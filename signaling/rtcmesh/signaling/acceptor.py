@@ -6,8 +6,8 @@ import socket
 from asyncio import TimerHandle
 from typing import cast
 
-from .bucket import Bucket
 from .door import Door
+from .limits.bucket import Bucket
 
 BACKLOG = 1024
 """Connections that the system keeps for us until they are accepted."""

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from .address import Network
-from .bucket import Rate
+from .limits.address import Network
+from .limits.bucket import Rate
+from .limits.traffic import TrafficLimits
 from .messages import FRAME_OVERHEAD_BYTES, MAX_SECONDS, MAX_SERVER_MESSAGE_BYTES, IceServer
 from .resume_token import MIN_SECRET_BYTES
 from .room import RoomLimits
 from .store_url import StoreUrl
 from .ticket import TicketKey
-from .traffic import TrafficLimits
 
 MEMBER_OVERHEAD_BYTES = 512
 """More than a member costs in a welcome besides its presence: peer id, prekey with signature, names."""

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from .address import UNKNOWN, Address, address_of, is_within
 from .config import DoorLimits
-from .crowd import Crowd
+from .limits.address import UNKNOWN, Address, address_of, is_within
+from .limits.crowd import Crowd
 
 _REQUEST_LINE = re.compile(rb"[A-Z]{3,16} [!-~]+ HTTP/1\.[01]\r?\n")
 _REQUEST_START = re.compile(rb"[A-Z]{1,16}( [!-~]*( [HTP/1.0]{0,8}\r?)?)?")

@@ -13,11 +13,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger as aiohttp_logger
 
 from .acceptor import Acceptor, listen
-from .address import Address, origin_of
 from .aiohttp_socket import SIGNALING_PATH
 from .config import DoorLimits, ServerConfig
 from .door import Door
 from .http_socket import EVENTS_PATH, HttpEndpoint
+from .limits.address import Address, origin_of
 from .memory_registry import MemoryRegistry
 from .messages import SUBPROTOCOL
 from .metrics import CONTENT_TYPE, Metrics
@@ -269,7 +269,7 @@ def _logger_of_requests(turned_away: Counter[str]) -> logging.Logger:
 async def _open_registry(config: ServerConfig) -> Registry:
     if config.redis is None:
         return MemoryRegistry(config.service.room)
-    from .redis_registry import RedisRegistry
+    from .store.redis_registry import RedisRegistry
 
     return await RedisRegistry.open(config.redis, config.service.room)
 

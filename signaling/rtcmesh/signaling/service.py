@@ -7,17 +7,17 @@ from collections.abc import Callable
 from math import ceil
 from random import Random, SystemRandom
 
-from .address import UNKNOWN, Address
 from .codes import RefusalCode
 from .config import ServiceConfig
 from .connection import Connection
 from .errors import JoinRefused
+from .limits.address import UNKNOWN, Address
+from .limits.traffic import Flow, Overload, Traffic
 from .messages import Draining
 from .registry import Registry
 from .session import Role, Session
 from .stats import RegistryStats, ServiceStats
 from .text_socket import TextSocket
-from .traffic import Flow, Overload, Traffic
 from .visit import Visit, refused_for_a_while
 
 DRAIN_INTERVAL = 0.5

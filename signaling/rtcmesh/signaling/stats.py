@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .codes import CloseCode, NackCode, RefusalCode
+from .limits.traffic import Limited
 from .session import Ending
-from .traffic import Limited
 
 REJECTIONS = (
     # TCP connections, at the door

@@ -12,6 +12,7 @@ from .config import ServiceConfig
 from .connection import Connection
 from .errors import JoinRefused
 from .identity import IdentityError, PeerId, short
+from .limits.traffic import Flow, Overload
 from .messages import (
     MAX_TOKEN_BYTES,
     Ack,
@@ -35,7 +36,6 @@ from .registry import Attachment, Registry
 from .room import Admission, StreamEntry
 from .stats import ServiceStats
 from .ticket import Ticket, issue
-from .traffic import Flow, Overload
 
 NONCE_BYTES = 32
 CONNECTION_ID_BYTES = 8

@@ -23,9 +23,9 @@ from rtcmesh.netem.faults import (
     SwitchUplink,
 )
 from rtcmesh.netem.link import Link, LinkConfig
-from rtcmesh.netem.network import Tap
 from rtcmesh.netem.packet import Endpoint
 from rtcmesh.netem.topology import Topology
+from rtcmesh.netem.virtual.network import Tap
 
 from .runner import LinkRunner
 from .tcp import TcpProxy, bound_tcp_socket

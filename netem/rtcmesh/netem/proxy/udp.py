@@ -12,8 +12,8 @@ from functools import partial
 from typing import Self
 
 from rtcmesh.netem.models.fate import Fate
-from rtcmesh.netem.network import Tap
 from rtcmesh.netem.packet import Endpoint, Kind, Packet
+from rtcmesh.netem.virtual.network import Tap
 
 from .runner import LinkRunner, send_along
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from rtcmesh.netem.faults import Fault, Signal
-from rtcmesh.netem.laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
-from rtcmesh.netem.network import Network
 from rtcmesh.netem.topology import Topology, Uplink
+from rtcmesh.netem.virtual.laboratory import VirtualNetwork, run_virtual, virtual_aiortc, virtual_webrtc
+from rtcmesh.netem.virtual.network import Network
 
 from .account import Counters
 from .presence import missing_programs

@@ -149,7 +149,7 @@ def signaling(
     json: AsJson = False,
 ) -> None:
     """Measure a signaling server in a process of its own: joins, signals, large rooms, memory, processor time."""
-    from rtcmesh.signaling.bench import Work, contenders_on, memory_server, run_load, table_of
+    from rtcmesh.signaling.bench.bench import Work, contenders_on, memory_server, run_load, table_of
 
     work = Work(
         rooms=rooms,
@@ -190,8 +190,8 @@ def signaling_promises(
 
     Exit code 0 only if every promise was kept.
     """
+    from rtcmesh.signaling.bench.promises import run_promises, tables_of, write_to
     from rtcmesh.signaling.errors import SignalingError
-    from rtcmesh.signaling.promises import run_promises, tables_of, write_to
 
     console = Console(quiet=json)
     with console.status("measuring") as status:
@@ -221,8 +221,8 @@ def flood(
     json: AsJson = False,
 ) -> None:
     """Measure what a flood from one address costs everybody else on a signaling server."""
-    from rtcmesh.signaling.bench import Work
-    from rtcmesh.signaling.flood import run_flood, table_of
+    from rtcmesh.signaling.bench.bench import Work
+    from rtcmesh.signaling.bench.flood import run_flood, table_of
 
     console = Console(quiet=json)
     with console.status("measuring"):

@@ -13,8 +13,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, virtual_webrtc
-from rtcmesh.netem.stun_server import stun_server
 from rtcmesh.netem.topology import Topology
+from rtcmesh.netem.virtual.stun_server import stun_server
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.mesh import Mesh
 from rtcmesh.peer.paths.relays import DEFAULT_RELAY

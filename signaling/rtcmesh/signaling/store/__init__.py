@@ -1,0 +1,1 @@
+"""Rooms in Redis or Valkey, shared by all servers of a fleet."""
