@@ -20,17 +20,18 @@ ROOT = Path(__file__).parents[2]
 SECRETS = {"RTCMESH_TICKET_SECRET": "t" * 32, "RTCMESH_RESUME_SECRET": "r" * 32}
 
 
-def command_of(file: str, program: str) -> list[str]:
-    """Return the one command of a file that runs this program."""
+def command_of(file: str, *beginning: str) -> list[str]:
+    """Return the one command of a file that begins like this."""
     lines = re.findall(r"^(?:CMD|    command:) (\[.*\])$", (ROOT / file).read_text(), re.MULTILINE)
-    (command,) = [words for words in map(json.loads, lines) if words[0] == program]
-    return list(map(str, command))
+    commands: list[list[str]] = [json.loads(line) for line in lines]
+    (command,) = [words for words in commands if words[: len(beginning)] == list(beginning)]
+    return command
 
 
 @asynccontextmanager
 async def server(file: str, **words: str) -> AsyncGenerator[tuple[Program, str], None]:
     changed = {"0.0.0.0": "127.0.0.1", "8080": "0", **words}
-    command = [changed.get(word, word) for word in command_of(file, "rtcmesh")]
+    command = [changed.get(word, word) for word in command_of(file, "rtcmesh", "serve")]
     async with running(RTCMESH, *command[1:], **SECRETS) as program:
         line = await program.expect("rtcmesh signaling on")
         yield program, line.split()[-1]
