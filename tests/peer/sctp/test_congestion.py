@@ -1,4 +1,4 @@
-"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 10 Mbit/s, 50 ms away."""
+"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 20 Mbit/s, 50 ms away."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rtcmesh.peer.sctp.loss_tolerant import LossTolerant
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
 
-RATE, ROUND_TRIP = 10e6, 0.05
+RATE, ROUND_TRIP = 20e6, 0.05
 PACKET = 1188
 CUBIC, LOSS_TOLERANT = CongestionControl.CUBIC, CongestionControl.LOSS_TOLERANT
 PAYLOAD_SHARE = 16_384 / (16_384 + 14.2 * (12 + 20 + OVERHEAD_BYTES))
