@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 from rich.table import Table
+
+from rtcmesh.peer.bench_page import Provenance, header, number, spread, table_lines
 
 from .contenders import BARE
 from .drawing import draw
@@ -34,7 +36,7 @@ def tables_of(run: Run) -> Iterator[Table]:
             if not values:
                 table.add_row(contender, f"failed: {failed[0]}", *[""] * len(columns))
                 continue
-            cells = [_cell(values_of(outcomes, figure)) for figure, _ in columns]
+            cells = [spread(values_of(outcomes, figure)) for figure, _ in columns]
             ratio = f"{statistics.median(values) / statistics.median(base):.2f}" if base else ""
             name = f"{contender} ({len(failed)} of {len(outcomes)} failed)" if failed else contender
             table.add_row(name, *cells, ratio)
@@ -57,8 +59,8 @@ def _promise_cells(verdict: Verdict) -> Iterator[str]:
     promise = verdict.promise
     by_name = "" if promise.contender.name == "rtcmesh" else f" ({promise.contender.name})"
     yield promise.what + by_name
-    yield _format(verdict.ours)
-    yield f"{_format(verdict.others)} ({verdict.other})" if verdict.other else ""
+    yield number(verdict.ours)
+    yield f"{number(verdict.others)} ({verdict.other})" if verdict.other else ""
     times = " times" if verdict.other else ""
     yield f"{verdict.value:.2f}{times}"
     yield f"{'at least' if promise.at_least else 'at most'} {promise.wanted:g}{times}"
@@ -68,19 +70,13 @@ def _promise_cells(verdict: Verdict) -> Iterator[str]:
 def markdown_of(run: Run) -> str:
     """Return all tables for a page."""
     lines = [
-        "# Data channels, side by side",
-        "",
-        f"`{run.command}`, {run.date}, {run.machine}.",
-        ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
+        *header("Data channels, side by side", Provenance(run.command, run.date, run.machine, run.versions)),
         "",
         f"Median of {run.rounds} rounds (least to most). Two processes, the same work, contenders in turn within each",
         "round; on links that lose packets those that are not ours at the same time, each on links of its own.",
     ]
     for table in (promises_of(run), *tables_of(run)):
-        cells = [list(column.cells) for column in table.columns]
-        lines += ["", f"## {table.title}", "", _row(str(column.header) for column in table.columns)]
-        lines.append(_row("---" if index == 0 else "---:" for index in range(len(cells))))
-        lines += [_row(str(cell) for cell in row) for row in zip(*cells, strict=True)]
+        lines += table_lines(table)
     return "\n".join(lines) + "\n"
 
 
@@ -107,16 +103,3 @@ def write_to(folder: Path, run: Run) -> None:
     if draw(run, folder / f"{stem}.png"):
         page += f"\n![The first figure of each table]({stem}.png)\n"
     (folder / f"{stem}.md").write_text(page)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _cell(values: Sequence[float]) -> str:
-    median = _format(statistics.median(values))
-    return median if len(values) == 1 else f"{median} ({_format(values[0])} to {_format(values[-1])})"
-
-
-def _format(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

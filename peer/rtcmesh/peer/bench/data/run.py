@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 
 import msgspec
 
 from rtcmesh.netem.real import LaboratoryUnavailable
+from rtcmesh.peer.bench_page import provenance
 
 from .contenders import Contender, Kind
 from .networks import Field, Network
@@ -63,7 +59,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 def begin_run(command: str) -> Run:
     """Return a run in which nothing was measured yet."""
-    return Run(command, datetime.now(UTC).date().isoformat(), _machine(), _versions(), [])
+    source = provenance("aiortc", "aioice", "aiolibdatachannel", "wrtc")
+    return Run(command, source.date, source.machine, source.versions, [])
 
 
 async def continue_run(
@@ -162,25 +159,3 @@ class Contests:
     def _failed(self, contender: Contender, work: str, network: Network, error: Exception) -> Outcome:
         failure = str(error).splitlines()[0]
         return Outcome(self._number, network.name, contender.name, work, {}, failure)
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    try:
-        with Path("/proc/cpuinfo").open() as lines:
-            model = next(
-                (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
-            )
-    except FileNotFoundError:
-        pass
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in ("rtcmesh", "aiortc", "aioice", "aiolibdatachannel", "wrtc"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
