@@ -7,7 +7,7 @@ than one. A path on which nothing at all was heard for `timeout` is *silent*.
 
 from __future__ import annotations
 
-from rtcmesh.peer.session.frames import Probe, ProbeType
+from rtcmesh.peer.session.probes import Probe, ProbeType
 
 MIN_PATIENCE = 0.2
 """The shortest time that an answer is waited for, in seconds."""

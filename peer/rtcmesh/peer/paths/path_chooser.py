@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rtcmesh.peer.events import PathChangeReason, PathKind
-from rtcmesh.peer.session.frames import Probe
+from rtcmesh.peer.session.probes import Probe
 
 from .liveness import Liveness
 
