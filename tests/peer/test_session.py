@@ -11,16 +11,18 @@ from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
 from rtcmesh.peer.session import frames
 from rtcmesh.peer.session.frames import (
     FIRST,
+    FRAGMENT_BYTES,
     LAST,
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TOGETHER,
     PACKET_BYTES,
     Ack,
     Header,
     Open,
 )
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import MessageReceived
+from rtcmesh.peer.session.session_events import MessagesReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab
 
@@ -102,7 +104,7 @@ def test_a_message_leaves_before_anything_was_heard_and_is_delivered_from_the_fi
     assert frames.decode_header(packet.data).destination == 0
     lab.bob.session.receive(packet.data, 1, 0)
     (event,) = lab.bob.session.events()
-    assert event == MessageReceived("chat", 0, b"hello", Delivery.RELIABLE, stored=False)
+    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False)
 
 
 def test_the_messages_of_one_turn_share_a_packet() -> None:
@@ -193,7 +195,7 @@ def test_a_reader_that_stops_stops_its_sender_and_the_window_bounds_what_waits()
     for _ in range(100):
         lab.run(1)
         lab.send(lab.ann, "x", bytes(1000), Delivery.RELIABLE, INTERACTIVE)
-    assert sum(frames.cost(message.payload) for message in lab.bob.untaken) <= WINDOW
+    assert sum(frames.messages_cost(messages.payloads) for messages in lab.bob.untaken) <= WINDOW
     lab.bob.reading = True
     lab.run(30)
     lab.check_complete()
@@ -409,6 +411,17 @@ def test_what_was_meant_for_a_predecessor_is_answered_and_not_taken() -> None:
         OPEN + frames.encode_data(0, FIRST, 1, 5, b"x") + frames.encode_data(0, FIRST, 2, 5, b"x"),
         OPEN + frames.encode_data(0, FIRST, 1, 5, b"x") + frames.encode_data(0, LAST, 2, 0, b"x"),
         OPEN + b"".join(frames.encode_data(0, 0, n, 0, bytes(1500)) for n in range(2, 100)),
+        OPEN + frames.encode_messages(0, 0, [b"x"]),
+        OPEN + frames.encode_messages(0, 1, []),
+        OPEN + frames.encode_messages(0, 1, [b""] * (MAX_TOGETHER + 1)),
+        OPEN + frames.encode_messages(0, 1, [b"x", b"y"])[:-1],
+        OPEN + frames.encode_messages(0, 1, [b"x", b"y"])[:-3],
+        OPEN + frames.encode_messages(0, 1, [bytes(FRAGMENT_BYTES), b"x"]),
+        OPEN
+        + frames.encode_data(0, FIRST, 1, 2 * FRAGMENT_BYTES, bytes(FRAGMENT_BYTES))
+        + frames.encode_messages(0, 2, [b"x"]),
+        frames.encode_open(Open(0, Delivery.LATEST, stored=False, label="x"))
+        + frames.encode_messages(0, 1, [b"x"]),
         OPEN + frames.encode_datagram(0, 1, b"x"),
         frames.encode_open(Open(0, Delivery.BEST_EFFORT, stored=False, label="x"))
         + frames.encode_data(0, FIRST | LAST, 1, 1, b"x"),
