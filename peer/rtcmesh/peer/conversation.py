@@ -153,14 +153,11 @@ class Conversation:
 
     def _hand_over(self, message: Outgoing) -> int:
         """Return the number of the message; 0 if the session has no room for it."""
+        label = message.label
         number = self.session.send(
-            message.label,
-            message.payload,
-            delivery=message.delivery,
-            priority=message.priority,
-            stored=message.stored,
+            label, message.payload, message.delivery, message.priority, stored=message.stored
         )
         if number:
-            self._last[message.label] = number
+            self._last[label] = number
             self._changed()
         return number

@@ -334,15 +334,13 @@ class Mesh:
     async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
         """Send to these peers, or to all. See `Channel.send`."""
         conversations, gone = self._addressed(to)
-        results = [conversation.send(message) for conversation in conversations]
-        waiting: list[Awaitable[object]]
-        if confirm:
-            waiting = [
-                _confirm(conversation, message.label, result)
-                for conversation, result in zip(conversations, results, strict=True)
-            ]
-        else:
-            waiting = [result for result in results if not isinstance(result, int)]
+        waiting: list[Awaitable[object]] = []
+        for conversation in conversations:
+            result = conversation.send(message)
+            if confirm:
+                waiting.append(_confirm(conversation, message.label, result))
+            elif not isinstance(result, int):
+                waiting.append(result)
         if waiting or gone:
             await self._settle(waiting, gone, to)
 

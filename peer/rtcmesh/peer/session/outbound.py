@@ -135,7 +135,10 @@ class OutboundStream(OutboundChannel):
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
-        kept_cost = self._kept_cost + message_cost(len(payload))
+        size = len(payload)
+        kept_cost = self._kept_cost + (
+            size + FRAGMENT_OVERHEAD if size <= FRAGMENT_BYTES else message_cost(size)
+        )
         if kept_cost > self._window and self._kept_cost:
             return 0
         self._kept_cost = kept_cost

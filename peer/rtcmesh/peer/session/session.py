@@ -118,9 +118,9 @@ class Session:
         self,
         label: str,
         payload: bytes,
-        *,
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
+        *,
         stored: bool = False,
     ) -> int:
         """Take a message that fits, and return its number on the channel, from 1 on; or 0, if it does not fit.
