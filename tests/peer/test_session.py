@@ -12,17 +12,20 @@ from rtcmesh.peer.session import frames
 from rtcmesh.peer.session.frames import (
     FIRST,
     FRAGMENT_BYTES,
+    FRAGMENT_OVERHEAD,
     LAST,
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_TOGETHER,
+    MIN_WINDOW_BYTES,
     PACKET_BYTES,
     Ack,
     Header,
+    Messages,
     Open,
 )
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import MessagesReceived
+from rtcmesh.peer.session.session_events import Acknowledged, MessagesReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab
 
@@ -77,6 +80,11 @@ def test_whatever_the_paths_do_every_channel_keeps_its_promise(seed: int) -> Non
                 lab.lose_everything()
             case 7:
                 lab.run(random.choice([0.001, 0.1, 1, 10]))
+            case 8 if channels:
+                label, delivery, priority = random.choice(channels)
+                for index in range(random.randrange(100)):
+                    payload = (number << 8 | index).to_bytes(5, "big") + bytes(random.choice([0, 60, 600]))
+                    lab.offer(end, label, payload, delivery, priority)
             case _ if channels:
                 label, delivery, priority = random.choice(channels)
                 lab.offer(end, label, some_message(random, number, delivery), delivery, priority)
@@ -113,6 +121,46 @@ def test_the_messages_of_one_turn_share_a_packet() -> None:
     for number in range(50):
         lab.send(lab.ann, f"channel {number % 3}", b"%d" % number, Delivery.RELIABLE, INTERACTIVE)
     assert len(lab.ann.session.packets_to_send(1, 1 << 20, 0)) == 1
+
+
+def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_as_one() -> None:
+    remote = Counterpart()
+    for number in range(1, 101):
+        assert remote.session.send("x", b"%d" % number) == number
+    _, together = remote.hear()
+    assert together == Messages(0, 1, [b"%d" % number for number in range(1, 101)])
+    remote.say(frames.encode_ack(Ack(0, 1, 1 << 40, ())))
+    assert Acknowledged("x", 100) in remote.session.events()
+    assert remote.session.unacknowledged == 0
+
+
+def test_messages_that_are_together_keep_to_the_credit() -> None:
+    remote = Counterpart(window=1 << 20)
+    for _ in range(5000):
+        assert remote.session.send("x", b"")
+    sent = [len(frame.payloads) for frame in remote.hear() if isinstance(frame, Messages)]
+    assert sent == [MAX_TOGETHER] * (MIN_WINDOW_BYTES // MAX_TOGETHER // FRAGMENT_OVERHEAD)
+    remote.say(frames.encode_ack(Ack(0, len(sent), MIN_WINDOW_BYTES + 100 * FRAGMENT_OVERHEAD, ())))
+    (more,) = [frame for frame in remote.hear() if isinstance(frame, Messages)]
+    assert len(more.payloads) == 100
+    assert remote.session.unacknowledged == 5000 - sum(sent)
+
+
+def test_messages_that_came_together_are_credited_together() -> None:
+    remote = Counterpart()
+    remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
+    (event,) = remote.session.events()
+    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False)
+    remote.session.taken(event, 0)
+    remote.session.handle_timeout(1)
+    (ack,) = remote.hear()
+    assert ack == Ack(0, 1, WINDOW + 3 + 3 * FRAGMENT_OVERHEAD, ())
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=50), st.integers(1, 2**64 - 1))
+def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], number: int) -> None:
+    packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
+    assert frames.decode_frames(packet) == [Messages(7, number, payloads)]
 
 
 def test_a_small_message_overtakes_a_bulk_transfer_within_one_fragment() -> None:
@@ -350,8 +398,8 @@ def test_the_end_is_said_again_until_it_was_heard() -> None:
 class Counterpart:
     """Speaks to a session packet by packet, as an honest session would not."""
 
-    def __init__(self, number: int = 2 << 32 | 1) -> None:
-        self.session = Session(1 << 32 | 5, window=WINDOW)
+    def __init__(self, number: int = 2 << 32 | 1, *, window: int = WINDOW) -> None:
+        self.session = Session(1 << 32 | 5, window=window)
         self.session.path_opened(1, 0)
         self.number = number
 
