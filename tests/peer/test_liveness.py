@@ -95,12 +95,12 @@ def test_patience_follows_a_path_that_becomes_slow() -> None:
 def test_silence_is_found_after_the_timeout_and_ends_with_a_word() -> None:
     machine = liveness()
     run(machine, 1)
-    machine.heard(1.2)
+    machine.heard()
     run(machine, 5.1)
     assert not machine.silent
     run(machine, 6.3)
     assert machine.silent
-    machine.heard(6.4)
+    machine.heard()
     assert not machine.silent
 
 
@@ -138,7 +138,7 @@ def test_memory_is_bounded_and_silence_needs_silence(steps: list[tuple[float, st
             case "timeout":
                 machine.handle_timeout(now)
             case "heard":
-                machine.heard(now)
+                machine.heard()
                 heard_at = now
             case "ping" | "pong":
                 machine.receive(Probe(PING if step == "ping" else PONG, number), now)

@@ -24,7 +24,7 @@ from rtcmesh.peer.paths.path_chooser import (
     Expire,
     GiveUp,
     PathChooser,
-    SendProbe,
+    SendProbes,
 )
 from rtcmesh.peer.paths.path_table import PathTable
 from rtcmesh.peer.paths.relay_seal import RelaySeal
@@ -265,9 +265,9 @@ class RemotePeer:
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
-            case SendProbe():
+            case SendProbes():
                 if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
-                    path.send(frames.probe_packet(decision.probe))
+                    path.send(frames.probe_packet(decision.probes))
             case GiveUp():
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
@@ -342,7 +342,7 @@ class RemotePeer:
         """Take a packet that came on a path, and under a membership of the peer."""
         now = self._loop.time()
         if frames.is_probe(packet):
-            self._chooser.receive(path, frames.decode_probe(packet), now)
+            self._chooser.receive(path, frames.decode_probes(packet), now)
             return
         try:
             taken = self._exchange.session.receive(packet, path, now)

@@ -27,13 +27,13 @@ FIRST to LAST, and all but the LAST are `FRAGMENT_BYTES` long: a message has one
 absolute credit: the sum of the costs of all fragments that may ever be sent on the channel (the idea of RFC 9000
 section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones are bounded too.
 
-A probe is alone in its packet: type (8), number (64).
+Probes travel apart from frames, up to `MAX_PROBES` in a packet: type (8), number (64) of each.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -47,6 +47,9 @@ PACKET_BYTES = 16 * 1024
 
 FRAGMENT_OVERHEAD = 64
 """What a fragment costs beyond its length when credit is counted."""
+
+MAX_PROBES = 32
+"""How many probes one packet has at most: more than a path has to send at once, see `Liveness`."""
 
 MAX_LABEL_BYTES = 255
 
@@ -271,20 +274,21 @@ def encode_datagram(channel: int, number: int, payload: bytes) -> bytes:
 
 
 def is_probe(packet: bytes) -> bool:
-    """Whether a packet is a probe, well-formed or not."""
+    """Whether a packet has probes, well-formed or not."""
     return packet[:1] in (b"\x01", b"\x02")
 
 
-def probe_packet(probe: Probe) -> Packet:
-    """Return the packet of a probe."""
-    return Packet(_PROBE.pack(*probe), Urgency.CONTROL, datagram=True)
+def probe_packet(probes: Sequence[Probe]) -> Packet:
+    """Return the packet of some probes, `MAX_PROBES` at most."""
+    return Packet(b"".join(_PROBE.pack(*probe) for probe in probes), Urgency.CONTROL, datagram=True)
 
 
-def decode_probe(data: bytes) -> Probe:
-    """Return the probe. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+def decode_probes(data: bytes) -> list[Probe]:
+    """Return the probes, in order. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+    if len(data) > MAX_PROBES * _PROBE.size:
+        raise ProtocolViolation("bad_probe", f"{len(data)} bytes of probes")
     try:
-        kind, number = _PROBE.unpack(data)
-        return Probe(ProbeType(kind), number)
+        return [Probe(ProbeType(kind), number) for kind, number in _PROBE.iter_unpack(data)]
     except (struct.error, ValueError) as error:
         raise ProtocolViolation("bad_probe", str(error)) from error
 
