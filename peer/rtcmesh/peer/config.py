@@ -55,7 +55,8 @@ class MeshConfig:
     relay has a heartbeat of its own."""
 
     path_timeout: float = 4.0
-    """A path on which nothing was heard for so long after a ping is given up and dialled again. Doubt comes long before."""
+    """A path on which nothing was heard for so long after a ping is given up and dialled again. Doubt comes long
+    before."""
 
     session_timeout: float = 120.0
     """How long messages wait for a peer that no path leads to. Then they are given back: by `SessionExpired`, or by

@@ -254,8 +254,12 @@ class Session:
         flight = self._flights.get(path)
         if flight is None:
             return []
+        control = list(self._control_frames(now))
+        if not (control or self._answer or any(self._turns.values())):
+            self._watch_blocked(now)
+            return []
         writer = PacketWriter(frames.encode_header(Header(self.number, self.remote_number)))
-        for frame in self._control_frames(now):
+        for frame in control:
             writer.add(frame, Urgency.CONTROL)
         if self._answer:
             writer.say_something()
