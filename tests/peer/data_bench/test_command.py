@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rtcmesh.peer.data_bench.command import NothingToResume, run_data_bench
-from rtcmesh.peer.data_bench.results import keep_in
-from rtcmesh.peer.data_bench.run import Run
+from rtcmesh.peer.bench.data.command import NothingToResume, run_data_bench
+from rtcmesh.peer.bench.data.results import keep_in
+from rtcmesh.peer.bench.data.run import Run
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["nothing is kept", "another command made it"])

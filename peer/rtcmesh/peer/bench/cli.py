@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from rtcmesh.peer.command_line import fail
@@ -19,11 +20,20 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the raw figures as JSON, and nothing else.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each contender is measured.")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", file_okay=False, help="A folder for the page, its pictures and the raw figures."
+    ),
+]
 
 
 @app.command()
 def mesh(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
+    rounds: Rounds = 5,
     *,
     json: AsJson = False,
 ) -> None:
@@ -34,19 +44,14 @@ def mesh(
     console = Console(quiet=json)
     with console.status("measuring") as status:
         results = asyncio.run(run_bench(rounds, status.update))
-    if json:
-        _write_json(results)
-    else:
-        console.print(table_of(results))
+    _show(results, [table_of(results)], json=json)
 
 
 @app.command()
 def paths(
     runs: Annotated[int, typer.Option(min=1, help="How many trials.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the first trial; each has the next one.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
-    ] = None,
+    jobs: Jobs = None,
     *,
     json: AsJson = False,
 ) -> None:
@@ -59,11 +64,7 @@ def paths(
     console = Console(quiet=json)
     with console.status("measuring") as status:
         results = run_path_bench(runs, first_seed=seed, jobs=jobs, progress=status.update)
-    if json:
-        _write_json(results)
-    else:
-        for table in tables_of(results):
-            console.print(table)
+    _show(results, tables_of(results), json=json)
     if broken := results.broken_promises():
         for line in broken:
             Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
@@ -83,15 +84,12 @@ def virtual(
     console = Console(quiet=json)
     with console.status("measuring"):
         results = run_virtual_bench(peers, seconds)
-    if json:
-        _write_json(results)
-    else:
-        console.print(table_of(results))
+    _show(results, [table_of(results)], json=json)
 
 
 @app.command()
 def outbox(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 5,
+    rounds: Rounds = 5,
     *,
     json: AsJson = False,
 ) -> None:
@@ -101,16 +99,12 @@ def outbox(
     console = Console(quiet=json)
     with console.status("measuring") as status:
         results = run_outbox_bench(rounds, status.update)
-    if json:
-        _write_json(results)
-    else:
-        for table in tables_of(results):
-            console.print(table)
+    _show(results, tables_of(results), json=json)
 
 
 @app.command()
 def relay(
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 3.0,
+    seconds: Seconds = 3.0,
     pairs: Annotated[int, typer.Option(min=1, help="How many senders, each with a receiver of its own.")] = 4,
     *,
     json: AsJson = False,
@@ -121,11 +115,7 @@ def relay(
     console = Console(quiet=json)
     with console.status("measuring"):
         results = asyncio.run(run_relay_bench(seconds, pairs))
-    if json:
-        _write_json(results)
-    else:
-        for table in table_of(results):
-            console.print(table)
+    _show(results, table_of(results), json=json)
 
 
 @app.command()
@@ -139,7 +129,7 @@ def signaling(
     ] = 0.0,
     churn: Annotated[float, typer.Option(min=0, help="Members a second that come and go meanwhile.")] = 0.0,
     slow_readers: Annotated[int, typer.Option(min=0, help="Members that read nothing.")] = 0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    seconds: Seconds = 5.0,
     store: Annotated[
         str | None,
         typer.Option(
@@ -164,21 +154,15 @@ def signaling(
     with console.status("measuring") as status:
         contenders = (memory_server(), *(() if store is None else contenders_on(store)))
         results = run_load(work, contenders, status.update)
-    if json:
-        _write_json(results)
-    else:
-        console.print(table_of(results))
+    _show(results, [table_of(results)], json=json)
 
 
 @app.command("signaling-promises")
 def signaling_promises(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender is measured.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    rounds: Rounds = 3,
+    seconds: Seconds = 5.0,
     idle: Annotated[int, typer.Option(min=10, help="How many idle members.")] = 2000,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", file_okay=False, help="A folder for a page and the raw figures."),
-    ] = None,
+    output: Folder = None,
     *,
     store: Annotated[
         str | None,
@@ -200,22 +184,17 @@ def signaling_promises(
                 rounds=rounds, seconds=seconds, idle=idle, store=store, progress=status.update
             )
         except SignalingError as error:
-            Console(stderr=True).print(Text(f"cannot measure: {error}", "red"), soft_wrap=True)
-            raise typer.Exit(1) from None
+            fail(f"cannot measure: {error}")
     if output is not None:
         write_to(output, results)
-    if json:
-        _write_json(results)
-    else:
-        for table in tables_of(results):
-            console.print(table)
+    _show(results, tables_of(results), json=json)
     if not all(promise.is_kept for promise in results.promises):
         raise typer.Exit(1)
 
 
 @app.command()
 def flood(
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 5.0,
+    seconds: Seconds = 5.0,
     signals: Annotated[float, typer.Option(min=1, help="Signals a second of everybody else.")] = 200.0,
     *,
     json: AsJson = False,
@@ -227,29 +206,19 @@ def flood(
     console = Console(quiet=json)
     with console.status("measuring"):
         results = run_flood(Work(seconds=seconds, signals_per_second=signals))
-    if json:
-        _write_json(results)
-    else:
-        console.print(table_of(results))
+    _show(results, [table_of(results)], json=json)
 
 
 @app.command()
 def data(
-    rounds: Annotated[
-        int, typer.Option(min=1, help="How often each contender does each piece of work.")
-    ] = 10,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For how long each figure is measured.")] = 1.0,
+    rounds: Rounds = 10,
+    seconds: Seconds = 1.0,
     connections: Annotated[int, typer.Option(min=1, help="How many idle connections.")] = 100,
     only: Annotated[
         list[str] | None,
         typer.Option(help="A part of the name of a stack or a piece of work; may be repeated."),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", file_okay=False, help="A folder for the tables, the plot and the raw figures."
-        ),
-    ] = None,
+    output: Folder = None,
     *,
     loss: Annotated[
         bool, typer.Option(help="Also over links with a delay and a loss; needs Linux and root.")
@@ -281,15 +250,10 @@ def data(
                 progress=status.update,
             )
     except NothingToResume as error:
-        Console(stderr=True).print(Text(f"--resume: {error}", "red"), soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(f"--resume: {error}")
     if output is not None:
         write_to(output, results)
-    if json:
-        _write_json(results)
-    else:
-        for table in (*tables_of(results), promises_of(results)):
-            console.print(table)
+    _show(results, (*tables_of(results), promises_of(results)), json=json)
 
 
 @app.command()
@@ -301,15 +265,8 @@ def congestion(
     only: Annotated[
         list[str] | None, typer.Option(help="A part of a topic or of a path; may be repeated.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="How many processes. Default: one for each core.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", file_okay=False, help="A folder for the tables, the pictures and the raw figures."
-        ),
-    ] = None,
+    jobs: Jobs = None,
+    output: Folder = None,
     *,
     json: AsJson = False,
 ) -> None:
@@ -326,11 +283,7 @@ def congestion(
         raise typer.BadParameter("no topic and no path has that in its name", param_hint="--only")
     if output is not None:
         write_to(output, results)
-    if json:
-        _write_json(results)
-    else:
-        for table in tables_of(results):
-            console.print(table)
+    _show(results, tables_of(results), json=json)
 
 
 @app.command()
@@ -367,11 +320,7 @@ def matrix(
         fail(str(error))
     if output is not None:
         output.write_text(page_of(results, "rtcmesh bench matrix"), encoding="utf-8")
-    if json:
-        _write_json(results)
-    else:
-        for table in tables_of(results):
-            console.print(table)
+    _show(results, tables_of(results), json=json)
 
 
 @app.command()
@@ -393,13 +342,12 @@ def netem(
             figures = asyncio.run(run_link_bench(seconds, status.update))
     except NetemError as error:
         fail(str(error))
+    _show(figures, [*tables_of(figures), verdict_on(figures)], json=json)
+
+
+def _show(results: object, shown: Iterable[RenderableType], *, json: bool) -> None:
     if json:
-        _write_json(figures)
-        return
-    for table in tables_of(figures):
-        console.print(table)
-    console.print(verdict_on(figures), soft_wrap=True)
-
-
-def _write_json(results: object) -> None:
-    sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(results).decode() + "\n")
+    else:
+        for each in shown:
+            Console().print(each, soft_wrap=isinstance(each, str))

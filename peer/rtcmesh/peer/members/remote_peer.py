@@ -37,7 +37,7 @@ from rtcmesh.signaling.messages import Member
 from rtcmesh.signaling.sealing import PairSeal, SealError
 
 from .dialler import Dialler
-from .exchange import Exchange
+from .dialogue import Dialogue
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class RemotePeer:
         self._relay_seal = RelaySeal(member, mesh.derive_seal)
         self._paths = PathTable()
         self._chooser = self._new_chooser()
-        self._exchange = Exchange(member.peer_id, mesh, self._paths, self._schedule_drain)
+        self._dialogue = Dialogue(member.peer_id, mesh, self._paths, self._schedule_drain)
         self._path_kind: PathKind | None = None
         self._changes = 0
         self._rejected = 0
@@ -73,7 +73,7 @@ class RemotePeer:
     @property
     def conversation(self) -> Conversation:
         """What is said with it now; a restarted peer begins another one."""
-        return self._exchange.conversation
+        return self._dialogue.conversation
 
     @property
     def path(self) -> PathKind | None:
@@ -92,7 +92,7 @@ class RemotePeer:
 
     def stats(self) -> PeerStats:
         """Return the figures as they are now."""
-        session = self._exchange.session
+        session = self._dialogue.session
         return PeerStats(
             paths=tuple(
                 path.stats(self._chooser.liveness(path.number), carries=path.number in self._chooser.carriers)
@@ -136,7 +136,7 @@ class RemotePeer:
         """Take a new membership of the same peer. Negotiation starts over; what is open goes on."""
         self._dialler.rekey(member, seal)
         self._relay_seal.rekey(member)
-        self._exchange.renewed()
+        self._dialogue.renewed()
         self.drain()
 
     def receive_signal(self, sealed: bytes) -> None:
@@ -147,7 +147,7 @@ class RemotePeer:
 
     async def close(self) -> None:
         """Deliver what was sent and end the session in order; for the caller to bound."""
-        self._exchange.close()
+        self._dialogue.close()
         self.drain()
         await self._finished.wait()
 
@@ -169,7 +169,7 @@ class RemotePeer:
 
     def direct_opened(self, attempt: Attempt) -> None:
         """Add a path."""
-        self._open_path(DirectPath(self._paths.next_number(), attempt, membership=self._exchange.membership))
+        self._open_path(DirectPath(self._paths.next_number(), attempt, membership=self._dialogue.membership))
 
     def direct_closed(self, attempt: Attempt, reason: str) -> None:
         """Go on without it, and get another one."""
@@ -213,7 +213,7 @@ class RemotePeer:
             packet = self._relay_seal.open(payload)
             if path is not None:
                 path.received(len(packet))
-            self._receive(packet, number, self._exchange.membership)
+            self._receive(packet, number, self._dialogue.membership)
         except SealError as error:
             self._rejected += 1
             logger.info("rejected a frame in the name of %s: %s", short(self.peer_id), error)
@@ -230,7 +230,7 @@ class RemotePeer:
     def relay_refused(self, link: RelayLink, *, away: bool) -> None:
         """Send what the relay did not forward again: a little later if it has too much already."""
         if (path := self._paths.relayed(link)) is not None:
-            session = self._exchange.session
+            session = self._dialogue.session
             (session.path_doubted if away else session.path_refused)(path.number, self._loop.time())
             self.drain()
 
@@ -246,10 +246,10 @@ class RemotePeer:
         if self._gone:
             return
         self._take_session_events()
-        if self._exchange.is_finished(reachable=self.path is not None) and not self._finished.is_set():
+        if self._dialogue.is_finished(reachable=self.path is not None) and not self._finished.is_set():
             self._send_packets()
             self._finished.set()
-            if self._exchange.remote_ended:
+            if self._dialogue.remote_ended:
                 self._mesh.peer_ended(self)
         self._carry_out_decisions()
         if not self._gone:
@@ -272,7 +272,7 @@ class RemotePeer:
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
             case Doubt():
-                self._exchange.session.path_doubted(decision.path, self._loop.time())
+                self._dialogue.session.path_doubted(decision.path, self._loop.time())
             case AskRelays():
                 self._mesh.relays.doubt(RELAY_CHECK_TIMEOUT)
             case Change():
@@ -285,7 +285,7 @@ class RemotePeer:
                 assert_never(decision)
 
     def _take_session_events(self) -> None:
-        for event in self._exchange.session.events():
+        for event in self._dialogue.session.events():
             match event:
                 case MessageReceived():
                     self._mesh.message_received(self.conversation, event)
@@ -294,7 +294,7 @@ class RemotePeer:
                 case Acknowledged():
                     self.conversation.acknowledged(event)
                 case RemoteEnded():
-                    self._exchange.remote_closed()
+                    self._dialogue.remote_closed()
                 case Ended():
                     pass
                 case _:
@@ -306,7 +306,7 @@ class RemotePeer:
         if not paths:
             return
         now = self._loop.time()
-        packets = self._exchange.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
+        packets = self._dialogue.session.packets_to_send(paths[0].number, paths[0].room_bytes, now)
         if packets:
             self._chooser.used(now)
         for path in paths:
@@ -314,7 +314,7 @@ class RemotePeer:
                 path.send(packet)
 
     def _arm_timer(self) -> None:
-        machines = (self._dialler, self._exchange.session, self._chooser)
+        machines = (self._dialler, self._dialogue.session, self._chooser)
         due = min((at for machine in machines if (at := machine.deadline()) is not None), default=None)
         # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
         if due is not None and (self._timer is None or due < self._timer.when()):
@@ -326,8 +326,8 @@ class RemotePeer:
         self._timer = None
         now = self._loop.time()
         self._dialler.handle_timeout(now)
-        self._exchange.session.handle_timeout(now)
-        self._chooser.fell_silent(self._exchange.session.silent_paths(), now)
+        self._dialogue.session.handle_timeout(now)
+        self._chooser.fell_silent(self._dialogue.session.silent_paths(), now)
         self._chooser.handle_timeout(now)
         self.drain()
 
@@ -345,17 +345,17 @@ class RemotePeer:
             self._chooser.receive(path, frames.decode_probes(packet), now)
             return
         try:
-            taken = self._exchange.session.receive(packet, path, now)
+            taken = self._dialogue.session.receive(packet, path, now)
         except RemoteRestarted as restarted:
-            ended = self._exchange.restart(restarted, membership)
+            ended = self._dialogue.restart(restarted, membership)
             if ended is None:
                 return
             self._mesh.peer_restarted(self, ended)
             if restarted.another_process:
                 self._close_superseded(membership)
-            taken = self._exchange.session.receive(packet, path, now)
+            taken = self._dialogue.session.receive(packet, path, now)
         if taken:
-            self._exchange.heard(membership)
+            self._dialogue.heard(membership)
         self._chooser.heard(path, now)
 
     def _note_violation(self, violation: ProtocolViolation) -> None:
@@ -371,19 +371,19 @@ class RemotePeer:
     def _open_path(self, path: Path) -> None:
         now = self._loop.time()
         self._paths.add(path)
-        self._exchange.session.path_opened(path.number, now)
+        self._dialogue.session.path_opened(path.number, now)
         self._chooser.opened(path.number, path.kind, now)
 
     def _close_path(self, path: Path, reason: PathChangeReason) -> None:
         now = self._loop.time()
         if self._paths.remove(path):
-            self._exchange.session.path_closed(path.number, now)
+            self._dialogue.session.path_closed(path.number, now)
             self._chooser.closed(path.number, reason, now)
 
     def _close_direct(self, path: DirectPath, reason: PathChangeReason) -> None:
         """Close a direct path, and dial again unless nothing is left to be said."""
         self._close_path(path, reason)
-        self._dialler.lost(path.attempt, redial=not self._gone and self._exchange.has_more_to_say)
+        self._dialler.lost(path.attempt, redial=not self._gone and self._dialogue.has_more_to_say)
 
     def _close_superseded(self, membership: int) -> None:
         """Close the paths to a process that has another one in its place."""
@@ -394,7 +394,7 @@ class RemotePeer:
     def _expire(self) -> None:
         """Give up a peer that is out of reach, or give back what waits for it."""
         self._mesh.timed_out(self)
-        if not self._gone and (ended := self._exchange.expire()) is not None:
+        if not self._gone and (ended := self._dialogue.expire()) is not None:
             self._mesh.session_expired(self, ended)
 
     def _new_chooser(self) -> PathChooser:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from rtcmesh.peer.bench_page import Provenance, header, number, spread, table_lines
+from rtcmesh.peer.bench.page import Provenance, header, number, spread, table_lines
 
 from .contenders import BARE
 from .drawing import draw

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from rtcmesh.netem.real import LaboratoryUnavailable
-from rtcmesh.peer.bench_page import provenance
+from rtcmesh.peer.bench.page import provenance
 
 from .contenders import Contender, Kind
 from .networks import Field, Network

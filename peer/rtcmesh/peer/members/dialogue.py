@@ -15,7 +15,7 @@ from .succession import Succession
 from .surroundings import Surroundings
 
 
-class Exchange:
+class Dialogue:
     """Has exactly one conversation at any time, over all the paths there are, and knows whether there will be more."""
 
     def __init__(
