@@ -245,6 +245,30 @@ def test_an_idle_path_is_pinged_seldom_and_asked_at_once_when_it_is_needed() -> 
     assert lab.when(Doubt)[0] - used_at < 0.6
 
 
+def test_a_path_that_rests_is_doubted_as_soon_as_a_ping_is_missed_twice() -> None:
+    lab = upgraded()
+    lab.run(60)
+    lab.cut.add(DIRECT)
+    died_at = lab.now
+    lab.run(15)
+    assert lab.when(Doubt)[0] - died_at < 5.6
+    assert 4 <= lab.when(GiveUp)[0] - died_at < 10
+
+
+def test_a_relay_in_reserve_is_asked_seldom_and_at_once_when_it_takes_over() -> None:
+    lab = upgraded()
+    lab.run(60)
+    relay = lab.machine.liveness(RELAY)
+    assert relay is not None
+    before = relay.pings
+    lab.run(60)
+    assert relay.pings - before == 12
+    lab.cut |= {RELAY, DIRECT}
+    lab.machine.used(lab.now)
+    lab.run(3)
+    assert relay.misses >= 2
+
+
 def test_after_sleep_nothing_is_held_against_the_paths() -> None:
     lab = upgraded()
     lab.now += 3600

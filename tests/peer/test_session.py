@@ -472,3 +472,26 @@ def test_any_bytes_are_a_violation_or_are_taken(packets: list[bytes], headed: bo
         except (ProtocolViolation, RemoteRestarted):
             pass
         remote.hear()
+
+
+@given(
+    st.lists(
+        st.builds(frames.Probe, st.sampled_from(frames.ProbeType), st.integers(0, 2**64 - 1)), min_size=1
+    )
+)
+def test_probes_share_a_packet(probes: list[frames.Probe]) -> None:
+    packet = frames.probe_packet(probes).data
+    assert frames.is_probe(packet)
+    if len(probes) <= frames.MAX_PROBES:
+        assert frames.decode_probes(packet) == probes
+    else:
+        with pytest.raises(ProtocolViolation):
+            frames.decode_probes(packet)
+
+
+@given(st.sampled_from([b"\x01", b"\x02"]), st.binary(max_size=400))
+def test_any_bytes_are_probes_or_break_the_protocol(kind: bytes, rest: bytes) -> None:
+    try:
+        assert frames.decode_probes(kind + rest)
+    except ProtocolViolation:
+        return

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rtcmesh.peer.events import PathChangeReason, PathKind
 from rtcmesh.peer.session.frames import Probe
@@ -24,10 +25,19 @@ from .liveness import Liveness
 MISSES_UNTIL_DOUBT = 2
 """How many pings in a row must be missed before a path is in doubt."""
 
-IDLE_AFTER = 5.0
-"""A path that has carried nothing for so many seconds is pinged `IDLE_FACTOR` times as seldom."""
 
-IDLE_FACTOR = 10
+class Rest(NamedTuple):
+    """When a path that carries nothing is asked less often."""
+
+    after: float
+    """Seconds."""
+    factor: int
+    """How many times as seldom."""
+
+
+RESTS = {PathKind.DIRECT: Rest(5.0, 10), PathKind.RELAYED: Rest(10.0, 4)}
+"""A direct path that dies in its sleep costs nothing: who has something to say notices at once, and there is the relay.
+A dead connection to a relay can only be mended by the end that has it, which may have nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +240,12 @@ class PathChooser:
 
     def used(self, now: float) -> None:
         """Note that the conversation has something to say: a path that rested is asked at once whether it lives."""
-        rested = now - self._used_at > IDLE_AFTER
+        carrier = self._carrier
+        rested = carrier is not None and self._rests(carrier, now)
         self._used_at = now
-        if rested:
+        if carrier is not None and rested:
             self._pace(now)
-            if self._carrier is not None:
-                self._carrier.liveness.ping(now)
+            carrier.liveness.ping(now)
 
     def suspect(self, now: float) -> None:
         """Ask all paths at once whether they live: the machine slept, or its addresses changed."""
@@ -330,15 +340,17 @@ class PathChooser:
 
     def _pace(self, now: float) -> None:
         """Ask the path that carries as often as the conversation needs it, and one in reserve seldom."""
-        idle = now - self._used_at > IDLE_AFTER
         needs_no_other = self._carrier is not None and self._carrier.is_sure
         for path in self._paths.values():
             interval = self._ping_interval
             if path.kind is PathKind.RELAYED and path is not self._carrier and needs_no_other:
                 interval = self._standby_ping_interval
-            elif idle and not path.liveness.misses:
-                interval *= IDLE_FACTOR
+            elif self._rests(path, now) and not path.liveness.misses:
+                interval *= RESTS[path.kind].factor
             path.liveness.pace(interval, now)
+
+    def _rests(self, path: _Path, now: float) -> bool:
+        return now - self._used_at > RESTS[path.kind].after
 
     def _collect_probes(self) -> None:
         for path in self._paths.values():
