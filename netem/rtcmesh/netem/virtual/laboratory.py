@@ -37,8 +37,8 @@ from .wire import Wire
 T = TypeVar("T")
 
 OBJECTS_PER_COLLECTION = 50_000
-"""How many objects come to life before the garbage collector looks at them: most of those of a run with many hosts stay,
-and looking again and again takes a tenth of its time."""
+"""How many objects come to life before the garbage collector looks at them: most of those of a run with many hosts
+stay, and looking again and again takes a tenth of its time."""
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, seed: int = 0, limit: float = DEFAULT_LIMIT) -> T:
