@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rtcmesh.netem.segment import Segment, SegmentKind
 from rtcmesh.netem.virtual.inflow import RECEIVE_WINDOW_BYTES, Inflow
 from rtcmesh.netem.virtual.outflow import GIVE_UP_TIMEOUT
-from rtcmesh.netem.virtual.stream import LINGER_TIME, Stream, StreamState
+from rtcmesh.netem.virtual.stream import ACKNOWLEDGEMENT_DELAY, LINGER_TIME, Stream, StreamState
 
 DELAY = 0.05
 
@@ -230,3 +230,46 @@ def test_a_closed_end_still_acknowledges_what_is_repeated() -> None:
     ends.client.receive(Segment(SegmentKind.DATA, sequence=0, fin=True), ends.now)
     assert [segment.acknowledgement for segment in ends.client.segments_to_send()] == [1]
     assert ends.client.deadline() == pytest.approx(ends.now + LINGER_TIME, abs=1)
+
+
+def arrive(ends: Ends, *pieces: tuple[int, bytes]) -> list[Segment]:
+    """Let the server have these pieces now, and return what it says at once."""
+    for sequence, data in pieces:
+        ends.server.receive(Segment(SegmentKind.DATA, sequence=sequence, data=data), ends.now)
+    return ends.server.segments_to_send()
+
+
+def test_an_acknowledgement_waits_for_data_to_travel_with() -> None:
+    ends = connected()
+    assert arrive(ends, (0, b"question")) == []
+    ends.client.outflow.acknowledge(0, 1000, ends.now, is_bare=True)
+    ends.server.outflow.acknowledge(0, 1000, ends.now, is_bare=True)
+    ends.server.write(b"answer", ends.now)
+    (segment,) = ends.server.segments_to_send()
+    assert (segment.data, segment.acknowledgement) == (b"answer", 8)
+    deadline = ends.server.deadline()
+    assert deadline is not None
+    assert deadline > ends.now + ACKNOWLEDGEMENT_DELAY
+
+
+def test_an_acknowledgement_waits_no_longer_than_it_may() -> None:
+    ends = connected()
+    assert arrive(ends, (0, b"question")) == []
+    assert ends.server.deadline() == ends.now + ACKNOWLEDGEMENT_DELAY
+    ends.server.handle_timeout(ends.now + ACKNOWLEDGEMENT_DELAY)
+    (segment,) = ends.server.segments_to_send()
+    assert segment.acknowledgement == 8
+    assert ends.server.deadline() is None
+
+
+def test_every_second_segment_is_acknowledged_at_once() -> None:
+    ends = connected()
+    (segment,) = arrive(ends, (0, b"one"), (3, b"two"))
+    assert segment.acknowledgement == 6
+
+
+def test_what_is_out_of_order_or_fills_a_gap_or_comes_again_is_acknowledged_at_once() -> None:
+    ends = connected()
+    assert [s.acknowledgement for s in arrive(ends, (3, b"two"))] == [0]
+    assert [s.acknowledgement for s in arrive(ends, (0, b"one"))] == [6]
+    assert [s.acknowledgement for s in arrive(ends, (0, b"one"))] == [6]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.paths.liveness import FIRST_PATIENCE, MIN_PATIENCE, Liveness
-from rtcmesh.peer.session.probes import Probe, ProbeType
+from rtcmesh.peer.paths.liveness import FIRST_PATIENCE, MIN_PATIENCE, PONGS_PER_SECOND, Liveness
+from rtcmesh.peer.session.probes import MAX_PROBES, Probe, ProbeType
 
 PING, PONG = ProbeType.PING, ProbeType.PONG
 
@@ -95,12 +95,12 @@ def test_patience_follows_a_path_that_becomes_slow() -> None:
 def test_silence_is_found_after_the_timeout_and_ends_with_a_word() -> None:
     machine = liveness()
     run(machine, 1)
-    machine.heard(1.2)
+    machine.heard()
     run(machine, 5.1)
     assert not machine.silent
     run(machine, 6.3)
     assert machine.silent
-    machine.heard(6.4)
+    machine.heard()
     assert not machine.silent
 
 
@@ -122,6 +122,63 @@ def test_a_path_that_is_asked_pings_at_once_but_not_twice() -> None:
     assert run(machine, 0.2) == []
 
 
+def test_a_path_that_was_not_asked_for_long_is_not_silent_for_that() -> None:
+    machine = liveness()
+    machine.pace(30, 0)
+    run(machine, 29, rtt=0.05)
+    machine.handle_timeout(machine.deadline())
+    assert not machine.silent
+    machine.pace(0.5, 30)  # as its owner does once a ping is missed
+    run(machine, 33.9)
+    assert not machine.silent
+    run(machine, 36)
+    assert machine.silent
+
+
+def converse(
+    interval: float, *, delay: float, apart: float, until: float
+) -> tuple[list[Liveness], list[tuple[float, int, list[ProbeType]]]]:
+    """Let two ends ping each other, the second one from `apart` on. Returns what either sent, packet by packet."""
+    ends = [Liveness(at, interval=interval, timeout=4) for at in (0.0, apart)]
+    flight: list[tuple[float, int, list[Probe]]] = []
+    sent: list[tuple[float, int, list[ProbeType]]] = []
+    while True:
+        dues = [(end.deadline(), number) for number, end in enumerate(ends)]
+        now = min([due for due, _ in dues] + [at for at, _, _ in flight])
+        if now > until:
+            return ends, sent
+        arrived = [entry for entry in flight if entry[0] == now]
+        flight = [entry for entry in flight if entry[0] != now]
+        for _, number, probes in arrived:
+            for probe in probes if now >= apart else []:  # before, there is nobody
+                ends[number].receive(probe, now)
+        for number, end in enumerate(ends):
+            end.handle_timeout(now)
+            if probes := end.probes_to_send():
+                sent.append((now, number, [probe.type for probe in probes]))
+                flight.append((now + delay, 1 - number, probes))
+
+
+@given(st.sampled_from([0.5, 5.0, 30.0]), st.floats(0.001, 0.1), st.floats(0.05, 0.9))
+def test_two_ends_fall_into_step_and_share_packets(interval: float, delay: float, apart: float) -> None:
+    ends, sent = converse(interval, delay=delay, apart=apart * interval, until=40 * interval)
+    assert all(end.misses == 0 for end in ends)
+    rounds = [kinds for at, _, kinds in sent if at > 30 * interval]
+    shared = [kinds for kinds in rounds if kinds == [PONG, PING]]
+    assert len(shared) >= 8
+    assert len(rounds) <= 3 * len(shared) + 3
+    for end in ends:
+        assert end.pings <= 44
+
+
+def test_one_packet_has_room_for_all_that_is_to_be_sent_at_once() -> None:
+    machine = liveness()
+    run(machine, 0.3, rtt=0.05)
+    for number in range(1000):
+        machine.receive(Probe(PING, number), 0.45)
+    assert PONGS_PER_SECOND <= len(machine.probes_to_send()) <= MAX_PROBES
+
+
 @given(
     st.lists(
         st.tuples(st.floats(0, 2), st.sampled_from(["timeout", "heard", "ping", "pong", "slow", "fast"])),
@@ -138,7 +195,7 @@ def test_memory_is_bounded_and_silence_needs_silence(steps: list[tuple[float, st
             case "timeout":
                 machine.handle_timeout(now)
             case "heard":
-                machine.heard(now)
+                machine.heard()
                 heard_at = now
             case "ping" | "pong":
                 machine.receive(Probe(PING if step == "ping" else PONG, number), now)

@@ -12,7 +12,7 @@ from rtcmesh.peer.paths.path_chooser import (
     Expire,
     GiveUp,
     PathChooser,
-    SendProbe,
+    SendProbes,
 )
 from rtcmesh.peer.session.probes import Probe, ProbeType
 
@@ -33,7 +33,7 @@ class Lab:
         self.delay = delay
         self.cut: set[int] = set()
         self.log: list[tuple[float, object]] = []
-        self._due: list[tuple[float, int, int, Probe]] = []
+        self._due: list[tuple[float, int, int, tuple[Probe, ...]]] = []
         self._count = 0
 
     def open(self, path: int, kind: PathKind | None = None) -> None:
@@ -47,9 +47,9 @@ class Lab:
             at = min(x for x in (deadline, self._due[0][0] if self._due else None, end) if x is not None)
             self.now = max(self.now, min(at, end))
             if self._due and self._due[0][0] <= self.now:
-                _, _, path, probe = heapq.heappop(self._due)
+                _, _, path, probes = heapq.heappop(self._due)
                 if path not in self.cut:
-                    self.machine.receive(path, probe, self.now)
+                    self.machine.receive(path, probes, self.now)
             elif deadline is not None and deadline <= self.now:
                 self.machine.handle_timeout(self.now)
             if at >= end:
@@ -59,12 +59,12 @@ class Lab:
 
     def _take(self) -> None:
         for decision in self.machine.decisions():
-            if not isinstance(decision, SendProbe):
+            if not isinstance(decision, SendProbes):
                 self.log.append((self.now, decision))
-            elif decision.path not in self.cut and decision.probe.type is ProbeType.PING:
+            elif decision.path not in self.cut:
                 self._count += 1
-                pong = Probe(ProbeType.PONG, decision.probe.number)
-                heapq.heappush(self._due, (self.now + 2 * self.delay, self._count, decision.path, pong))
+                pongs = tuple(Probe(ProbeType.PONG, probe.number) for probe in decision.probes)
+                heapq.heappush(self._due, (self.now + 2 * self.delay, self._count, decision.path, pongs))
 
     def carriers(self) -> tuple[int, ...]:
         return self.machine.carriers
@@ -236,13 +236,37 @@ def test_an_idle_path_is_pinged_seldom_and_asked_at_once_when_it_is_needed() -> 
     assert liveness is not None
     before = liveness.pings
     lab.run(20)
-    assert 9 <= liveness.pings - before <= 11
+    assert liveness.pings - before == 4
     lab.cut.add(DIRECT)
     lab.run(0.1)
     used_at = lab.now
     lab.machine.used(lab.now)
     lab.run(3)
     assert lab.when(Doubt)[0] - used_at < 0.6
+
+
+def test_a_path_that_rests_is_doubted_as_soon_as_a_ping_is_missed_twice() -> None:
+    lab = upgraded()
+    lab.run(60)
+    lab.cut.add(DIRECT)
+    died_at = lab.now
+    lab.run(15)
+    assert lab.when(Doubt)[0] - died_at < 5.6
+    assert 4 <= lab.when(GiveUp)[0] - died_at < 10
+
+
+def test_a_relay_in_reserve_is_asked_seldom_and_at_once_when_it_takes_over() -> None:
+    lab = upgraded()
+    lab.run(60)
+    relay = lab.machine.liveness(RELAY)
+    assert relay is not None
+    before = relay.pings
+    lab.run(60)
+    assert relay.pings - before == 12
+    lab.cut |= {RELAY, DIRECT}
+    lab.machine.used(lab.now)
+    lab.run(3)
+    assert relay.misses >= 2
 
 
 def test_after_sleep_nothing_is_held_against_the_paths() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
-from rtcmesh.peer.session import frames
+from rtcmesh.peer.session import frames, probes
 from rtcmesh.peer.session.frames import (
     FIRST,
     FRAGMENT_BYTES,
@@ -533,3 +533,26 @@ def test_any_bytes_are_a_violation_or_are_taken(packets: list[bytes], headed: bo
         except (ProtocolViolation, RemoteRestarted):
             pass
         remote.hear()
+
+
+@given(
+    st.lists(
+        st.builds(probes.Probe, st.sampled_from(probes.ProbeType), st.integers(0, 2**64 - 1)), min_size=1
+    )
+)
+def test_probes_share_a_packet(some: list[probes.Probe]) -> None:
+    packet = probes.probe_packet(some).data
+    assert probes.is_probe(packet)
+    if len(some) <= probes.MAX_PROBES:
+        assert probes.decode_probes(packet) == some
+    else:
+        with pytest.raises(ProtocolViolation):
+            probes.decode_probes(packet)
+
+
+@given(st.sampled_from([b"\x01", b"\x02"]), st.binary(max_size=400))
+def test_any_bytes_are_probes_or_break_the_protocol(kind: bytes, rest: bytes) -> None:
+    try:
+        assert probes.decode_probes(kind + rest)
+    except ProtocolViolation:
+        return

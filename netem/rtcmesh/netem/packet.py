@@ -3,7 +3,6 @@
 import enum
 import functools
 import ipaddress
-from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, NamedTuple
 
@@ -44,8 +43,7 @@ class Contents(NamedTuple):
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One IP packet; `sequence` is unique in its network and breaks ties between equal arrival times.
 
     Gateways change the endpoints of a packet on its way; `origin` still names the host that sent it.
@@ -72,8 +70,8 @@ class Packet:
     def damaged(self, random: Random) -> "Packet":
         """Return a copy with one bit of the payload changed; one without payload stays as it is."""
         if isinstance(self.payload, bytes):
-            return replace(self, payload=with_flipped_bit(self.payload, random))
-        return replace(self, payload=replace(self.payload, data=with_flipped_bit(self.payload.data, random)))
+            return self._replace(payload=with_flipped_bit(self.payload, random))
+        return self._replace(payload=self.payload._replace(data=with_flipped_bit(self.payload.data, random)))
 
 
 def with_flipped_bit(data: bytes, random: Random) -> bytes:

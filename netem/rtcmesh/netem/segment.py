@@ -1,7 +1,7 @@
 """What the two ends of a virtual stream send each other."""
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_SEGMENT_BYTES = 1400
 """The most stream bytes one segment carries, so that it fits an Ethernet frame with room for tunnels."""
@@ -16,8 +16,7 @@ class SegmentKind(enum.Enum):
     RESET = "reset"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One piece of a byte stream with the receiver's feedback for the other direction (RFC 9293, simplified)."""
 
     kind: SegmentKind

@@ -48,13 +48,16 @@ class MeshConfig:
     """How many attempts may gather and connect at once; connecting is what costs the processor most."""
 
     ping_interval: float = 0.5
-    """How often the path in use is probed; one that has carried nothing for 10 s, every fourth time."""
+    """How often the path in use is probed: every tenth time once it has carried nothing for 5 s, and every fourth time
+    after 10 s if it is a relay."""
 
-    standby_ping_interval: float = 5.0
-    """How often the relay is probed while a direct path carries."""
+    standby_ping_interval: float = 30.0
+    """How often the relay is probed while a direct path carries; at once when that is in doubt. The connection to the
+    relay has a heartbeat of its own."""
 
     path_timeout: float = 4.0
-    """A path on which nothing was heard for so long is given up and dialled again. Doubt comes long before."""
+    """A path on which nothing was heard for so long after a ping is given up and dialled again. Doubt comes long
+    before."""
 
     session_timeout: float = 120.0
     """How long messages wait for a peer that no path leads to. Then they are given back: by `SessionExpired`, or by

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer.sctp import Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
-from rtcmesh.peer.sctp.mtu import PRECISION, RAISE_INTERVAL, MtuSearch
+from rtcmesh.peer.sctp.mtu import ETHERNET_SIZE, PRECISION, RAISE_INTERVAL, MtuSearch
 from support.sctp import Impairments, Network, seal
 
 
@@ -39,7 +39,16 @@ def test_it_tries_again_after_a_while() -> None:
     search = searched(8900, 1300)
     beat = search.handle_timeout(1.0, search.deadline())
     assert beat is not None
-    assert beat.size == 1360
+    assert beat.size == ETHERNET_SIZE
+
+
+def test_two_probes_are_enough_where_everything_passes() -> None:
+    search = MtuSearch(1188, 15_000, Random(1), 0.0)
+    sizes: list[int] = []
+    while beat := search.handle_timeout(1.0, 0.0):
+        sizes.append(beat.size)
+        search.answered(beat, 0.0)
+    assert sizes == [ETHERNET_SIZE, 15_000]
 
 
 def test_an_answer_that_was_not_asked_for_proves_nothing() -> None:

@@ -25,6 +25,11 @@ class Inflow:
         return RECEIVE_WINDOW_BYTES - len(self._readable)
 
     @property
+    def has_gap(self) -> bool:
+        """Whether something arrived of which something before is missing."""
+        return bool(self._ahead)
+
+    @property
     def readable_bytes(self) -> int:
         """How many bytes `read` would return."""
         return len(self._readable)

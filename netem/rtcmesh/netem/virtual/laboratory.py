@@ -1,8 +1,9 @@
 """The virtual network as a test uses it."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import AbstractContextManager
+import gc
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, assert_never
 
 from rtcmesh.netem.addressing import Addressing
@@ -35,6 +36,10 @@ from .wire import Wire
 
 T = TypeVar("T")
 
+OBJECTS_PER_COLLECTION = 50_000
+"""How many objects come to life before the garbage collector looks at them: most of those of a run with many hosts
+stay, and looking again and again takes a tenth of its time."""
+
 
 def run_virtual(main: Coroutine[Any, Any, T], *, seed: int = 0, limit: float = DEFAULT_LIMIT) -> T:
     """Run a coroutine on virtual time and return its result; the same seed gives the same run.
@@ -44,10 +49,21 @@ def run_virtual(main: Coroutine[Any, Any, T], *, seed: int = 0, limit: float = D
     seconds of virtual time.
     """
     with (
+        _seldom_collected(),
         seed_randomness(seed),
         asyncio.Runner(loop_factory=lambda: VirtualEventLoop(seed=seed, limit=limit)) as runner,
     ):
         return runner.run(main)
+
+
+@contextmanager
+def _seldom_collected() -> Generator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(OBJECTS_PER_COLLECTION, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def virtual_webrtc() -> AbstractContextManager[None]:

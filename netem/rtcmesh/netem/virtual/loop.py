@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import selectors
 import socket
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import Context
@@ -97,6 +98,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
     when the clock passes `limit`, `VirtualTimeExceeded` does. Sockets are those of the attached network.
     """
 
+    _ready: deque[asyncio.Handle]
+
     def __init__(self, *, seed: int = 0, limit: float = DEFAULT_LIMIT) -> None:
         self.seed = seed
         """The default seed of networks on this loop."""
@@ -107,7 +110,6 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         self.instant_jobs: set[Callable[..., object]] = set()
         """Functions that are run at once instead of in an executor, whose threads have no order that would repeat."""
         self._stack: NetworkStack | None = None
-        self._timer_context = Context()
         self._virtual_selector = _Selector(self._idle)
         super().__init__(self._virtual_selector)
         self._task_numbers = itertools.count()
@@ -251,8 +253,7 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
 
     def _run_due(self) -> bool:
         timers = self._timers.due(self._now)
-        for timer in timers:
-            self.call_soon(timer.run, context=self._timer_context)
+        self._ready.extend(timers)  # as asyncio does with its own timers
         return bool(timers)
 
 

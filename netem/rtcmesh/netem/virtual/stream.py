@@ -9,6 +9,9 @@ from rtcmesh.netem.segment import Segment, SegmentKind
 from .inflow import Inflow
 from .outflow import GIVE_UP_TIMEOUT, Outflow, RetransmissionTimer
 
+ACKNOWLEDGEMENT_DELAY = 0.04
+"""Seconds for which an acknowledgement waits for data to travel with (RFC 1122, 4.2.3.2; Linux waits as long)."""
+
 LINGER_TIME = 60.0
 """Seconds for which a closed end still acknowledges what the other end repeats (TIME-WAIT)."""
 
@@ -37,6 +40,7 @@ class Stream:
         self.outflow = Outflow(self._timer)
         self._started_at = now
         self._greet_at: float | None = now + self._timer.timeout
+        self._acknowledge_at: float | None = None
         self._linger_until: float | None = None
         self._is_closed = False
         self._advertised = 0
@@ -93,16 +97,18 @@ class Stream:
         limit = segment.acknowledgement + segment.window
         self.outflow.heard(now)
         self.outflow.acknowledge(segment.acknowledgement, limit, now, is_bare=is_bare)
-        self._receive_content(segment)
+        self._receive_content(segment, now)
         self._linger_when_done(now)
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is to be called."""
-        deadlines = (self._greet_at, self.outflow.deadline, self._linger_until)
+        deadlines = (self._greet_at, self.outflow.deadline, self._acknowledge_at, self._linger_until)
         return min((at for at in deadlines if at is not None), default=None)
 
     def handle_timeout(self, now: float) -> None:
-        """Send again what was not acknowledged, or give up."""
+        """Acknowledge, and send again what was not acknowledged, or give up."""
+        if self._acknowledge_at is not None and now >= self._acknowledge_at:
+            self._emit(SegmentKind.DATA)
         if self._linger_until is not None and now >= self._linger_until:
             self._die(None)
         elif self._greet_at is not None and now >= self._greet_at:
@@ -133,17 +139,24 @@ class Stream:
         self._greet_at = now + self._timer.timeout
         self._emit(self._greeting)
 
-    def _receive_content(self, segment: Segment) -> None:
+    def _receive_content(self, segment: Segment, now: float) -> None:
         is_new = segment.sequence + len(segment.data) > self.inflow.expected
         is_refused = self._is_closed and is_new
         if is_refused and self.outflow.is_flushed:
             self.abort()
             return
+        # Out of order, or in a gap: the other end is to know at once (RFC 5681, section 4.2).
+        may_wait = segment.data and segment.sequence == self.inflow.expected
+        may_wait = may_wait and not (segment.fin or self.inflow.has_gap)
         if not is_refused:
             self.inflow.receive(segment.sequence, segment.data, fin=segment.fin)
         sent = self._flush()
         is_to_acknowledge = segment.data or segment.fin or segment.kind is SegmentKind.ACCEPT
-        if is_to_acknowledge and not sent:
+        if not is_to_acknowledge or sent:
+            return
+        if may_wait and self._acknowledge_at is None:
+            self._acknowledge_at = now + ACKNOWLEDGEMENT_DELAY
+        else:
             self._emit(SegmentKind.DATA)
 
     def _linger_when_done(self, now: float) -> None:
@@ -160,12 +173,13 @@ class Stream:
     def _emit(self, kind: SegmentKind, sequence: int = 0, data: bytes = b"", *, fin: bool = False) -> None:
         window = self.inflow.window
         self._advertised = self.inflow.expected + window
+        self._acknowledge_at = None
         self._outbox.append(Segment(kind, sequence, self.inflow.expected, window, data, fin))
 
     def _die(self, error: OSError | None) -> None:
         self.state = StreamState.DEAD
         self.error = error
-        self._greet_at = self._linger_until = self.outflow.deadline = None
+        self._greet_at = self._acknowledge_at = self._linger_until = self.outflow.deadline = None
 
 
 def _os_error(code: int) -> OSError:

@@ -38,11 +38,6 @@ class Timer(asyncio.TimerHandle):
         """Note that the queue has let go of this timer."""
         self._queue = None
 
-    def run(self) -> None:
-        """Run the callback unless it was cancelled in the meantime."""
-        if not self.cancelled():
-            self._run()
-
 
 class TimerQueue:
     """Keeps timers in order of time, and equal times in the order in which they were set."""
@@ -75,8 +70,12 @@ class TimerQueue:
     def due(self, now: float) -> list[Timer]:
         """Take out the timers that are due."""
         timers: list[Timer] = []
-        while (deadline := self.deadline()) is not None and deadline <= now:
-            timer = heapq.heappop(self._heap)[2]
-            timer.leave_queue()
-            timers.append(timer)
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            if timer.cancelled():
+                self._cancelled -= 1
+            else:
+                timer.leave_queue()
+                timers.append(timer)
         return timers

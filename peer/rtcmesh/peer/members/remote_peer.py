@@ -24,11 +24,11 @@ from rtcmesh.peer.paths.path_chooser import (
     Expire,
     GiveUp,
     PathChooser,
-    SendProbe,
+    SendProbes,
 )
 from rtcmesh.peer.paths.path_table import PathTable
 from rtcmesh.peer.paths.relay_seal import RelaySeal
-from rtcmesh.peer.session.probes import decode_probe, is_probe, probe_packet
+from rtcmesh.peer.session.probes import decode_probes, is_probe, probe_packet
 from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded
 from rtcmesh.peer.stats import PeerStats
 from rtcmesh.relay.link import RelayLink
@@ -265,9 +265,9 @@ class RemotePeer:
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:
-            case SendProbe():
+            case SendProbes():
                 if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
-                    path.send(probe_packet(decision.probe))
+                    path.send(probe_packet(decision.probes))
             case GiveUp():
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
@@ -342,7 +342,7 @@ class RemotePeer:
         """Take a packet that came on a path, and under a membership of the peer."""
         now = self._loop.time()
         if is_probe(packet):
-            self._chooser.receive(path, decode_probe(packet), now)
+            self._chooser.receive(path, decode_probes(packet), now)
             return
         try:
             taken = self._dialogue.session.receive(packet, path, now)

@@ -2,7 +2,12 @@
 
 ICE's consent checks (RFC 7675) and TCP notice a dead path only after tens of seconds. Here a ping that is not answered
 in time is *missed*; the next one follows at once, so that two misses, which are reason for doubt, take little longer
-than one. A path on which nothing at all was heard for `timeout` is *silent*.
+than one. A path on which nothing at all was heard for `timeout` after a ping is *silent*.
+
+Both ends ask, and fall into step by themselves: who is pinged when its own ping is due before long sends it with the
+answer, so that the two share their packets.
+
+    A ── ping ──▶ B    B ── pong, ping ──▶ A    A ── pong ──▶ B
 """
 
 from __future__ import annotations
@@ -18,6 +23,12 @@ FIRST_PATIENCE = 1.0
 PONGS_PER_SECOND = 20
 """How many pings are answered in the long run, and at once: more than an honest peer sends, and no flood in return."""
 
+STALL = 1.0
+"""A timer that is later than this many seconds, or than the interval, shows that this process stood still."""
+
+MAX_LAG = 0.1
+"""By how much an end that was pinged first waits longer than the interval, in seconds, to be pinged first again."""
+
 _REMEMBERED_PINGS = 64
 
 
@@ -25,15 +36,16 @@ class Liveness:
     """The pulse of one path.
 
     Guarantees: `misses` counts the pings in a row that were not answered in time, and `silent` is true only while
-    nothing was heard for `timeout` seconds, both *while this process ran*: time in which it slept, or its loop was
-    blocked, is not held against the path.
+    nothing was heard for `timeout` seconds after a ping, both *while this process ran*: time in which it slept, or its
+    loop was blocked, is not held against the path.
     """
 
     def __init__(self, now: float, *, interval: float, timeout: float) -> None:
         self._interval = interval
         self._timeout = timeout
-        self._heard_at = now
+        self._asked_at: float | None = None
         self._due_at = now
+        self._lag = 0.0
         self._number = 0
         self._missed_through = 0
         self._sent_at: dict[int, float] = {}
@@ -58,11 +70,6 @@ class Liveness:
     def rtt(self) -> float | None:
         """The smoothed round-trip time in seconds (RFC 6298 weights); None until a pong came."""
         return self._smoothed
-
-    @property
-    def heard_at(self) -> float:
-        """When something was heard last; at first, when the path opened."""
-        return self._heard_at
 
     def deadline(self) -> float:
         """When `handle_timeout` is due."""
@@ -89,40 +96,41 @@ class Liveness:
         self.misses = max(1, self.misses)
         self.ping(now)
 
-    def heard(self, now: float) -> None:
+    def heard(self) -> None:
         """Note that something arrived on the path."""
-        self._heard_at = max(self._heard_at, now)
+        self._asked_at = None
         self.silent = False
 
     def receive(self, probe: Probe, now: float) -> None:
         """Take a probe: answer a ping, measure with a pong. A pong that was not asked for proves nothing."""
-        self.heard(now)
+        self.heard()
         if probe.type is ProbeType.PING:
             if self._may_answer(now):
                 self._probes.append(Probe(ProbeType.PONG, probe.number))
+                self._fall_into_step(now)
         elif (sent_at := self._sent_at.pop(probe.number, None)) is not None:
             self._measure(now - sent_at)
             self.unanswered = 0
             if probe.number > self._missed_through:
                 self.misses, self.verified = 0, True
-                self._due_at = max(now, sent_at + self._interval)
+                self._due_at = max(now, sent_at + self._interval + self._lag)
 
     def handle_timeout(self, now: float) -> None:
         """Count the ping that was not answered, and send the next one."""
         late = now - self._due_at
         if late < 0:
             return
-        if late > self._interval:
-            self._heard_at = min(now, self._heard_at + late)
-            self._missed_through = (
-                self._number
-            )  # the answers may have come while nobody was here to take them
+        if late > min(self._interval, STALL):
+            # The answers may have come while nobody was here to take them.
+            self._asked_at = None
+            self._missed_through = self._number
         elif self._awaits_answer:
             self._missed_through = self._number
             self.misses += 1
             self.missed += 1
             self.unanswered += 1
-        self.silent = now - self._heard_at >= self._timeout
+        self.silent = self._asked_at is not None and now - self._asked_at >= self._timeout
+        self._lag = 0.0
         self._send_ping(now)
 
     @property
@@ -148,6 +156,17 @@ class Liveness:
         self._pongs_left -= 1
         return True
 
+    def _fall_into_step(self, now: float) -> None:
+        """Ping with the answer if that is due before long; of pings that cross, let the later one follow next time."""
+        lag = min(MAX_LAG, self._interval / 4)
+        if self._awaits_answer:
+            waited = now - self._sent_at[self._number]
+            if self._smoothed is not None and waited < self._smoothed / 2:
+                self._lag = waited + lag
+        elif 0 < self._due_at - now <= self._interval / 2:
+            self._lag = lag
+            self._send_ping(now)
+
     def _measure(self, sample: float) -> None:
         self._smoothed = sample if self._smoothed is None else 0.875 * self._smoothed + 0.125 * sample
 
@@ -155,6 +174,8 @@ class Liveness:
         self._number += 1
         self.pings += 1
         self._sent_at[self._number] = now
+        if self._asked_at is None:
+            self._asked_at = now
         if len(self._sent_at) > _REMEMBERED_PINGS:
             del self._sent_at[next(iter(self._sent_at))]
         self._probes.append(Probe(ProbeType.PING, self._number))

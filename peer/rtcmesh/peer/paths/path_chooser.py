@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rtcmesh.peer.events import PathChangeReason, PathKind
 from rtcmesh.peer.session.probes import Probe
@@ -24,18 +25,27 @@ from .liveness import Liveness
 MISSES_UNTIL_DOUBT = 2
 """How many pings in a row must be missed before a path is in doubt."""
 
-IDLE_AFTER = 10.0
-"""A path that has carried nothing for so many seconds is pinged `IDLE_FACTOR` times as seldom."""
 
-IDLE_FACTOR = 4
+class Rest(NamedTuple):
+    """When a path that carries nothing is asked less often."""
+
+    after: float
+    """Seconds."""
+    factor: int
+    """How many times as seldom."""
+
+
+RESTS = {PathKind.DIRECT: Rest(5.0, 10), PathKind.RELAYED: Rest(10.0, 4)}
+"""A direct path that dies in its sleep costs nothing: who has something to say notices at once, and there is the relay.
+A dead connection to a relay can only be mended by the end that has it, which may have nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
-class SendProbe:
-    """Send this on the path."""
+class SendProbes:
+    """Send these on the path, in one packet."""
 
     path: int
-    probe: Probe
+    probes: tuple[Probe, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Expire:
     """There was no path for `session_timeout`, or only one on which the peer was heard and never answered."""
 
 
-Decision = SendProbe | GiveUp | Doubt | AskRelays | Change | Expire
+Decision = SendProbes | GiveUp | Doubt | AskRelays | Change | Expire
 
 
 class _Path:
@@ -213,27 +223,29 @@ class PathChooser:
         if known is None:
             return
         was_alive = known.alive
-        known.liveness.heard(now)
+        known.liveness.heard()
         known.heard, known.unreachable = True, False
         if not was_alive:
             self._decide(PathChangeReason.OPENED, now)
 
-    def receive(self, path: int, probe: Probe, now: float) -> None:
-        """Take a probe."""
+    def receive(self, path: int, probes: Iterable[Probe], now: float) -> None:
+        """Take the probes of one packet."""
         self.heard(path, now)
         known = self._paths.get(path)
         if known is not None:
-            known.liveness.receive(probe, now)
+            for probe in probes:
+                known.liveness.receive(probe, now)
             self._collect_probes()
             self._decide(PathChangeReason.UPGRADED, now)
 
     def used(self, now: float) -> None:
         """Note that the conversation has something to say: a path that rested is asked at once whether it lives."""
-        rested = now - self._used_at > IDLE_AFTER
+        carrier = self._carrier
+        rested = carrier is not None and self._rests(carrier, now)
         self._used_at = now
-        if rested:
+        if carrier is not None and rested:
             self._pace(now)
-            self.suspect(now)
+            carrier.liveness.ping(now)
 
     def suspect(self, now: float) -> None:
         """Ask all paths at once whether they live: the machine slept, or its addresses changed."""
@@ -278,6 +290,8 @@ class PathChooser:
         carrier = max(self._paths.values(), key=lambda path: path.rank, default=None)
         if before is not carrier:
             self._carrier = carrier
+            if carrier is not None:
+                carrier.liveness.ping(now)  # it may have been in reserve, and asked long ago
             if before is not None and before.number in self._paths:
                 if before.doubtful:
                     reason = PathChangeReason.DOUBTED
@@ -325,16 +339,23 @@ class PathChooser:
         self._decisions.append(Change(self.kind, reason, self.rtt))
 
     def _pace(self, now: float) -> None:
-        idle = now - self._used_at > IDLE_AFTER
+        """Ask the path that carries as often as the conversation needs it, and one in reserve seldom."""
+        needs_no_other = self._carrier is not None and self._carrier.is_sure
         for path in self._paths.values():
-            interval = self._ping_interval * (IDLE_FACTOR if idle else 1)
-            if path.kind is PathKind.RELAYED and path is not self._carrier:
+            interval = self._ping_interval
+            if path.kind is PathKind.RELAYED and path is not self._carrier and needs_no_other:
                 interval = self._standby_ping_interval
+            elif self._rests(path, now) and not path.liveness.misses:
+                interval *= RESTS[path.kind].factor
             path.liveness.pace(interval, now)
+
+    def _rests(self, path: _Path, now: float) -> bool:
+        return now - self._used_at > RESTS[path.kind].after
 
     def _collect_probes(self) -> None:
         for path in self._paths.values():
-            self._decisions += [SendProbe(path.number, probe) for probe in path.liveness.probes_to_send()]
+            if probes := path.liveness.probes_to_send():
+                self._decisions.append(SendProbes(path.number, tuple(probes)))
 
 
 def _name_gain(before: _Path | None, carrier: _Path | None) -> PathChangeReason:

@@ -23,8 +23,11 @@ BLACK_HOLE_PACKETS = 6
 """So many timeouts in a row, or packets above the base that are lost in a row while smaller ones arrive, say that the
 path no longer carries what it did."""
 
-USUAL_SIZES = (1232, 1360, 1408, 1440, 4352, 8900)
-"""Sizes that are likely to be the limit: tunnels, PPPoE, Ethernet, jumbo frames, each without what is around SCTP."""
+ETHERNET_SIZE = 1440
+"""What most paths carry, without what is around SCTP: it is tried first, and after it all that may be sent at most."""
+
+USUAL_SIZES = (1232, 1360, 1408, 4352, 8900)
+"""Other sizes that are likely to be the limit: tunnels, PPPoE, jumbo frames."""
 
 PRECISION = 32
 """A search that is this near is over."""
@@ -91,7 +94,7 @@ class MtuSearch:
             return None
         if self.size >= self._limit:
             return None
-        for size in (*USUAL_SIZES, self._limit):
+        for size in (ETHERNET_SIZE, self._limit, *USUAL_SIZES):
             if self.size < size < self._too_large and size <= self._limit:
                 return size
         return (self.size + self._too_large) // 2 & ~3

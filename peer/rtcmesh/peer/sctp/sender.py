@@ -48,6 +48,9 @@ class Sender:
 
     def packets(self, envelope: Envelope, lead: bytes, now: float) -> list[bytes]:
         """Return the packets to send now; the first of them begins with the chunks `lead`."""
+        if not (lead or self.outbound.active or self.recovery.outstanding):
+            self.recovery.limited = self._paced = False
+            return []
         room = self.packet_bytes - HEADER_BYTES
         packets: list[bytes] = []
         if len(lead) > room // 2:

@@ -1,4 +1,4 @@
-"""Pings and pongs of a path: each is alone in its packet.
+"""Pings and pongs of a path: in packets of their own, up to `MAX_PROBES` of these in one.
 
 +---------------+-----------------------------------------------+
 |   type (8)    |                  number (64)             ...  |
@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from rtcmesh.peer.errors import ProtocolViolation
 from rtcmesh.relay.frames import Urgency
 
 from .frames import Packet, PacketType
+
+MAX_PROBES = 32
+"""How many probes one packet has at most: more than a path has to send at once, see `Liveness`."""
 
 _PROBE = struct.Struct("!BQ")
 
@@ -34,19 +38,20 @@ class Probe(NamedTuple):
 
 
 def is_probe(packet: bytes) -> bool:
-    """Whether a packet is a probe, well-formed or not."""
+    """Whether a packet has probes, well-formed or not."""
     return packet[:1] in (b"\x01", b"\x02")
 
 
-def probe_packet(probe: Probe) -> Packet:
-    """Return the packet of a probe."""
-    return Packet(_PROBE.pack(*probe), Urgency.CONTROL, datagram=True)
+def probe_packet(probes: Sequence[Probe]) -> Packet:
+    """Return the packet of some probes, `MAX_PROBES` at most."""
+    return Packet(b"".join(_PROBE.pack(*probe) for probe in probes), Urgency.CONTROL, datagram=True)
 
 
-def decode_probe(data: bytes) -> Probe:
-    """Return the probe. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+def decode_probes(data: bytes) -> list[Probe]:
+    """Return the probes, in order. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
+    if len(data) > MAX_PROBES * _PROBE.size:
+        raise ProtocolViolation("bad_probe", f"{len(data)} bytes of probes")
     try:
-        kind, number = _PROBE.unpack(data)
-        return Probe(ProbeType(kind), number)
+        return [Probe(ProbeType(kind), number) for kind, number in _PROBE.iter_unpack(data)]
     except (struct.error, ValueError) as error:
         raise ProtocolViolation("bad_probe", str(error)) from error

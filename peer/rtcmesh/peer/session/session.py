@@ -249,14 +249,16 @@ class Session:
     def packets_to_send(self, path: int, budget_bytes: int, now: float) -> list[Packet]:
         """Return packets for the path that carries now: control first, then interactive frames, then bulk.
 
-        Stops at the first packet that reaches `budget_bytes` in sum, and when the path's window is full; what is held
-        back comes with a later call.
+        Stops once they reach `budget_bytes` in sum, and when the path's window is full; the rest comes later.
         """
-        flight = self._flights.get(path)
-        if flight is None:
+        if (flight := self._flights.get(path)) is None:
+            return []
+        control = list(self._control_frames(now))
+        if not (control or self._answer or self._turns):
+            self._watch_blocked(now)
             return []
         writer = PacketWriter(frames.encode_header(Header(self.number, self.remote_number)))
-        for frame in self._control_frames(now):
+        for frame in control:
             writer.add(frame, Urgency.CONTROL)
         if self._answer:
             writer.say_something()
