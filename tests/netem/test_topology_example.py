@@ -12,8 +12,7 @@ from rtcmesh.netem.topology import NATS
 class Echo(asyncio.DatagramProtocol):
     """Tells whoever asks under which address it is seen."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:

@@ -46,8 +46,7 @@ class Port(asyncio.DatagramProtocol):
         self.heard: list[tuple[bytes, tuple[str, int]]] = []
         self.errors: list[int | None] = []
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:

@@ -24,8 +24,7 @@ class Socket(asyncio.DatagramProtocol):
         self.received: asyncio.Queue[tuple[bytes, Endpoint]] = asyncio.Queue()
         self._answers = answers
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
         self.transport = transport
         self.endpoint = Endpoint(*transport.get_extra_info("sockname"))
 
