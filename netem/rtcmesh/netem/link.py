@@ -46,6 +46,7 @@ class Link(Generic[P]):
         self._last_due = -math.inf
         self._free_at = -math.inf
         self._pace: Pace | None = None
+        self._last_pace: Pace | None = None
         self._line: Line[P] | None = None
         self._open_queue()
         self._take_parts()
@@ -71,7 +72,7 @@ class Link(Generic[P]):
         return len(self._flight) + (0 if self._line is None else len(self._line))
 
     def queued_bytes(self, now: float) -> float:
-        """How much waits for its turn to leave, at the rate that holds now."""
+        """How much waits for its turn to leave."""
         if self._line is not None:
             self._advance(self._line, now)
             return self._line.waiting_bytes(now)
@@ -198,7 +199,7 @@ class Link(Generic[P]):
         self._is_perfect = is_free and does_nothing and config.delay == 0
 
     def _open_queue(self) -> None:
-        self._pace = pace_of(self._config, self._free_at)
+        self._pace = pace_of(self._config, self._last_pace)
         discipline = self._config.queue
         if self._pace is not None and discipline is not QueueDiscipline.TAIL_DROP:
             self._line = Line(self._pace, codel=discipline is QueueDiscipline.CODEL)
@@ -211,4 +212,6 @@ class Link(Generic[P]):
             self._note_drops(self._line)
             self._line = None
         if self._pace is not None:
+            if self._pace.free_at > self._free_at:  # else nothing was put into it
+                self._last_pace = self._pace
             self._free_at = self._pace.free_at
