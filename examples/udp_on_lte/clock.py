@@ -7,6 +7,7 @@ python clock.py ask 127.0.0.1 7000
 import asyncio
 import sys
 import time
+from typing import cast
 
 PATIENCE = 0.5
 """Seconds after which a question is asked again: datagrams get lost."""
@@ -17,9 +18,9 @@ ATTEMPTS = 20
 class Clock(asyncio.DatagramProtocol):
     """Answers every datagram with the time."""
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer."""

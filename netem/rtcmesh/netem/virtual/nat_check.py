@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rtcmesh.netem.packet import Endpoint
 from rtcmesh.netem.stun import BadBinding, BindingRequest, BindingResponse
@@ -125,8 +125,8 @@ class _Probe(asyncio.DatagramProtocol):
         port: int = self.transport.get_extra_info("sockname")[1]
         return port
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         del addr
