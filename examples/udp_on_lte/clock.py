@@ -7,6 +7,7 @@ python clock.py ask 127.0.0.1 7000
 import asyncio
 import sys
 import time
+from typing import cast
 
 PATIENCE = 0.5
 """Seconds after which a question is asked again: datagrams get lost."""
@@ -19,8 +20,7 @@ class Clock(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 
 import pytest
 
@@ -112,3 +113,12 @@ def test_the_probe_runs_on_real_sockets_as_well() -> None:
 
     found = asyncio.run(main())
     assert (found.mapping, found.filtering, found.hairpinning) == (ALIKE, ALIKE, True)
+
+
+async def test_it_asks_on_the_event_loop_of_the_system_too() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with stun_server(["127.0.0.1"], port) as server:
+        with pytest.raises(NotAProbeServer):
+            await check_nat(server)

@@ -2,12 +2,13 @@
 
 import itertools
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.netem import Endpoint, Kind, LinkConfig, Network, Packet, TraceEntry
+from rtcmesh.netem import Endpoint, Fate, Kind, LinkConfig, Network, Packet, QueueDiscipline, TraceEntry
 from rtcmesh.netem.virtual.ports import FIRST_EPHEMERAL, LAST_PORT, Ports
 
 HOSTS = ("a", "b", "c")
@@ -169,3 +170,19 @@ def test_ports_are_given_out_in_order_and_run_out() -> None:
     assert ports.claim(Kind.TCP, ["10.0.0.1"]) == FIRST_EPHEMERAL
     ports.release(Kind.UDP, ["10.0.0.1"], given[5])
     assert ports.claim(Kind.UDP, ["10.0.0.1"]) == given[5]
+
+
+@pytest.mark.parametrize("queue", QueueDiscipline)
+@given(traffic=traffic)
+def test_the_trace_tells_the_end_of_every_packet_whatever_the_queue(
+    queue: QueueDiscipline, traffic: Traffic
+) -> None:
+    link = LinkConfig(rate_bytes_per_second=500, max_queue_bytes=120, queue=queue)
+    trace: list[TraceEntry] = []
+    network = build(link, trace)
+    run(network, [(pair, min(gap, 0.05)) for pair, gap in traffic])
+    fates = Counter(entry.fate for entry in trace)
+    counters = [each.counters for each in network.links().values()]
+    for fate in (Fate.DROPPED, Fate.SHED):
+        assert fates[fate.value] == sum(getattr(each, fate.value) for each in counters)
+    assert fates["delivered"] + fates["dropped"] + fates["shed"] == len(traffic)

@@ -87,6 +87,7 @@ def test_a_failure_tells_everything_about_its_network(project: pytest.Pytester) 
     assert f"recorded in {Path('runs') / record.name}" in text
     assert (record / "packets.pcapng").read_bytes().count(b"cut; sent by client") == 20
     assert "does not tell the time" in (record / "ask.log").read_text()
+    assert re.search(r"ask said:\n(  .*\n)*  TimeoutError: .* does not tell the time", text)
 
 
 def test_a_test_that_passes_leaves_nothing(project: pytest.Pytester) -> None:

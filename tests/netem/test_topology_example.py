@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from pathlib import Path
+from typing import cast
 
 from rtcmesh.netem import GatewaySpec, HostSpec, LinkConfig, Topology, Uplink, VirtualNetwork, run_virtual
 from rtcmesh.netem.faults import SwitchUplink
@@ -13,8 +14,7 @@ class Echo(asyncio.DatagramProtocol):
     """Tells whoever asks under which address it is seen."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.transport.sendto(f"{data.decode()} {addr[0]}".encode(), addr)

@@ -151,7 +151,7 @@ STEP = "title = 'a'\n[[steps]]\n"
         ),
         (
             STEP + "do='cut'\nnode='a'\n[[steps]]\ndo = 'heal'\nnode = 'a'\nwire = {delay = -1}",
-            "8: steps[2].wire: delay must not be negative",
+            "8: steps[2].wire.delay: delay must not be negative",
         ),
         (
             STEP + "do = 'heal'\nnode = 'a'\nwire = {rates = [1,\n'x']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import Counter
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -47,8 +48,7 @@ class Port(asyncio.DatagramProtocol):
         self.errors: list[int | None] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.heard.append((data, addr))

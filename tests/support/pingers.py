@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import cast
 
 from rtcmesh.netem.scenario.program import report
 
@@ -11,8 +12,7 @@ INTERVAL = 0.1
 
 class _Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._transport.sendto(data, addr)

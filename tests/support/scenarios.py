@@ -99,7 +99,8 @@ def faults(topology: Topology, programs: list[str]) -> st.SearchStrategy[Fault]:
     gateways = [gateway.name for gateway in topology.gateways]
     node = st.sampled_from(hosts + gateways)
     kinds: list[st.SearchStrategy[Fault]] = [
-        st.builds(Impair, node=node, up=st.none() | links(), down=st.none() | links()),
+        st.builds(Impair, node=node, up=links(), down=st.none() | links()),
+        st.builds(Impair, node=node, down=links()),
         st.builds(Cut, node=node, direction=st.sampled_from(Direction)),
         st.builds(Heal, node=node),
         st.builds(ChangeAddress, node=st.sampled_from(hosts)),
@@ -142,9 +143,9 @@ def events(draw: st.DrawFn, topology: Topology, programs: list[str]) -> Event:
 
 def expectations(topology: Topology, programs: list[str]) -> st.SearchStrategy[Expectation]:
     nodes = [host.name for host in topology.hosts] + [gateway.name for gateway in topology.gateways]
-    count = st.none() | st.integers(0, 100)
+    few, many = st.integers(0, 9), st.integers(9, 100)
     kinds: list[st.SearchStrategy[Expectation]] = [
-        st.builds(Packets, node=st.sampled_from(nodes), fate=st.just("lost"), at_least=count, at_most=count)
+        st.builds(Packets, node=st.sampled_from(nodes), fate=st.just("lost"), at_least=few, at_most=many)
     ]
     if programs:
         program = st.sampled_from(programs)
@@ -158,7 +159,7 @@ def expectations(topology: Topology, programs: list[str]) -> st.SearchStrategy[E
                 until=st.none() | SECONDS,
             ),
             st.builds(
-                Delivered, program=program, at_least=st.integers(0, 9), at_most=count, by=st.none() | SECONDS
+                Delivered, program=program, at_least=few, at_most=st.none() | many, by=st.none() | SECONDS
             ),
             st.builds(OnPath, program=program, path=st.text(), at=st.none() | SECONDS),
             st.builds(Counted, program=program, name=st.text(), at_least=st.none() | SECONDS),

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from .link import LinkConfig
+from .models.ranges import check_not_negative
 
 
 class Direction(enum.Enum):
@@ -79,6 +80,9 @@ class Reboot(_Fault, frozen=True):
 
     node: str
     seconds: float
+
+    def __post_init__(self) -> None:
+        check_not_negative(seconds=self.seconds)
 
 
 class Signal(_Fault, frozen=True):

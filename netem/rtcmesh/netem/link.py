@@ -11,7 +11,7 @@ from .models.config import LinkConfig as LinkConfig  # noqa: PLC0414 - a link's 
 from .models.fate import Fate as Fate  # noqa: PLC0414
 from .models.fate import LinkCounters as LinkCounters  # noqa: PLC0414
 from .models.jitter import NetemJitter
-from .models.line import Line, QueueDiscipline
+from .models.line import Drop, Line, QueueDiscipline
 from .models.pace import Pace
 
 P = TypeVar("P", bound=Carriable)
@@ -32,12 +32,15 @@ class Link(Generic[P]):
     waits in its queue leaves at the rate that held when it came. A part that a new configuration leaves as it was goes
     on as it was. A packet that is lost takes no part of the rate.
 
-    Two queues decide later, and drop packets that were `CARRIED` at first: `HEAD_DROP` and `CODEL`.
+    Two queues decide later, and drop packets that were `CARRIED` at first: `HEAD_DROP` and `CODEL`. Those are in
+    `given_up`.
     """
 
     def __init__(self, config: LinkConfig, random: Random) -> None:
         self.counters = LinkCounters()
         self.is_cut = False
+        self.given_up: list[Drop[P]] = []
+        """What the queue dropped in the last call of `send` or `arrivals`, though it had been let in."""
         self._config = config
         self._random = random
         self._assembly = Assembly(random)
@@ -46,6 +49,7 @@ class Link(Generic[P]):
         self._last_due = -math.inf
         self._free_at = -math.inf
         self._pace: Pace | None = None
+        self._last_pace: Pace | None = None
         self._line: Line[P] | None = None
         self._open_queue()
         self._take_parts()
@@ -71,7 +75,7 @@ class Link(Generic[P]):
         return len(self._flight) + (0 if self._line is None else len(self._line))
 
     def queued_bytes(self, now: float) -> float:
-        """How much waits for its turn to leave, at the rate that holds now."""
+        """How much waits for its turn to leave."""
         if self._line is not None:
             self._advance(self._line, now)
             return self._line.waiting_bytes(now)
@@ -95,6 +99,8 @@ class Link(Generic[P]):
 
     def send(self, packet: P, now: float) -> Fate:
         """Take a packet in and say what becomes of it; `CARRIED` when at least one copy is let in."""
+        if self.given_up:
+            self.given_up = []
         self.counters.sent += 1
         fate = self._enter(packet, now)
         if self._duplication and self._random.random() < self._duplication:
@@ -114,6 +120,8 @@ class Link(Generic[P]):
 
     def arrivals(self, now: float) -> list[Arrival[P]]:
         """Hand over the packets that arrived up to `now`, in order of arrival."""
+        if self.given_up:
+            self.given_up = []
         if self._line is not None:
             self._advance(self._line, now)
         arrived: list[Arrival[P]] = []
@@ -178,9 +186,9 @@ class Link(Generic[P]):
         return fate
 
     def _note_drops(self, line: Line[P]) -> None:
-        dropped, shed = line.take_drops()
-        self.counters.dropped += dropped
-        self.counters.shed += shed
+        for drop in line.take_drops():
+            self._count(drop.fate)
+            self.given_up.append(drop)
 
     def _take_parts(self) -> None:
         """Look once at what is configured, so that what is not costs a packet nothing."""
@@ -198,7 +206,7 @@ class Link(Generic[P]):
         self._is_perfect = is_free and does_nothing and config.delay == 0
 
     def _open_queue(self) -> None:
-        self._pace = pace_of(self._config, self._free_at)
+        self._pace = pace_of(self._config, self._last_pace)
         discipline = self._config.queue
         if self._pace is not None and discipline is not QueueDiscipline.TAIL_DROP:
             self._line = Line(self._pace, codel=discipline is QueueDiscipline.CODEL)
@@ -211,4 +219,6 @@ class Link(Generic[P]):
             self._note_drops(self._line)
             self._line = None
         if self._pace is not None:
+            if self._pace.free_at > self._free_at:  # else nothing was put into it
+                self._last_pace = self._pace
             self._free_at = self._pace.free_at

@@ -21,6 +21,9 @@ CLIENT, SERVER, HOME = "client", "server", "home"
 MAX_ENTRIES = 60
 """How many of the last lines of the timeline are told."""
 
+MAX_LOG_LINES = 12
+"""How many of the last lines that a program said are told."""
+
 
 def lab_for(
     title: str, said: dict[str, Any], *, backend: str, seed: int | None, folder: Path, parent: Path
@@ -68,9 +71,19 @@ def told(run: Run, path: Path | None) -> str:
             if counts := ", ".join(f"{fate} {count}" for fate, count in fates.items() if count):
                 lines.append(f"{node} {way}: {counts}")
     if path is not None:
+        lines += _last_words(path)
         lines.append(f"recorded in {path}")
         lines.append(f"{run.captured_packets} packets in {path / CAPTURE_FILE}")
     return "\n".join(lines)
+
+
+def _last_words(path: Path) -> list[str]:
+    """Return the end of what each program said: it often tells why another one failed."""
+    lines: list[str] = []
+    for file in sorted(path.glob("*.log")):
+        if said := file.read_text(encoding="utf-8").splitlines():
+            lines += [f"{file.stem} said:", *(f"  {line}" for line in said[-MAX_LOG_LINES:])]
+    return lines
 
 
 def _topology(

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .link import LinkConfig
+from .models.ranges import check_positive
 
 INTERNET = "internet"
 """The name of the root: what is not behind anything."""
@@ -58,6 +59,9 @@ class NatConfig:
     """Seconds without an outgoing packet after which a mapping is forgotten (section 4.3; its REQ-5: at least 120)."""
     blocks_udp: bool = False
     """Whether it lets no UDP through at all, as the firewall of an office may."""
+
+    def __post_init__(self) -> None:
+        check_positive(udp_lifetime=self.udp_lifetime)
 
 
 NATS: dict[str, NatConfig] = {

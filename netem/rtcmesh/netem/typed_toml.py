@@ -46,6 +46,8 @@ class Document:
             found = re.search(r"line (\d+)", str(error))
             line = int(found[1]) if found else text.count("\n") + 1
             raise DocumentInvalid(file, line, "", str(error)) from None
+        except RecursionError:
+            raise DocumentInvalid(file, 1, "", "something in it is nested too deeply") from None
         self._lines = lines_of(text)
 
     def refuse(self, path: Path, problem: str) -> NoReturn:
@@ -72,10 +74,11 @@ class Document:
             return msgspec.convert(value, to)
         except msgspec.ValidationError as error:
             problem, _, at = str(error).partition(" - at `$")
-            path = (*path, *_steps(at))
-            first = problem.partition(" ")[0]
-            if isinstance(value, dict) and first in value:  # what a type checks by itself it names first
-                path = (*path, first)
+            steps, first = _steps(at), problem.partition(" ")[0]
+            found = _found(value, steps)
+            if isinstance(found, dict) and first in found:  # what a type checks by itself it names first
+                steps = (*steps, first)
+            path = (*path, *steps)
             self.refuse(path, _as_toml(problem))
 
     def check_keys(self, value: object, to: object, path: Path) -> None:
@@ -95,6 +98,8 @@ class Document:
         elif isinstance(value, list) and isinstance(info, inspect.ListType | inspect.VarTupleType):
             for index, item in enumerate(cast("list[object]", value)):
                 self._check(item, info.item_type, (*path, index))
+        elif isinstance(value, str) and (words := _words_of(info)) and value not in words:
+            self.refuse_name(path, value, "word for this", words)
 
     def _check_dict(self, table: Table, info: inspect.Type, path: Path) -> None:
         match info:
@@ -132,9 +137,22 @@ class Document:
         field = next(iter(tagged.values())).tag_field or ""
         if field not in table:
             self.refuse(path, f"the key {field!r} is missing")
-        if (tag := table[field]) not in tagged:
+        if (tag := table[field]) not in list(tagged):
             self.refuse_name((*path, field), tag, f"word for {field!r}", tagged)
         return tagged[tag]
+
+
+def _words_of(info: inspect.Type) -> list[str]:
+    """Return the words that alone may stand somewhere; none where others may as well."""
+    match info:
+        case inspect.EnumType(cls=cls):
+            return [member.value for member in cls]
+        case inspect.LiteralType(values=values):
+            return [value for value in values if isinstance(value, str)]
+        case inspect.UnionType(types=types):
+            return _words_of(types[0]) if len(types) == 2 and isinstance(types[1], inspect.NoneType) else []
+        case _:
+            return []
 
 
 @cache
@@ -161,5 +179,17 @@ def _steps(at: str) -> Path:
     return tuple(name or int(index) for name, index in steps)
 
 
+def _found(value: Any, steps: Path) -> Any:  # noqa: ANN401  (what TOML holds)
+    for step in steps:
+        value = value[step]
+    return value
+
+
 def _as_toml(problem: str) -> str:
-    return problem.replace("`object`", "a table").replace("`array`", "a list").replace("`str`", "a string")
+    names = {"object": "a table", "array": "a list", "str": "a string", "null": "nothing"}
+
+    def named(match: re.Match[str]) -> str:
+        kinds = match[1].split(" | ")
+        return " or ".join(names.get(kind, f"`{kind}`") for kind in kinds)
+
+    return re.sub(r"`([\w | ]+)`", named, problem)

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from rtcmesh.netem import Fate, Link, LinkConfig, Packet, QueueDiscipline
+from rtcmesh.netem import Fate, Link, LinkConfig, Packet, QueueDiscipline, RateStep, RateSteps
 from rtcmesh.netem.models.codel import INTERVAL, TARGET, CoDel
 from support.parcels import parcel
 
@@ -132,3 +133,73 @@ def test_what_waits_leaves_at_the_old_rate_when_the_queue_becomes_another() -> N
     assert len(arrivals) == waiting + 1
     assert arrivals[-1].packet.sequence == 1000
     assert arrivals[-1].at == pytest.approx(arrivals[-2].at + SIZE / RATE / 10)
+
+
+@pytest.mark.parametrize("queue", QueueDiscipline)
+def test_a_change_of_the_rate_leaves_what_waits_as_large_as_it_is(queue: QueueDiscipline) -> None:
+    config = LinkConfig(rate_bytes_per_second=1000, max_queue_bytes=10_000, queue=queue)
+    link = Link[Packet](config, Random(1))
+    for number in range(5):
+        link.send(parcel(bytes(SIZE - 28), sequence=number), 0.0)
+    steps = RateSteps(steps=(RateStep(1.0, 500.0),))
+    perfect = LinkConfig(max_queue_bytes=10_000, queue=queue)
+    for rate in (100_000.0, 10.0):
+        link.config = replace(perfect, rate_bytes_per_second=rate)
+        assert link.queued_bytes(1.0) == pytest.approx(4000)
+    for config in (perfect, replace(perfect, rate_trace=steps)):
+        link.config = config
+    assert link.queued_bytes(1.0) == pytest.approx(4000)
+    fates = [link.send(parcel(bytes(SIZE - 28), sequence=number), 1.0) for number in range(5, 12)]
+    assert link.queued_bytes(1.0) == pytest.approx(10_000)
+    assert (fates + [Fate.CARRIED] * link.counters.dropped).count(Fate.DROPPED) <= 1
+    assert link.counters.dropped == 1
+
+
+RATES = [100.0, 5_000.0, 90_000.0]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.01, 0.3]), st.integers(28, 1500), st.sampled_from([None, *RATES])),
+        max_size=60,
+    ),
+    st.sampled_from([100, 3000]),
+)
+def test_a_queue_is_full_when_it_is_whatever_the_rate_was(
+    packets: list[tuple[float, int, float | None]], limit: int
+) -> None:
+    """What waits is counted by hand: every packet leaves at the rate that held when it came."""
+    link = Link[Packet](LinkConfig(rate_bytes_per_second=RATES[1], max_queue_bytes=limit), Random(1))
+    now, left_at = 0.0, 0.0
+    leaving: list[tuple[float, float, int]] = []
+    for number, (gap, size, rate) in enumerate(packets):
+        now += gap
+        if rate is not None:
+            link.config = LinkConfig(rate_bytes_per_second=rate, max_queue_bytes=limit)
+        waiting = sum(part(begins_at, ends_at, now) * size for begins_at, ends_at, size in leaving)
+        assert link.queued_bytes(now) == pytest.approx(waiting, abs=1e-3)
+        fate = link.send(parcel(bytes(size - 28), sequence=number), now)
+        if abs(waiting + size - limit) > 1e-3 and not 0 < waiting < 1e-3:
+            assert fate is (Fate.CARRIED if not waiting or waiting + size <= limit else Fate.DROPPED)
+        if fate is Fate.CARRIED:
+            ((ends_at, _),) = link.arrivals(math.inf)
+            leaving.append((max(now, left_at), ends_at, size))
+            left_at = ends_at
+
+
+def part(begins_at: float, ends_at: float, now: float) -> float:
+    """Return how much of a packet has not left."""
+    return min(1.0, max(0.0, (ends_at - now) / (ends_at - begins_at)))
+
+
+@pytest.mark.parametrize(
+    "faster", [LinkConfig(rate_bytes_per_second=1e5), LinkConfig(rate_bytes_per_second=1e3)]
+)
+def test_a_queue_in_seconds_counts_what_waits_at_the_rate_at_which_it_leaves(faster: LinkConfig) -> None:
+    link = Link[Packet](LinkConfig(rate_bytes_per_second=1e4, max_queue_delay=1.0), Random(1))
+    for number in range(9):
+        link.send(parcel(bytes(SIZE - 28), sequence=number), 0.0)
+    link.config = replace(faster, max_queue_delay=1.0)
+    room = 0.1 * (faster.rate_bytes_per_second or 0)
+    assert link.send(parcel(bytes(int(room * 1.1))), 0.0) is Fate.DROPPED
+    assert link.send(parcel(bytes(int(room * 0.9) - 28)), 0.0) is Fate.CARRIED

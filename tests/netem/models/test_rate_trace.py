@@ -137,3 +137,9 @@ def test_impossible_traces_are_refused(wrong: Callable[[], object], field: str) 
 
 def test_a_moment_of_a_trace_carries_one_packet_of_an_ethernet_frame() -> None:
     assert OPPORTUNITY_BYTES == 1504
+
+
+@pytest.mark.parametrize("step", [RateStep(1e-200, 1e-200), RateStep(1e300, 1e300)])
+def test_a_trace_that_carries_next_to_nothing_or_everything_is_refused(step: RateStep) -> None:
+    with pytest.raises(ValueError, match="steps must carry from 1 byte on"):
+        RateSteps(steps=(step,))

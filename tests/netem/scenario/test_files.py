@@ -8,6 +8,8 @@ from hypothesis import given, settings
 
 from rtcmesh.netem.faults import Cut, Impair, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
+from rtcmesh.netem.models.loss import LossPattern
+from rtcmesh.netem.models.rate_trace import RateStep, RateSteps
 from rtcmesh.netem.scenario.errors import ExtraMissing
 from rtcmesh.netem.scenario.reading import load_scenario, read_scenario
 from rtcmesh.netem.scenario.words import Event, Exits, Program, Scenario
@@ -145,6 +147,19 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ('run = "udp_echo:serve"', "", "17: programs.server: a program has either `run` or `command`"),
         ('do = "cut"', 'do = "cutt"', "30: events[1].do: 'cutt' is no fault; did you mean 'cut'?"),
         ('do = "cut"', "", "28: events[1]: the key 'do' is missing"),
+        ('do = "cut"', 'do = ["cut"]', "30: events[1].do: ['cut'] is no fault; did you mean 'cut'?"),
+        ('that = "exits"', 'that = ["exits"]', "43: expect[1].that: ['exits'] is no word for 'that'; "),
+        ("[[expect]]", f"x = {'[' * 3000}{']' * 3000}\n[[expect]]", "1: something in it is nested too deeply"),
+        ("up = { loss = 0.9 }", "", "36: events[2]: it says of no link what to do: give profile, both, up or down"),
+        ("{ loss = 0.5 }", '{ queue = "coddel" }', "9: hosts.ann.up.queue: 'coddel' is no word for this; did you m"),
+        ("{ loss = 0.5 }", '{ loss = "much" }', "9: hosts.ann.up.loss: Expected `float` or a table, got a string"),
+        ("{ loss = 0.5 }", "{ rules = [{ probability = 2 }] }", "9: hosts.ann.up.rules[1].probability: probability is"),
+        ('nat = "symmetric"', "nat = { udp_lifetime = nan }", "4: gateways.home.nat.udp_lifetime: udp_lifetime must"),
+        ('do = "cut"\nnode = "bob"\nlasting = 1', 'do = "reboot"\nnode = "home"\nseconds = inf', "32: events[1].s"),
+        ("{bob}:7000", "{bob:70000}", "25: programs.client.arguments[1]: no port has the number 70000"),
+        ('that = "exits"', 'that = "silence"\nat_most = nan', "44: expect[1].at_most: at_most must be finite"),
+        ('that = "exits"', 'that = "delivered"\nat_least = 5\nat_most = 1', "44: expect[1].at_least: at_least 5 is "),
+        ('that = "exits"\nprogram = "client"', 'that = "packets"\nnode = "ann"\nfate = "lost"', "42: expect[1]: "),
         ("at = 3.5", "", "28: events[1]: the key 'at' is missing"),
         ("at = 3.5", "at = -1", "29: events[1].at: at must be a finite number of seconds, not -1"),
         ("at = 3.5", 'at = "3.5"', "29: events[1].at: "),
@@ -159,8 +174,12 @@ def test_an_event_can_switch_to_a_profile() -> None:
         ("up = { loss = 0.9 }", "up = { los = 0.9 }", "40: events[2].up.los: there is no such key here; did you mean"),
         ('that = "exits"', 'that = "exit"', "43: expect[1].that: 'exit' is no word for 'that'; did you mean 'exits'?"),
         ('program = "client"', 'program = "cleint"', "44: expect[1].program: 'cleint' is no program; did you mean"),
-        ('that = "exits"\nprogram = "client"', 'that = "packets"\nnode = "ann"\nfate = "los"', "45: expect[1].fate:"),
+        ('"exits"\nprogram = "client"', '"packets"\nnode = "ann"\nfate = "los"\nat_least = 1', "45: expect[1].fate:"),
         ("[programs.server]", '[programs."../x"]', "17: programs.../x: a program's name has letters, digits"),
+        ("title = ", 'profiles = ["village.toml"]\ntitle = ', "1: profiles[1]: [Errno 2] No such file or directory"),
+        ("{ loss = 0.5 }", '{ rate_file = "x.csv" }', "9: hosts.ann.up.rate_file: [Errno 2] No such file or dire"),
+        ("{ loss = 0.5 }", '{ loss_file = "x", loss = 1 }', "9: hosts.ann.up.loss_file: loss says something else"),
+        ("{ loss = 0.5 }", "{ loss_file = 3 }", "9: hosts.ann.up.loss_file: must be the name of a file beside thi"),
         ("[[expect]]", "[[expct]]", "42: expct: there is no such key here; did you mean 'expect'?"),
         ("[[expect]]", "[[expect]", "42: "),
     ],
@@ -196,3 +215,53 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "tunnel.toml"
     file.write_text(GOOD)
     assert load_scenario(file, PROFILES) == read(GOOD)
+
+
+VILLAGE = """\
+[sources]
+survey = "A survey"
+[village]
+description = "DSL in a village"
+one_way_ms = { value = 20, source = "survey" }
+down.rate_kbit_per_second = { value = 6000, source = "survey" }
+"""
+
+
+def test_profiles_and_traces_are_found_beside_the_scenario(tmp_path: Path) -> None:
+    (tmp_path / "village.toml").write_text(VILLAGE)
+    (tmp_path / "morning.csv").write_text("at_seconds,kbit_per_second\n0,800\n1,80\n")
+    (tmp_path / "losses").write_text("..x")
+    file = tmp_path / "tunnel.toml"
+    files = 'down = { rate_file = "morning.csv", loss_file = "losses" }'
+    own = f'profiles = ["village.toml"]\n[hosts.eve]\nprofile = "village"\n{files}\n'
+    file.write_text(GOOD.replace("\n\n[gateways", f"\n{own}[gateways", 1))
+    scenario = load_scenario(file, PROFILES)
+    (uplink,) = scenario.topology.host("eve").uplinks
+    assert uplink.up == LinkConfig(delay=0.02)
+    trace = RateSteps(steps=(RateStep(1.0, 100_000.0), RateStep(1.0, 10_000.0)))
+    assert uplink.down == LinkConfig(delay=0.02, rate_trace=trace, loss=LossPattern(pattern="..x"))
+    written = write_scenario(scenario)
+    assert read_scenario(written, "elsewhere.toml", {}) == scenario  # without any other file
+    (tmp_path / "losses").write_text("..?")
+    with pytest.raises(DocumentInvalid, match=r"losses:1: '\?' is none of"):
+        load_scenario(file, PROFILES)
+
+
+def test_an_impairment_is_based_on_the_uplink_in_use() -> None:
+    events = """\
+[[events]]
+at = 5
+do = "switch-uplink"
+node = "bob"
+to = "internet"
+[[events]]
+at = 6
+do = "impair"
+node = "bob"
+down = { loss = 0.9 }
+"""
+    impair = read(f"{GOOD}\n{events}").events[3].fault
+    assert impair == Impair(node="bob", down=LinkConfig(delay=0.035, loss=0.9))
+    assert read(f"{GOOD}\n{events.replace('at = 6', 'at = 4')}").events[3].fault == Impair(
+        node="bob", down=LinkConfig(loss=0.9)
+    )

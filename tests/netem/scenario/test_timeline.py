@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from rtcmesh.netem.faults import Cut, Fault, Heal, Impair, Partition, Rebind, Signal
+from rtcmesh.netem.faults import Cut, Fault, Heal, Impair, Partition, Rebind, Signal, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
 from rtcmesh.netem.scenario.timeline import timeline
 from rtcmesh.netem.scenario.words import Event, Scenario
@@ -13,7 +13,7 @@ from support.scenarios import scenarios
 TOPOLOGY = Topology(
     hosts=(
         HostSpec(name="ann", uplinks=(Uplink(to="home", up=LinkConfig(delay=0.1)),)),
-        HostSpec(name="bob"),
+        HostSpec(name="bob", uplinks=(Uplink(), Uplink(to="home", down=LinkConfig(loss=0.2)))),
     ),
     gateways=(GatewaySpec(name="home"),),
 )
@@ -61,6 +61,22 @@ def test_events_of_one_time_happen_in_their_order() -> None:
 )
 def test_what_lasts_is_undone_by_what_undoes_it(fault: Fault, undone: Fault) -> None:
     assert happenings(Event(at=1, fault=fault, lasting=2)) == [(1, fault), (3, undone)]
+
+
+BAD = Impair(node="bob", up=LinkConfig(loss=1))
+AWAY, BACK = SwitchUplink(node="bob", to="home"), SwitchUplink(node="bob", to="internet")
+
+
+def test_an_impairment_of_another_uplink_ends_as_that_one_was() -> None:
+    events = (Event(at=1, fault=AWAY), Event(at=2, fault=BAD, lasting=3))
+    restored = Impair(node="bob", up=LinkConfig(), down=LinkConfig(loss=0.2))
+    assert happenings(*events) == [(1, AWAY), (2, BAD), (5, restored)]
+
+
+def test_an_impairment_that_ends_on_an_uplink_that_was_left_is_gone_when_the_node_comes_back() -> None:
+    events = (Event(at=1, fault=BAD, lasting=2), Event(at=2, fault=AWAY), Event(at=8, fault=BACK))
+    restored = Impair(node="bob", up=LinkConfig(), down=LinkConfig())
+    assert happenings(*events) == [(1, BAD), (2, AWAY), (8, BACK), (8, restored)]
 
 
 @pytest.mark.parametrize(

@@ -99,11 +99,11 @@ class Assembly:
         )
 
 
-def pace_of(config: LinkConfig, free_at: float) -> Pace | None:
-    """Return how fast packets leave, after those that have until `free_at`; None: all at once."""
+def pace_of(config: LinkConfig, before: Pace | None) -> Pace | None:
+    """Return how fast packets leave, after those of the pace before; None: all at once."""
     limit = QueueLimit(config.max_queue_bytes, config.max_queue_delay)
     if config.rate_trace is not None:
-        return TracedPace(capacity_of(config.rate_trace), limit, free_at)
+        return TracedPace(capacity_of(config.rate_trace), limit, before)
     if config.rate_bytes_per_second is not None:
-        return ConstantPace(config.rate_bytes_per_second, limit, free_at)
+        return ConstantPace(config.rate_bytes_per_second, limit, before)
     return None

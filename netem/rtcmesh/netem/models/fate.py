@@ -10,6 +10,7 @@ class Fate(enum.Enum):
     CARRIED = "carried"
     LOST = "lost"
     DROPPED = "dropped"
+    SHED = "shed"
     CUT = "cut"
     CORRUPTED = "corrupted"
     OVERSIZED = "oversized"

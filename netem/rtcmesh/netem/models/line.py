@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from .carriable import Carriable
 from .codel import CoDel
+from .fate import Fate
 from .pace import Pace
 
 P = TypeVar("P", bound=Carriable)
@@ -33,13 +34,19 @@ class Waiting(NamedTuple, Generic[P]):
     packet: P
 
 
+class Drop(NamedTuple, Generic[P]):
+    """A packet that a queue gave up after it had taken it in, and why: for want of room, or by CoDel."""
+
+    fate: Fate
+    packet: P
+
+
 class Line(Generic[P]):
     """A queue whose packets may be dropped until the moment in which they begin to leave."""
 
     def __init__(self, pace: Pace, *, codel: bool) -> None:
         self.pace = pace
-        self._dropped = 0
-        self._shed = 0
+        self._drops: list[Drop[P]] = []
         self._codel = CoDel() if codel else None
         self._waiting: deque[Waiting[P]] = deque()
         self._waiting_bytes = 0
@@ -57,8 +64,7 @@ class Line(Generic[P]):
         while not self.pace.has_room(size, self._waiting_bytes, now):
             if self._codel or not self._waiting:
                 return False
-            self._remove()
-            self._dropped += 1
+            self._drops.append(Drop(Fate.DROPPED, self._remove().packet))
         self._waiting.append(Waiting(now, packet))
         self._waiting_bytes += size
         return True
@@ -73,15 +79,14 @@ class Line(Generic[P]):
         while (at := self.deadline()) is not None and at <= now:
             since, packet = self._remove()
             if self._codel and self._codel.drops(at - since, self._waiting_bytes, at):
-                self._shed += 1
+                self._drops.append(Drop(Fate.SHED, packet))
             else:
                 departed.append((self.pace.serve(packet.size, at), packet))
         return departed
 
-    def take_drops(self) -> tuple[int, int]:
-        """Return how many packets were given up for want of room, and how many by CoDel, since the last call."""
-        drops = (self._dropped, self._shed)
-        self._dropped = self._shed = 0
+    def take_drops(self) -> list[Drop[P]]:
+        """Hand over the packets that were given up since the last call."""
+        drops, self._drops = self._drops, []
         return drops
 
     def settle(self) -> list[tuple[float, P]]:

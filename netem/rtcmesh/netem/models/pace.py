@@ -40,20 +40,38 @@ class Pace(Protocol):
         ...
 
 
-class ConstantPace:
+class _Successor:
+    """What a pace follows: packets that another one had before still leave as that one said."""
+
+    def __init__(self, before: Pace | None) -> None:
+        self.free_at = -math.inf if before is None else before.free_at
+        self._before = before
+        self._begins_at = self.free_at
+
+    def _inherited(self, now: float) -> float:
+        """Return how many bytes have not left of what the pace before had."""
+        if self._before is None:
+            return 0.0
+        if now >= self._begins_at:
+            self._before = None
+            return 0.0
+        return self._before.waiting_bytes(now)
+
+
+class ConstantPace(_Successor):
     """So many bytes a second."""
 
-    def __init__(self, rate: float, limit: QueueLimit, free_at: float) -> None:
-        self.free_at = free_at
+    def __init__(self, rate: float, limit: QueueLimit, before: Pace | None = None) -> None:
+        super().__init__(before)
         self._rate = rate
-        self._max_bytes = limit.size if limit.delay is None else limit.delay * rate
+        self._limit = limit
 
     def offer(self, size: int, now: float) -> float | None:
         """Put a packet behind the others if there is room, and return when it has left."""
         free_at = self.free_at
         if free_at <= now:
             free_at = now
-        elif (free_at - now) * self._rate + size > self._max_bytes:
+        elif not self.has_room(size, 0, now):
             return None
         self.free_at = free_at = free_at + size / self._rate
         return free_at
@@ -65,19 +83,25 @@ class ConstantPace:
 
     def has_room(self, size: int, behind: int, now: float) -> bool:
         """Tell whether there is room for a packet behind so many bytes that have not been put in."""
-        waiting = self.waiting_bytes(now) + behind
-        return not waiting or waiting + size <= self._max_bytes
+        if self.free_at <= now and not behind:
+            return True
+        if self._limit.delay is not None:
+            return max(now, self.free_at) - now + (behind + size) / self._rate <= self._limit.delay
+        return self.waiting_bytes(now) + behind + size <= self._limit.size
 
     def waiting_bytes(self, now: float) -> float:
         """Return how much has not left."""
-        return (self.free_at - now) * self._rate if self.free_at > now else 0.0
+        if self.free_at <= now:
+            return 0.0
+        inherited = self._inherited(now) if self._before is not None else 0.0
+        return (self.free_at - max(now, self._begins_at)) * self._rate + inherited
 
 
-class TracedPace:
+class TracedPace(_Successor):
     """As a trace has it, which begins with the first packet."""
 
-    def __init__(self, capacity: Capacity, limit: QueueLimit, free_at: float) -> None:
-        self.free_at = free_at
+    def __init__(self, capacity: Capacity, limit: QueueLimit, before: Pace | None = None) -> None:
+        super().__init__(before)
         self._capacity = capacity
         self._limit = limit
         self._began_at = math.nan
@@ -89,9 +113,7 @@ class TracedPace:
 
     def serve(self, size: int, now: float) -> float:
         """Put a packet behind the others in any case, and return when it has left."""
-        begins_at = max(now, self.free_at)
-        self._served = max(self._served, self._passed(begins_at)) + size
-        self.free_at = max(begins_at, self._began_at + self._capacity.reached(self._served))
+        self._served, self.free_at = self._after(size, now)
         return self.free_at
 
     def has_room(self, size: int, behind: int, now: float) -> bool:
@@ -101,15 +123,25 @@ class TracedPace:
             return True
         if self._limit.delay is None:
             return waiting + size <= self._limit.size
-        served = max(self._served, self._passed(now)) + behind + size
-        return self._began_at + self._capacity.reached(served) - now <= self._limit.delay
+        return self._after(behind + size, now)[1] - now <= self._limit.delay
 
     def waiting_bytes(self, now: float) -> float:
         """Return how much has not left."""
-        return max(0.0, self._served - self._passed(now))
+        self._begin(now)
+        own = max(0.0, self._served - self._passed(max(now, self._begins_at)))
+        return own + self._inherited(now)
+
+    def _after(self, size: int, now: float) -> tuple[float, float]:
+        """Return how much the trace has served with so many bytes more, and when that is."""
+        self._begin(now)
+        begins_at = max(now, self.free_at)
+        served = max(self._served, self._passed(begins_at)) + size
+        return served, max(begins_at, self._began_at + self._capacity.reached(served))
+
+    def _begin(self, now: float) -> None:
+        if math.isnan(self._began_at):
+            self._began_at = now
 
     def _passed(self, now: float) -> float:
         """Return how many bytes had their chance so far."""
-        if math.isnan(self._began_at):
-            self._began_at = now
         return self._capacity.before(now - self._began_at)

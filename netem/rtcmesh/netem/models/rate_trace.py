@@ -15,6 +15,10 @@ OPPORTUNITY_BYTES = 1504
 """How much one line of a mahimahi trace carries: an Ethernet frame's packet and its TUN header."""
 
 
+MIN_CARRIED_BYTES = 1
+"""A round of a trace that carries less could not be told from one that stands still."""
+
+
 class _Trace(msgspec.Struct, frozen=True, kw_only=True, tag_field="format", forbid_unknown_fields=True):
     pass
 
@@ -75,6 +79,8 @@ class RateSteps(_Trace, frozen=True, kw_only=True, tag="steps"):
     def __post_init__(self) -> None:
         if not any(step.bytes_per_second for step in self.steps):
             raise ValueError("steps must hold a rate that is not 0; cut a link that is to carry nothing")
+        if not MIN_CARRIED_BYTES <= self.carried_bytes < math.inf:
+            raise ValueError(f"steps must carry from {MIN_CARRIED_BYTES} byte on, not {self.carried_bytes:g}")
 
     @property
     def seconds(self) -> float:

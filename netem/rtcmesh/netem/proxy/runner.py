@@ -15,14 +15,17 @@ MAX_IN_FLIGHT = 20_000
 """How many packets one link holds at most; a newcomer is dropped then, and counted."""
 
 Then = Callable[[Packet], None]
+Gone = Callable[[Packet, str], None]
+"""Told of a packet that does not arrive, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Travelling:
-    """A packet with what happens when it arrives."""
+    """A packet with what happens when it arrives, and when it does not."""
 
     packet: Packet
     then: Then
+    gone: Gone
 
     @property
     def size(self) -> int:
@@ -32,7 +35,7 @@ class _Travelling:
         return self.packet.contents()
 
     def damaged(self, random: Random) -> _Travelling:
-        return _Travelling(self.packet.damaged(random), self.then)
+        return _Travelling(self.packet.damaged(random), self.then, self.gone)
 
 
 class LinkRunner:
@@ -45,14 +48,17 @@ class LinkRunner:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    def send(self, packet: Packet, then: Then) -> str:
-        """Take a packet in and say what becomes of it; `then` is called if and when it arrives, once per copy."""
+    def send(self, packet: Packet, then: Then, gone: Gone) -> None:
+        """Take a packet in; `then` is called if and when it arrives, once per copy, or else `gone`."""
         if self.link.in_flight >= MAX_IN_FLIGHT:
             self.overflowed += 1
-            return "overflowed"
-        fate = self.link.send(_Travelling(packet, then), self._loop.time())
+            gone(packet, "overflowed")
+            return
+        fate = self.link.send(_Travelling(packet, then, gone), self._loop.time())
+        if fate is not Fate.CARRIED:
+            gone(packet, fate.value)
+        self._tell_given_up()
         self.schedule()
-        return fate.value
 
     def schedule(self) -> None:
         """Wake when something is due; to be called when the link was configured anew."""
@@ -70,19 +76,21 @@ class LinkRunner:
 
     def _deliver(self) -> None:
         self._timer = None
-        for _, travelling in self.link.arrivals(self._loop.time()):
+        arrivals = self.link.arrivals(self._loop.time())
+        self._tell_given_up()
+        for _, travelling in arrivals:
             travelling.then(travelling.packet)
         self.schedule()
 
+    def _tell_given_up(self) -> None:
+        for fate, travelling in self.link.given_up:
+            travelling.gone(travelling.packet, fate.value)
 
-def send_along(
-    runners: Sequence[LinkRunner], packet: Packet, then: Then, gone: Callable[[Packet, str], None]
-) -> None:
+
+def send_along(runners: Sequence[LinkRunner], packet: Packet, then: Then, gone: Gone) -> None:
     """Send a packet over one link after another; `gone` is told of one that does not arrive, and why."""
     if not runners:
         then(packet)
         return
     first, *rest = runners
-    fate = first.send(packet, lambda arrived: send_along(rest, arrived, then, gone))
-    if fate != Fate.CARRIED.value:
-        gone(packet, fate)
+    first.send(packet, lambda arrived: send_along(rest, arrived, then, gone), gone)

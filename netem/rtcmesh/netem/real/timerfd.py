@@ -10,6 +10,9 @@ _NONBLOCK = 0o4000
 _CLOEXEC = 0o2000000
 _ABSOLUTE = 1
 
+_NEVER = 1e9
+"""Seconds after which nobody waits any more; infinity, for a packet on a link that is nearly still, is no number."""
+
 
 class _Spec(ctypes.Structure):
     """`struct itimerspec`."""
@@ -39,7 +42,7 @@ class Timer:
             return
         self._at = at
         # All zero would disarm it.
-        nanoseconds = 0 if at is None else max(1, int(at * 1_000_000_000))
+        nanoseconds = 0 if at is None or at > _NEVER else max(1, int(at * 1_000_000_000))
         spec = _Spec(0, 0, *divmod(nanoseconds, 1_000_000_000))
         if self._libc.timerfd_settime(self.fd, _ABSOLUTE, ctypes.byref(spec), None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

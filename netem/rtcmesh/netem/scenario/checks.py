@@ -53,8 +53,10 @@ class _Check:
         for number, before in enumerate(program.after):
             self._known((*path, "after", number), before, "program", list(self._scenario.programs))
         for number, word in enumerate(program.arguments):
-            for host, _ in HOST_PLACEHOLDER.findall(word):
+            for host, port in HOST_PLACEHOLDER.findall(word):
                 self._known((*path, "arguments", number), host, "host", self._hosts)
+                if port and not 0 < int(port) < 65536:
+                    self._document.refuse((*path, "arguments", number), f"no port has the number {port}")
 
     def order(self) -> None:
         """Refuse programs that wait for each other."""

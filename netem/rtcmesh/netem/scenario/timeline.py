@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rtcmesh.netem.faults import Cut, Fault, Heal, Impair, Partition, Signal
+from rtcmesh.netem.faults import Cut, Fault, Heal, Impair, Partition, Signal, SwitchUplink
 from rtcmesh.netem.topology import Topology, Uplink
 
 from .words import Event, Scenario
@@ -23,24 +24,72 @@ class Moment(NamedTuple):
     fault: Fault
 
 
+class _Restore(NamedTuple):
+    """The end of an impairment: the uplink is again what the topology says it is."""
+
+    node: str
+
+
 def timeline(scenario: Scenario) -> list[Moment]:
     """Return what happens within the duration, in order; at equal times in the order of the events.
 
     Raises ValueError when it is more than anybody can have meant.
     """
-    moments: list[Moment] = []
+    steps: list[tuple[float, int, Fault | _Restore]] = []
     for number, event in enumerate(scenario.events):
         for at in _times(event, scenario.duration):
-            moments.append(Moment(at, number, event.fault))
+            steps.append((at, number, event.fault))
             if event.lasting is not None:
-                moments += [
-                    Moment(at + event.lasting, number, undone)
-                    for undone in undoing(event.fault, scenario.topology)
-                ]
-            if len(moments) > MAX_MOMENTS:
+                steps += [(at + event.lasting, number, undone) for undone in _undoing(event.fault)]
+            if len(steps) > MAX_MOMENTS:
                 raise ValueError(f"event {number + 1} makes more than {MAX_MOMENTS:,} things happen")
-    moments.sort(key=lambda moment: moment.at)
-    return [moment for moment in moments if moment.at <= scenario.duration]
+    steps.sort(key=lambda step: step[0])
+    return list(_restored((step for step in steps if step[0] <= scenario.duration), scenario.topology))
+
+
+class Switch(NamedTuple):
+    """A host takes another one of its uplinks."""
+
+    at: float
+    event: int
+    node: str
+    to: str
+
+
+def switches(events: Mapping[int, Event], duration: float) -> list[Switch]:
+    """Return every switch of an uplink among events, which are known by their numbers, in order."""
+    return sorted(
+        Switch(at, number, event.fault.node, event.fault.to)
+        for number, event in events.items()
+        if isinstance(event.fault, SwitchUplink)
+        for at in _times(event, duration)
+    )
+
+
+def uplink_in_use(
+    topology: Topology, switched: Sequence[Switch], node: str, when: tuple[float, int]
+) -> Uplink:
+    """Return the uplink that a node has at a time, when the event of a number happens. Raises KeyError."""
+    used = uplink_of(topology, node)
+    for switch in switched:
+        if switch.node == node and (switch.at, switch.event) < when:
+            used = _uplink_to(topology, node, switch.to)
+    return used
+
+
+def uplink_of(topology: Topology, node: str) -> Uplink:
+    """Return the first uplink of a host, or the one of a gateway. Raises KeyError."""
+    for gateway in topology.gateways:
+        if gateway.name == node:
+            return gateway.uplink
+    return topology.host(node).uplinks[0]
+
+
+def _uplink_to(topology: Topology, node: str, to: str) -> Uplink:
+    first = uplink_of(topology, node)
+    if first.to == to:
+        return first
+    return next((uplink for uplink in topology.host(node).uplinks if uplink.to == to), first)
 
 
 def _times(event: Event, duration: float) -> Iterator[float]:
@@ -55,25 +104,41 @@ def _times(event: Event, duration: float) -> Iterator[float]:
         at = event.at + count * event.every
 
 
-def undoing(fault: Fault, topology: Topology) -> list[Fault]:
+def _undoing(fault: Fault) -> list[Fault | _Restore]:
     """Return what makes good what a fault did."""
     match fault:
-        case Cut(node=node):
-            return [Heal(node=node)]
-        case Partition(nodes=(node, _)):
+        case Cut(node=node) | Partition(nodes=(node, _)):
             return [Heal(node=node)]
         case Impair(node=node):
-            uplink = uplink_of(topology, node)
-            return [Impair(node=node, up=uplink.up, down=uplink.down)]
+            return [_Restore(node)]
         case Signal(process=process, signal="pause"):
             return [Signal(process=process, signal="resume")]
         case _:
             return []
 
 
-def uplink_of(topology: Topology, node: str) -> Uplink:
-    """Return the first uplink of a host, or the one of a gateway. Raises KeyError."""
-    for gateway in topology.gateways:
-        if gateway.name == node:
-            return gateway.uplink
-    return topology.host(node).uplinks[0]
+def _restored(steps: Iterable[tuple[float, int, Fault | _Restore]], topology: Topology) -> Iterator[Moment]:
+    """Have each impairment end on the uplink on which it began: at once, or when the node comes back to that one."""
+    used: dict[str, Uplink] = {}
+    impaired: defaultdict[int, deque[str]] = defaultdict(deque)
+    overdue: dict[tuple[str, str], int] = {}
+    for at, number, fault in steps:
+        match fault:
+            case _Restore(node=node):
+                uplink, to = used.get(node, uplink_of(topology, node)), impaired[number].popleft()
+                if uplink.to != to:
+                    overdue[node, to] = number
+                    continue
+                yield Moment(at, number, Impair(node=node, up=uplink.up, down=uplink.down))
+            case Impair(node=node):
+                uplink = used.get(node, uplink_of(topology, node))
+                impaired[number].append(uplink.to)
+                overdue.pop((node, uplink.to), None)
+                yield Moment(at, number, fault)
+            case SwitchUplink(node=node, to=to):
+                used[node] = uplink = _uplink_to(topology, node, to)
+                yield Moment(at, number, fault)
+                if (impairing := overdue.pop((node, to), None)) is not None:
+                    yield Moment(at, impairing, Impair(node=node, up=uplink.up, down=uplink.down))
+            case _:
+                yield Moment(at, number, fault)

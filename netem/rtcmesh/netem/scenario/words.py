@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from rtcmesh.netem.faults import Cut, Direction, Fault, Impair, Partition, Signal
+from rtcmesh.netem.models.ranges import check_not_negative
 from rtcmesh.netem.topology import Topology
 
 DEFAULT_DURATION = 60.0
@@ -77,6 +78,15 @@ class _Expectation(
     pass
 
 
+def _check_range(at_least: float | None, at_most: float | None) -> None:
+    """Raise ValueError for bounds between which there is nothing."""
+    check_not_negative(at_least=at_least, at_most=at_most)
+    if at_least is not None and at_most is not None and at_least > at_most:
+        raise ValueError(
+            f"at_least {at_least:g} is more than at_most {at_most:g}: nothing could be as expected"
+        )
+
+
 class Exits(_Expectation, frozen=True, kw_only=True):
     """The program has ended by itself, with this status."""
 
@@ -95,6 +105,9 @@ class Silence(_Expectation, frozen=True, kw_only=True):
     since: float | None = None
     until: float | None = None
 
+    def __post_init__(self) -> None:
+        check_not_negative(at_most=self.at_most, since=self.since, until=self.until)
+
 
 class Delivered(_Expectation, frozen=True, kw_only=True):
     """The program reported so many messages, all in all or by a time."""
@@ -104,6 +117,10 @@ class Delivered(_Expectation, frozen=True, kw_only=True):
     at_most: int | None = None
     by: float | None = None
 
+    def __post_init__(self) -> None:
+        check_not_negative(by=self.by)
+        _check_range(self.at_least, self.at_most)
+
 
 class OnPath(_Expectation, frozen=True, kw_only=True):
     """The program's latest report about its path, at the end or at a time, was this."""
@@ -111,6 +128,9 @@ class OnPath(_Expectation, frozen=True, kw_only=True):
     program: str
     path: str
     at: float | None = None
+
+    def __post_init__(self) -> None:
+        check_not_negative(at=self.at)
 
 
 class Counted(_Expectation, frozen=True, kw_only=True):
@@ -121,6 +141,9 @@ class Counted(_Expectation, frozen=True, kw_only=True):
     at_least: float | None = None
     at_most: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_range(self.at_least, self.at_most)
+
 
 class Packets(_Expectation, frozen=True, kw_only=True):
     """So many packets met this fate on the uplink of a node: `lost`, `dropped`, `cut`, `delivered` and so on."""
@@ -130,6 +153,11 @@ class Packets(_Expectation, frozen=True, kw_only=True):
     direction: Direction = Direction.BOTH
     at_least: int | None = None
     at_most: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("at_least and at_most are both missing: any number would be as expected")
+        _check_range(self.at_least, self.at_most)
 
 
 Expectation = Exits | Silence | Delivered | OnPath | Counted | Packets

@@ -9,11 +9,11 @@ import msgspec
 
 from rtcmesh.netem.faults import Impair
 from rtcmesh.netem.link import LinkConfig
-from rtcmesh.netem.topology import NATS, GatewaySpec, HostSpec, NatConfig, Topology, Uplink
+from rtcmesh.netem.topology import NATS, GatewaySpec, HostSpec, NatConfig, Uplink
 
 from .errors import ExtraMissing
 from .reading import NONE
-from .timeline import uplink_of
+from .timeline import Switch, switches, uplink_in_use
 from .words import DEFAULT_DURATION, Event, Program, Scenario
 
 Table = dict[str, Any]
@@ -31,7 +31,9 @@ def write_scenario(scenario: Scenario, *, comment: str = "") -> str:
     root["hosts"] = {host.name: _host(host) for host in scenario.topology.hosts}
     root["gateways"] = {gateway.name: _gateway(gateway) for gateway in scenario.topology.gateways}
     root["programs"] = {name: _program(program) for name, program in scenario.programs.items()}
-    root["events"] = [_event(event, scenario.topology) for event in scenario.events]
+    events = scenario.events
+    switched = switches(dict(enumerate(events)), scenario.duration)
+    root["events"] = [_event(event, number, scenario, switched) for number, event in enumerate(events)]
     root["expect"] = [_without_nothing(msgspec.to_builtins(expected)) for expected in scenario.expectations]
     lines = "".join(f"# {line}\n" for line in comment.splitlines())
     return lines + tomli_w.dumps({key: value for key, value in root.items() if value not in ({}, [])})
@@ -59,11 +61,11 @@ def _program(program: Program) -> Table:
     return {key: value for key, value in table.items() if value not in ("", (), [], False)}
 
 
-def _event(event: Event, topology: Topology) -> Table:
+def _event(event: Event, number: int, scenario: Scenario, switched: list[Switch]) -> Table:
     timing = {name: getattr(event, name) for name in ("at", "every", "times", "until", "lasting")}
     fault: Table = msgspec.to_builtins(event.fault)
     if isinstance(event.fault, Impair):
-        before = uplink_of(topology, event.fault.node)
+        before = uplink_in_use(scenario.topology, switched, event.fault.node, (event.at, number))
         for way, link, was in (("up", event.fault.up, before.up), ("down", event.fault.down, before.down)):
             fault[way] = None if link is None else _differences(link, was)
     return _without_nothing({**timing, **fault})

@@ -296,6 +296,7 @@ class Network:
         fate = lane.link.send(packet, now)
         if is_first or fate is not Fate.CARRIED:
             self._record(packet, fate.value, now)
+        self._record_given_up(lane, now)
         if fate is Fate.CARRIED:
             self._leave(lane, now)
 
@@ -303,7 +304,9 @@ class Network:
         """Take out of a link what is at its end, and note when there will be more."""
         deadline = lane.link.deadline()
         if deadline is not None and deadline <= now:
-            for arrival in lane.link.arrivals(now):
+            arrivals = lane.link.arrivals(now)
+            self._record_given_up(lane, now)
+            for arrival in arrivals:
                 lane.arrive(arrival.packet, now)
             deadline = lane.link.deadline()
         if deadline is not None and deadline < lane.announced:
@@ -319,6 +322,7 @@ class Network:
                 if lane.announced == at:
                     lane.announced = math.inf
                     batch += [(packet.sequence, lane, packet) for _, packet in lane.link.arrivals(at)]
+                    self._record_given_up(lane, at)
                     self._leave(lane, at)
             if len(batch) > 1:
                 batch.sort(key=itemgetter(0))
@@ -372,6 +376,10 @@ class Network:
         link: Link[Packet] = Link(config, Random(f"{self._seed}/{source}/{destination}"))
         lane = self._lanes[source, destination] = Lane(len(self._lanes), link, arrive)
         return lane
+
+    def _record_given_up(self, lane: Lane, now: float) -> None:
+        for fate, packet in lane.link.given_up:
+            self._record(packet, fate.value, now)
 
     def _record(self, packet: Packet, fate: str, now: float, host: str | None = None) -> None:
         if self.trace is not None:
