@@ -151,6 +151,7 @@ def test_messages_that_came_together_are_credited_together() -> None:
     remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
     (event,) = remote.session.events()
     assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False)
+    assert isinstance(event, MessagesReceived)
     remote.session.taken(event, 0)
     remote.session.handle_timeout(1)
     (ack,) = remote.hear()
