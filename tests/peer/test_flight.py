@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.session.flight import ACK_DELAY, INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
+from rtcmesh.peer.session.frames import FRAGMENT_OVERHEAD
 from rtcmesh.relay.frames import Urgency
 
 
 def fragment(number: int) -> Fragment:
-    return Fragment(0, number, 0, 0, b"", Urgency.INTERACTIVE)
+    return Fragment(0, number, FRAGMENT_OVERHEAD, Urgency.INTERACTIVE, bytes)
 
 
 def measured(*, rtt: float, until: float) -> Flight:

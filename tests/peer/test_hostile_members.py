@@ -26,7 +26,8 @@ from rtcmesh.peer.members.succession import MIN_SESSION_TIME
 from rtcmesh.peer.paths.liveness import PONGS_PER_SECOND
 from rtcmesh.peer.paths.path import DirectPath, Path, RelayPath
 from rtcmesh.peer.session import frames
-from rtcmesh.peer.session.frames import Header, Packet, Probe, ProbeType, encode_header, encode_open
+from rtcmesh.peer.session.frames import Header, Packet, encode_header, encode_open
+from rtcmesh.peer.session.probes import Probe, ProbeType, probe_packet
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
 from rtcmesh.relay.frames import Urgency
 from rtcmesh.signaling.config import ServiceConfig
@@ -134,7 +135,7 @@ def test_a_ping_and_garbage_in_one_turn_of_the_loop_cost_the_path_and_nothing_el
             failures: list[object] = []
             asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
             events = news(victim)
-            intruder.say(DirectPath, frames.probe_packet([Probe(ProbeType.PING, 1)]).data)
+            intruder.say(DirectPath, probe_packet([Probe(ProbeType.PING, 1)]).data)
             intruder.say(DirectPath, b"\xff")
             async with asyncio.timeout(0.5):
                 changed = await next_event(events, PathChanged)
@@ -197,7 +198,7 @@ def test_a_flood_of_pings_is_not_answered_with_a_flood() -> None:
                 before = [path.packets_sent for path in victims._paths]
                 for _ in range(20):
                     for number in range(500):
-                        intruder.say(kind, frames.probe_packet([Probe(ProbeType.PING, number)]).data)
+                        intruder.say(kind, probe_packet([Probe(ProbeType.PING, number)]).data)
                     await asyncio.sleep(0.05)
                 sent = sum(path.packets_sent for path in victims._paths) - sum(before)
                 assert sent < 3 * PONGS_PER_SECOND

@@ -27,6 +27,7 @@ from rtcmesh.peer.session.frames import (
     MAX_FRAMES,
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TOGETHER,
     MIN_WINDOW_BYTES,
     PACKET_BYTES,
     Ack,
@@ -36,10 +37,11 @@ from rtcmesh.peer.session.frames import (
     encode_blocked,
     encode_data,
     encode_datagram,
+    encode_messages,
     encode_open,
 )
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import CreditGrew, MessageReceived
+from rtcmesh.peer.session.session_events import CreditGrew, MessagesReceived
 
 WINDOW = MIN_WINDOW_BYTES
 PIECE = bytes(FRAGMENT_BYTES)
@@ -85,8 +87,8 @@ class Attacker:
         return [frame for packet in packets for frame in frames.decode_frames(packet.data)]
 
 
-def received(session: Session) -> list[MessageReceived]:
-    return [event for event in session.events() if isinstance(event, MessageReceived)]
+def received(session: Session) -> list[MessagesReceived]:
+    return [event for event in session.events() if isinstance(event, MessagesReceived)]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +100,8 @@ def test_a_fragment_that_no_honest_sender_cuts_is_refused(flags: int, size: int)
     attacker = Attacker()
     attacker.open()
     attacker.say(encode_data(0, flags, 1, size if flags & LAST else size + 1, bytes(size)))
-    for message in received(attacker.session):
-        attacker.session.taken(message, 0)
+    for messages in received(attacker.session):
+        attacker.session.taken(messages, 0)
     whole, end = flags == FIRST | LAST, flags == LAST
     taken = size <= FRAGMENT_BYTES and (whole or size > 0) if whole or end else size == FRAGMENT_BYTES
     attacker.session.handle_timeout(1)
@@ -124,6 +126,12 @@ def whole_ones_with_a_gap(channel: int) -> Iterator[bytes]:
     yield encode_open(Open(channel, Delivery.RELIABLE, stored=False, label=f"{channel}"))
     for number in range(2, 6000):
         yield encode_data(channel, FIRST | LAST, number, 0, b"")
+
+
+def messages_with_a_gap(channel: int) -> Iterator[bytes]:
+    yield encode_open(Open(channel, Delivery.RELIABLE, stored=False, label=f"{channel}"))
+    for number in range(2, 60):
+        yield encode_messages(channel, number, [b"xy"] * MAX_TOGETHER)
 
 
 def beginnings_backwards(channel: int) -> Iterator[bytes]:
@@ -155,6 +163,7 @@ PYTHON_OVERHEAD = 10
         begin_large,
         end_without_beginning,
         whole_ones_with_a_gap,
+        messages_with_a_gap,
         beginnings_backwards,
         newest_beginnings_backwards,
         newest_ends,
@@ -173,7 +182,7 @@ def test_what_never_makes_a_message_is_bounded_on_all_channels_together(
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    fine_grained = attack in {end_without_beginning, whole_ones_with_a_gap, newest_ends}
+    fine_grained = attack in {end_without_beginning, whole_ones_with_a_gap, messages_with_a_gap, newest_ends}
     factor = PYTHON_OVERHEAD if fine_grained else 1.2
     one_large_message = MAX_MESSAGE_BYTES if attack is begin_large else 0
     assert held < factor * channels * max(WINDOW, 2 * MAX_LATEST_BYTES) + 1.1 * one_large_message
@@ -187,8 +196,8 @@ def test_a_message_whose_end_is_wrong_can_still_be_ended_right() -> None:
         attacker.say(encode_data(0, LAST, 2, 0, b"wrong length"))
     assert received(attacker.session) == []
     attacker.say(encode_data(0, LAST, 2, 0, b"right"))
-    (message,) = received(attacker.session)
-    assert message.payload == PIECE + b"right"
+    (messages,) = received(attacker.session)
+    assert messages.payloads == [PIECE + b"right"]
 
 
 def test_a_peer_that_acknowledges_all_but_the_first_makes_nobody_keep_more_than_the_window() -> None:
@@ -199,8 +208,9 @@ def test_a_peer_that_acknowledges_all_but_the_first_makes_nobody_keep_more_than_
     for _ in range(50):
         while attacker.session.fits("x", bytes(1000)):
             attacker.session.send("x", bytes(1000))
+            attacker.hear()
             sent += 1
-        while any(isinstance(frame, frames.Data) for frame in attacker.hear()):
+        while any(isinstance(frame, frames.Messages) for frame in attacker.hear()):
             pass
         attacker.acknowledge(0, (3, sent))
     assert sum(frames.cost(payload) for _, payload in attacker.session.undelivered()) <= WINDOW
@@ -215,7 +225,7 @@ def test_room_that_comes_while_nothing_is_on_its_way_is_told() -> None:
     attacker = Attacker()
     while attacker.session.fits("0", bytes(10_000)):
         attacker.session.send("0", bytes(10_000))
-    handed_out = sum(isinstance(frame, frames.Data) for frame in attacker.hear())
+    handed_out = sum(isinstance(frame, frames.Messages) for frame in attacker.hear())
     attacker.session.path_refused(1, 0)
     attacker.acknowledge(handed_out)
     assert CreditGrew("0") in attacker.session.events()
@@ -225,13 +235,13 @@ def test_an_acknowledgement_that_is_taken_back_changes_nothing() -> None:
     attacker = Attacker()
     for _ in range(5):
         attacker.session.send("x", b"x")
-    attacker.hear()
+        attacker.hear()
     attacker.acknowledge(3, (5, 5), limit=2**40)
     attacker.acknowledge(0, limit=0)
     attacker.acknowledge(1, (3, 3), limit=5)
     assert attacker.session.unacknowledged == 2
     attacker.session.send("x", bytes(FRAGMENT_BYTES))
-    assert any(isinstance(frame, frames.Data) for frame in attacker.hear()), (
+    assert any(isinstance(frame, frames.Messages) for frame in attacker.hear()), (
         "credit that was granted stays granted"
     )
 
@@ -275,7 +285,7 @@ def test_a_packet_of_more_frames_than_a_packet_has_is_a_violation() -> None:
     attacker = Attacker()
     with pytest.raises(ProtocolViolation):
         attacker.session.receive(attacker.header + HELLO * (MAX_FRAMES + 1), 1, 0)
-    smallest = (encode_datagram(0, 1, b""), encode_data(0, FIRST | LAST, 1, 0, b""))
+    smallest = (encode_datagram(0, 1, b""), encode_messages(0, 1, [b""]))
     assert all((PACKET_BYTES - HEADER_BYTES) // len(frame) + MAX_CHANNELS < MAX_FRAMES for frame in smallest)
 
 
@@ -285,6 +295,7 @@ FLOODS = {
     "blocked": encode_blocked(0),
     "open": encode_open(Open(0, Delivery.RELIABLE, stored=False, label="0")),
     "old data": encode_data(0, FIRST | LAST, 1, 0, b""),
+    "old messages": encode_messages(0, 1, [b""] * 100),
     "old ack": encode_ack(Ack(0, 0, 0, ())),
     "wide ack": encode_ack(Ack(0, 1, 0, ((3, 1500),))),
     "many acks": encode_ack(Ack(0, 1, 0, tuple((n, n) for n in range(3, 67, 2)))),
@@ -316,6 +327,7 @@ def test_a_flood_costs_time_in_proportion_to_its_bytes(said: bytes) -> None:
             attacker.session.send(label, b"")
         for _ in range(1998):
             attacker.session.send("0", b"")
+            attacker.hear()
         attacker.session.send("latest", bytes(60_000), delivery=Delivery.LATEST)
         attacker.hear()
         return attacker

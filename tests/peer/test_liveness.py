@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.paths.liveness import FIRST_PATIENCE, MIN_PATIENCE, PONGS_PER_SECOND, Liveness
-from rtcmesh.peer.session.frames import MAX_PROBES, Probe, ProbeType
+from rtcmesh.peer.session.probes import MAX_PROBES, Probe, ProbeType
 
 PING, PONG = ProbeType.PING, ProbeType.PONG
 

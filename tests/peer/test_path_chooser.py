@@ -14,7 +14,7 @@ from rtcmesh.peer.paths.path_chooser import (
     PathChooser,
     SendProbes,
 )
-from rtcmesh.peer.session.frames import Probe, ProbeType
+from rtcmesh.peer.session.probes import Probe, ProbeType
 
 RELAY, DIRECT = 1, 2
 KINDS = {RELAY: PathKind.RELAYED, DIRECT: PathKind.DIRECT}

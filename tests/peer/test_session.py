@@ -8,19 +8,24 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
-from rtcmesh.peer.session import frames
+from rtcmesh.peer.session import frames, probes
 from rtcmesh.peer.session.frames import (
     FIRST,
+    FRAGMENT_BYTES,
+    FRAGMENT_OVERHEAD,
     LAST,
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TOGETHER,
+    MIN_WINDOW_BYTES,
     PACKET_BYTES,
     Ack,
     Header,
+    Messages,
     Open,
 )
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import MessageReceived
+from rtcmesh.peer.session.session_events import Acknowledged, MessagesReceived
 from rtcmesh.relay.frames import Urgency
 from support.sessions import WINDOW, Faults, Lab
 
@@ -75,6 +80,11 @@ def test_whatever_the_paths_do_every_channel_keeps_its_promise(seed: int) -> Non
                 lab.lose_everything()
             case 7:
                 lab.run(random.choice([0.001, 0.1, 1, 10]))
+            case 8 if channels:
+                label, delivery, priority = random.choice(channels)
+                for index in range(random.randrange(100)):
+                    payload = (number << 8 | index).to_bytes(5, "big") + bytes(random.choice([0, 60, 600]))
+                    lab.offer(end, label, payload, delivery, priority)
             case _ if channels:
                 label, delivery, priority = random.choice(channels)
                 lab.offer(end, label, some_message(random, number, delivery), delivery, priority)
@@ -102,7 +112,7 @@ def test_a_message_leaves_before_anything_was_heard_and_is_delivered_from_the_fi
     assert frames.decode_header(packet.data).destination == 0
     lab.bob.session.receive(packet.data, 1, 0)
     (event,) = lab.bob.session.events()
-    assert event == MessageReceived("chat", 0, b"hello", Delivery.RELIABLE, stored=False)
+    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False)
 
 
 def test_the_messages_of_one_turn_share_a_packet() -> None:
@@ -111,6 +121,46 @@ def test_the_messages_of_one_turn_share_a_packet() -> None:
     for number in range(50):
         lab.send(lab.ann, f"channel {number % 3}", b"%d" % number, Delivery.RELIABLE, INTERACTIVE)
     assert len(lab.ann.session.packets_to_send(1, 1 << 20, 0)) == 1
+
+
+def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_as_one() -> None:
+    remote = Counterpart()
+    for number in range(1, 101):
+        assert remote.session.send("x", b"%d" % number) == number
+    _, together = remote.hear()
+    assert together == Messages(0, 1, [b"%d" % number for number in range(1, 101)])
+    remote.say(frames.encode_ack(Ack(0, 1, 1 << 40, ())))
+    assert Acknowledged("x", 100) in remote.session.events()
+    assert remote.session.unacknowledged == 0
+
+
+def test_messages_that_are_together_keep_to_the_credit() -> None:
+    remote = Counterpart(window=1 << 20)
+    for _ in range(5000):
+        assert remote.session.send("x", b"")
+    sent = [len(frame.payloads) for frame in remote.hear() if isinstance(frame, Messages)]
+    assert sent == [MAX_TOGETHER] * (MIN_WINDOW_BYTES // MAX_TOGETHER // FRAGMENT_OVERHEAD)
+    remote.say(frames.encode_ack(Ack(0, len(sent), MIN_WINDOW_BYTES + 100 * FRAGMENT_OVERHEAD, ())))
+    (more,) = [frame for frame in remote.hear() if isinstance(frame, Messages)]
+    assert len(more.payloads) == 100
+    assert remote.session.unacknowledged == 5000 - sum(sent)
+
+
+def test_messages_that_came_together_are_credited_together() -> None:
+    remote = Counterpart()
+    remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
+    (event,) = remote.session.events()
+    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False)
+    remote.session.taken(event, 0)
+    remote.session.handle_timeout(1)
+    (ack,) = remote.hear()
+    assert ack == Ack(0, 1, WINDOW + 3 + 3 * FRAGMENT_OVERHEAD, ())
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=50), st.integers(1, 2**64 - 1))
+def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], number: int) -> None:
+    packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
+    assert frames.decode_frames(packet) == [Messages(7, number, payloads)]
 
 
 def test_a_small_message_overtakes_a_bulk_transfer_within_one_fragment() -> None:
@@ -193,7 +243,7 @@ def test_a_reader_that_stops_stops_its_sender_and_the_window_bounds_what_waits()
     for _ in range(100):
         lab.run(1)
         lab.send(lab.ann, "x", bytes(1000), Delivery.RELIABLE, INTERACTIVE)
-    assert sum(frames.cost(message.payload) for message in lab.bob.untaken) <= WINDOW
+    assert sum(frames.messages_cost(messages.payloads) for messages in lab.bob.untaken) <= WINDOW
     lab.bob.reading = True
     lab.run(30)
     lab.check_complete()
@@ -348,8 +398,8 @@ def test_the_end_is_said_again_until_it_was_heard() -> None:
 class Counterpart:
     """Speaks to a session packet by packet, as an honest session would not."""
 
-    def __init__(self, number: int = 2 << 32 | 1) -> None:
-        self.session = Session(1 << 32 | 5, window=WINDOW)
+    def __init__(self, number: int = 2 << 32 | 1, *, window: int = WINDOW) -> None:
+        self.session = Session(1 << 32 | 5, window=window)
         self.session.path_opened(1, 0)
         self.number = number
 
@@ -409,6 +459,17 @@ def test_what_was_meant_for_a_predecessor_is_answered_and_not_taken() -> None:
         OPEN + frames.encode_data(0, FIRST, 1, 5, b"x") + frames.encode_data(0, FIRST, 2, 5, b"x"),
         OPEN + frames.encode_data(0, FIRST, 1, 5, b"x") + frames.encode_data(0, LAST, 2, 0, b"x"),
         OPEN + b"".join(frames.encode_data(0, 0, n, 0, bytes(1500)) for n in range(2, 100)),
+        OPEN + frames.encode_messages(0, 0, [b"x"]),
+        OPEN + frames.encode_messages(0, 1, []),
+        OPEN + frames.encode_messages(0, 1, [b""] * (MAX_TOGETHER + 1)),
+        OPEN + frames.encode_messages(0, 1, [b"x", b"y"])[:-1],
+        OPEN + frames.encode_messages(0, 1, [b"x", b"y"])[:-3],
+        OPEN + frames.encode_messages(0, 1, [bytes(FRAGMENT_BYTES), b"x"]),
+        OPEN
+        + frames.encode_data(0, FIRST, 1, 2 * FRAGMENT_BYTES, bytes(FRAGMENT_BYTES))
+        + frames.encode_messages(0, 2, [b"x"]),
+        frames.encode_open(Open(0, Delivery.LATEST, stored=False, label="x"))
+        + frames.encode_messages(0, 1, [b"x"]),
         OPEN + frames.encode_datagram(0, 1, b"x"),
         frames.encode_open(Open(0, Delivery.BEST_EFFORT, stored=False, label="x"))
         + frames.encode_data(0, FIRST | LAST, 1, 1, b"x"),
@@ -476,22 +537,22 @@ def test_any_bytes_are_a_violation_or_are_taken(packets: list[bytes], headed: bo
 
 @given(
     st.lists(
-        st.builds(frames.Probe, st.sampled_from(frames.ProbeType), st.integers(0, 2**64 - 1)), min_size=1
+        st.builds(probes.Probe, st.sampled_from(probes.ProbeType), st.integers(0, 2**64 - 1)), min_size=1
     )
 )
-def test_probes_share_a_packet(probes: list[frames.Probe]) -> None:
-    packet = frames.probe_packet(probes).data
-    assert frames.is_probe(packet)
-    if len(probes) <= frames.MAX_PROBES:
-        assert frames.decode_probes(packet) == probes
+def test_probes_share_a_packet(sent: list[probes.Probe]) -> None:
+    packet = probes.probe_packet(sent).data
+    assert probes.is_probe(packet)
+    if len(sent) <= probes.MAX_PROBES:
+        assert probes.decode_probes(packet) == sent
     else:
         with pytest.raises(ProtocolViolation):
-            frames.decode_probes(packet)
+            probes.decode_probes(packet)
 
 
 @given(st.sampled_from([b"\x01", b"\x02"]), st.binary(max_size=400))
 def test_any_bytes_are_probes_or_break_the_protocol(kind: bytes, rest: bytes) -> None:
     try:
-        assert frames.decode_probes(kind + rest)
+        assert probes.decode_probes(kind + rest)
     except ProtocolViolation:
         return

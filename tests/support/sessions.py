@@ -8,9 +8,15 @@ from random import Random
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
-from rtcmesh.peer.session.frames import MAX_CHANNELS, MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES, message_cost
+from rtcmesh.peer.session.frames import (
+    MAX_CHANNELS,
+    MAX_MESSAGE_BYTES,
+    MIN_WINDOW_BYTES,
+    message_cost,
+    messages_cost,
+)
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
+from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded
 
 WINDOW = MIN_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)
@@ -41,7 +47,7 @@ class End:
         """What did not fit; it is tried again when the session says so, and not before."""
         self.received: dict[str, list[bytes]] = defaultdict(list)
         self.acknowledged: dict[str, int] = {}
-        self.untaken: list[MessageReceived] = []
+        self.untaken: list[MessagesReceived] = []
         self.reading = True
         self.delivery: dict[str, Delivery] = {}
         self.priority: dict[str, Priority] = {}
@@ -102,16 +108,16 @@ class Lab:
             end.priority[label] = priority
 
     def read(self, end: End) -> None:
-        for message in end.untaken:
-            end.session.taken(message, self.now)
+        for messages in end.untaken:
+            end.session.taken(messages, self.now)
         end.untaken.clear()
 
     def drain(self, end: End, budget: int = 1 << 20) -> None:
         """Let an end have its events and send what it wants."""
         for event in end.session.events():
             match event:
-                case MessageReceived():
-                    end.received[event.label].append(event.payload)
+                case MessagesReceived():
+                    end.received[event.label] += event.payloads
                     end.untaken.append(event)
                 case RemoteEnded():
                     assert not end.remote_ended
@@ -189,7 +195,7 @@ class Lab:
                     case Delivery.LATEST:
                         numbers = [sent.index(payload) for payload in received]
                         assert numbers == sorted(set(numbers)), "not ever newer"
-            untaken = sum(message_cost(len(m.payload)) for m in remote.untaken if m.delivery in RELIABLE)
+            untaken = sum(messages_cost(m.payloads) for m in remote.untaken if m.delivery in RELIABLE)
             assert untaken <= MAX_CHANNELS * WINDOW + message_cost(MAX_MESSAGE_BYTES)
 
     def check_complete(self) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+import msgspec
+
 from rtcmesh.signaling.identity import PeerId
 
 from . import codec
@@ -21,8 +23,7 @@ from .session.frames import MAX_DATAGRAM_BYTES, MAX_LATEST_BYTES, MAX_MESSAGE_BY
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Message(Generic[T]):
+class Message(msgspec.Struct, Generic[T], frozen=True):
     """One message as it was received."""
 
     sender: PeerId
@@ -147,11 +148,13 @@ class Channel(Generic[T]):
     async def receive(self) -> Message[T]:
         """Return the next message. Cancelling it loses nothing. Raises `Closed` after the last one."""
         while True:
-            sender, message = await self.inbox.take()
+            if self.inbox.is_empty:
+                await self.inbox.wait()
+            sender, messages, payload = self.inbox.take()
             try:
-                payload = self._outboxes.take(sender, message) if message.stored else message.payload
-                if payload is not None:
-                    return Message(sender, cast("T", self._decode(payload)), self.label)
+                kept = self._outboxes.take(sender, self.label, payload) if messages.stored else payload
+                if kept is not None:
+                    return Message(sender, cast("T", self._decode(kept)), self.label)
             except NotDecodable as error:
                 self._host.message_rejected(sender, self.label, error)
 

@@ -12,7 +12,7 @@ from .errors import Closed
 from .inbox import Inbox
 from .outbox.outboxes import Outboxes
 from .session.frames import MAX_CHANNELS, MAX_LABEL_BYTES
-from .session.session_events import MessageReceived
+from .session.session_events import MessagesReceived
 
 MAX_OPEN_CHANNELS = MAX_CHANNELS - 1
 """How many channels an application has: each session needs one for the receipts of what the other's outbox sent."""
@@ -56,9 +56,9 @@ class Channels:
         )
         return channel
 
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """Put a message where the application takes it."""
-        self._inbox(message.label).put(conversation, message)
+    def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Put messages where the application takes them."""
+        self._inbox(messages.label).put(conversation, messages)
 
     def conversation_ended(self, conversation: Conversation) -> int:
         """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""

@@ -69,7 +69,11 @@ def decoder(expected: object = Any) -> Callable[[bytes], object]:
 
 
 def _checked(value: str | bytes, expected: object) -> object:
-    return value if expected is Any else msgspec.convert(value, cast("type[object]", expected))
+    return (
+        value
+        if expected is Any or expected is type(value)
+        else msgspec.convert(value, cast("type[object]", expected))
+    )
 
 
 decode_any = decoder()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from rtcmesh.signaling.identity import PeerId
 
@@ -14,11 +15,10 @@ from .delivery import Delivery, Priority
 from .errors import MeshError, PeerGone
 from .events import Undelivered
 from .session.session import Session
-from .session.session_events import Acknowledged, CreditGrew, MessageReceived
+from .session.session_events import Acknowledged, CreditGrew, MessagesReceived
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """An encoded message and how it is to be delivered. One object serves all its receivers."""
 
     label: str
@@ -72,8 +72,8 @@ class Conversation:
         Cancelling the future before it is done means that the message is not sent. It fails with `PeerGone` or
         `PeerUnreachable` when the conversation ends first.
         """
-        if self.takes(message):
-            return self._hand_over(message)
+        if not self.ended and not self._waiting.get(message.label) and (number := self._hand_over(message)):
+            return number
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if self.ended:
             future.set_exception(self._error or PeerGone([self.peer_id]))
@@ -109,10 +109,10 @@ class Conversation:
             if number <= event.number and not future.done():
                 future.set_result(None)
 
-    def taken(self, message: MessageReceived, now: float) -> None:
-        """Note that the application has taken a message of this conversation."""
+    def taken(self, messages: MessagesReceived, now: float) -> None:
+        """Note that the application has taken these messages of this conversation."""
         if not self.ended:
-            self.session.taken(message, now)
+            self.session.taken(messages, now)
             self._changed()
 
     def end(self, error: MeshError | None = None) -> None:
@@ -146,19 +146,18 @@ class Conversation:
         while waiting:
             message, future = waiting[0]
             if not future.cancelled():
-                if not self.session.fits(label, message.payload):
+                if not (number := self._hand_over(message)):
                     return
-                future.set_result(self._hand_over(message))
+                future.set_result(number)
             waiting.popleft()
 
     def _hand_over(self, message: Outgoing) -> int:
+        """Return the number of the message; 0 if the session has no room for it."""
+        label = message.label
         number = self.session.send(
-            message.label,
-            message.payload,
-            delivery=message.delivery,
-            priority=message.priority,
-            stored=message.stored,
+            label, message.payload, message.delivery, message.priority, stored=message.stored
         )
-        self._last[message.label] = number
-        self._changed()
+        if number:
+            self._last[label] = number
+            self._changed()
         return number

@@ -11,21 +11,27 @@ from rtcmesh.signaling.identity import PeerId
 from .conversation import Conversation
 from .delivery import Delivery
 from .session.frames import cost
-from .session.session_events import MessageReceived
+from .session.session_events import MessagesReceived
 
 
 class _Entry:
-    """A message and the conversation it came in."""
+    """Messages that came together, the conversation they came in, and how many of them were taken."""
 
-    __slots__ = ("conversation", "message")
+    __slots__ = ("conversation", "messages", "taken")
 
-    def __init__(self, conversation: Conversation, message: MessageReceived) -> None:
+    def __init__(self, conversation: Conversation, messages: MessagesReceived) -> None:
         self.conversation = conversation
-        self.message = message
+        self.messages = messages
+        self.taken = 0
+
+    @property
+    def cost(self) -> int:
+        """What is left of it costs."""
+        return sum(map(cost, self.messages.payloads[self.taken :]))
 
 
 class Inbox:
-    """Holds what has arrived until it is taken; taking a message gives its sender credit for another.
+    """Holds what has arrived until it is taken; taking all that came together gives its sender credit for more.
 
     There is one per label from the first message on, whether or not the application has opened the channel yet, so
     nothing is lost before the first reader. What a peer that is there can make it hold is bounded: by its credit, for
@@ -49,17 +55,17 @@ class Inbox:
         """Whether nothing waits."""
         return not self._entries
 
-    def put(self, conversation: Conversation, message: MessageReceived) -> None:
-        """Add a message."""
-        entry = _Entry(conversation, message)
-        if message.delivery is Delivery.LATEST:
+    def put(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Add messages; of LATEST and BEST_EFFORT each comes alone."""
+        entry = _Entry(conversation, messages)
+        if messages.delivery is Delivery.LATEST:
             waiting = self._latest.get(conversation)
             if waiting is not None:
-                waiting.message = message
+                waiting.messages = messages
                 return
             self._latest[conversation] = entry
-        elif message.delivery is Delivery.BEST_EFFORT:
-            self._make_room(conversation, cost(message.payload))
+        elif messages.delivery is Delivery.BEST_EFFORT:
+            self._make_room(conversation, entry.cost)
             self._best_effort.setdefault(conversation, deque()).append(entry)
         self._entries[entry] = None
         self._arrived.set()
@@ -67,7 +73,7 @@ class Inbox:
     @property
     def left_behind_bytes(self) -> int:
         """What the messages of ended conversations cost."""
-        return sum(cost(entry.message.payload) for entry in self._entries if entry.conversation.ended)
+        return sum(entry.cost for entry in self._entries if entry.conversation.ended)
 
     def drop(self, ended: Conversation) -> int:
         """Drop what a conversation left here. Returns how many messages that was."""
@@ -77,42 +83,49 @@ class Inbox:
         self._latest.pop(ended, None)
         self._best_effort.pop(ended, None)
         self._best_effort_bytes.pop(ended, None)
-        return len(dropped)
+        return sum(len(entry.messages.payloads) - entry.taken for entry in dropped)
 
     def close(self, error: Callable[[], BaseException]) -> None:
         """Let readers have what is there, and then `error`."""
         self._end = error
         self._arrived.set()
 
-    async def take(self) -> tuple[PeerId, MessageReceived]:
-        """Return the next message and its sender. Cancelling it loses nothing. Raises what `close` was given."""
+    async def wait(self) -> None:
+        """Return when `take` has a message. Cancelling it loses nothing. Raises what `close` was given."""
         while not self._entries:
             if self._end is not None:
                 raise self._end()
             self._arrived.clear()
             await self._arrived.wait()
-        entry, _ = self._entries.popitem(last=False)
-        self._forget(entry)
-        entry.conversation.taken(entry.message, asyncio.get_running_loop().time())
-        return entry.conversation.peer_id, entry.message
+
+    def take(self) -> tuple[PeerId, MessagesReceived, bytes]:
+        """Return the sender of the next message, what it came with, and its payload; there must be one."""
+        entry = next(iter(self._entries))
+        payloads, taken = entry.messages.payloads, entry.taken
+        entry.taken = taken + 1
+        if entry.taken == len(payloads):
+            del self._entries[entry]
+            self._forget(entry)
+            entry.conversation.taken(entry.messages, asyncio.get_running_loop().time())
+        return entry.conversation.peer_id, entry.messages, payloads[taken]
 
     def _make_room(self, conversation: Conversation, size: int) -> None:
         held = self._best_effort_bytes.get(conversation, 0) + size
         while held > self._window:
             oldest = self._best_effort[conversation].popleft()
             del self._entries[oldest]
-            held -= cost(oldest.message.payload)
+            held -= oldest.cost
             self.dropped += 1
         self._best_effort_bytes[conversation] = held
 
     def _forget(self, entry: _Entry) -> None:
         """Note that an entry waits no more."""
-        match entry.message.delivery:
+        match entry.messages.delivery:
             case Delivery.LATEST:
                 del self._latest[entry.conversation]
             case Delivery.BEST_EFFORT:
                 self._best_effort[entry.conversation].popleft()  # the oldest are taken first
-                left = self._best_effort_bytes[entry.conversation] - cost(entry.message.payload)
+                left = self._best_effort_bytes[entry.conversation] - cost(entry.messages.payloads[0])
                 if left:
                     self._best_effort_bytes[entry.conversation] = left
                 else:

@@ -37,7 +37,7 @@ from .paths.network_watch import NetworkWatch
 from .paths.relays import DEFAULT_RELAY, Relays
 from .paths.transport import TransportFactory
 from .peer import Peer
-from .session.session_events import MessageReceived
+from .session.session_events import MessagesReceived
 from .tasks import owned_tasks
 
 logger = logging.getLogger(__name__)
@@ -334,13 +334,15 @@ class Mesh:
     async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
         """Send to these peers, or to all. See `Channel.send`."""
         conversations, gone = self._addressed(to)
-        results = [(conversation, conversation.send(message)) for conversation in conversations]
-        waiting: list[Awaitable[object]]
-        if confirm:
-            waiting = [_confirm(conversation, message.label, result) for conversation, result in results]
-        else:
-            waiting = [result for _, result in results if not isinstance(result, int)]
-        await self._settle(waiting, gone, to)
+        waiting: list[Awaitable[object]] = []
+        for conversation in conversations:
+            result = conversation.send(message)
+            if confirm:
+                waiting.append(_confirm(conversation, message.label, result))
+            elif not isinstance(result, int):
+                waiting.append(result)
+        if waiting or gone:
+            await self._settle(waiting, gone, to)
 
     def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
         """Send to these peers, or to all, or to none of them. See `Channel.send_nowait`."""
@@ -366,7 +368,9 @@ class Mesh:
         if self._closing:
             raise Closed
         remotes = self._members.remotes
-        addressed = list(remotes) if to is None else list(dict.fromkeys(to))
+        if to is None:
+            return [remote.conversation for remote in remotes.values()], []
+        addressed = dict.fromkeys(to)
         present = [remotes[peer_id].conversation for peer_id in addressed if peer_id in remotes]
         return present, [peer_id for peer_id in addressed if peer_id not in remotes]
 
@@ -405,15 +409,15 @@ class Mesh:
             for stream in self._streams:
                 stream.put(event)
 
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """Put a message where the application takes it."""
-        if message.label == RECEIPTS_LABEL:
+    def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Put messages where the application takes them."""
+        if messages.label == RECEIPTS_LABEL:
             try:
-                self._outboxes.receipts_received(conversation, message)
+                self._outboxes.receipts_received(conversation, messages)
             except NotDecodable as error:
-                self.message_rejected(conversation.peer_id, message.label, error)
+                self.message_rejected(conversation.peer_id, messages.label, error)
         else:
-            self._channels.message_received(conversation, message)
+            self._channels.messages_received(conversation, messages)
 
     def conversation_began(self, conversation: Conversation) -> None:
         """Send what outboxes keep for a peer."""

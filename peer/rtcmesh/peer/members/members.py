@@ -16,7 +16,7 @@ from rtcmesh.peer.events import LeaveReason, MeshEvent, PathChangeReason
 from rtcmesh.peer.paths.path_chooser import Change
 from rtcmesh.peer.paths.relays import Relays
 from rtcmesh.peer.paths.transport import TransportFactory
-from rtcmesh.peer.session.session_events import MessageReceived
+from rtcmesh.peer.session.session_events import MessagesReceived
 from rtcmesh.signaling import codes
 from rtcmesh.signaling import messages as wire
 from rtcmesh.signaling.client import SignalingLink
@@ -39,8 +39,8 @@ class MembersOwner(Protocol):
         """Something for the application to know."""
         ...
 
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """A message waits to be taken."""
+    def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Messages wait to be taken."""
         ...
 
     def conversation_began(self, conversation: Conversation) -> None:
@@ -148,9 +148,9 @@ class Members:
         self._apply(self._roster.path_changed(remote.peer_id, reachable=reachable, now=self._loop.time()))
         self._arm_timer()
 
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """Put a message where the application takes it."""
-        self._owner.message_received(conversation, message)
+    def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Put messages where the application takes them."""
+        self._owner.messages_received(conversation, messages)
 
     def peer_ended(self, remote: RemotePeer) -> None:
         """Part from a peer that said goodbye on its path."""

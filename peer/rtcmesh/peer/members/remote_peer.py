@@ -28,8 +28,8 @@ from rtcmesh.peer.paths.path_chooser import (
 )
 from rtcmesh.peer.paths.path_table import PathTable
 from rtcmesh.peer.paths.relay_seal import RelaySeal
-from rtcmesh.peer.session import frames
-from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded
+from rtcmesh.peer.session.probes import decode_probes, is_probe, probe_packet
+from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded
 from rtcmesh.peer.stats import PeerStats
 from rtcmesh.relay.link import RelayLink
 from rtcmesh.signaling.identity import short
@@ -267,7 +267,7 @@ class RemotePeer:
         match decision:
             case SendProbes():
                 if path := self._paths.find(decision.path):  # it may have closed in this turn of the loop
-                    path.send(frames.probe_packet(decision.probes))
+                    path.send(probe_packet(decision.probes))
             case GiveUp():
                 if isinstance(path := self._paths.find(decision.path), DirectPath):
                     self._close_direct(path, decision.reason)
@@ -287,8 +287,8 @@ class RemotePeer:
     def _take_session_events(self) -> None:
         for event in self._dialogue.session.events():
             match event:
-                case MessageReceived():
-                    self._mesh.message_received(self.conversation, event)
+                case MessagesReceived():
+                    self._mesh.messages_received(self.conversation, event)
                 case CreditGrew():
                     self.conversation.credit_grew(event)
                 case Acknowledged():
@@ -341,8 +341,8 @@ class RemotePeer:
     def _receive(self, packet: bytes, path: int, membership: int) -> None:
         """Take a packet that came on a path, and under a membership of the peer."""
         now = self._loop.time()
-        if frames.is_probe(packet):
-            self._chooser.receive(path, frames.decode_probes(packet), now)
+        if is_probe(packet):
+            self._chooser.receive(path, decode_probes(packet), now)
             return
         try:
             taken = self._dialogue.session.receive(packet, path, now)

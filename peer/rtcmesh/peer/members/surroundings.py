@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.paths.transport import TransportFactory
-from rtcmesh.peer.session.session_events import MessageReceived
+from rtcmesh.peer.session.session_events import MessagesReceived
 from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.messages import IceServer, Member
 from rtcmesh.signaling.sealing import PairSeal
@@ -61,8 +61,8 @@ class Surroundings(Protocol):
         """The path to this peer is another one, or gone."""
         ...
 
-    def message_received(self, conversation: Conversation, message: MessageReceived) -> None:
-        """A message waits to be taken."""
+    def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
+        """Messages wait to be taken."""
         ...
 
     def peer_ended(self, remote: RemotePeer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 from rtcmesh.peer.config import MeshConfig
@@ -13,7 +14,7 @@ from rtcmesh.peer.conversation import Conversation, Outgoing
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.errors import Closed, PeerGone
 from rtcmesh.peer.events import OutboxExpired
-from rtcmesh.peer.session.session_events import MessageReceived
+from rtcmesh.peer.session.session_events import MessagesReceived
 from rtcmesh.signaling.identity import InvalidPeerId, PeerId, parse_peer_id, short
 
 from .dispatch import Dispatch
@@ -170,31 +171,31 @@ class Outboxes:
             dispatch.receivers_changed()
         self._drained.set()
 
-    def receipts_received(self, conversation: Conversation, message: MessageReceived) -> None:
+    def receipts_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
         """Forget what a peer's application has. Raises `NotDecodable`."""
-        conversation.taken(message, self._loop.time())
+        conversation.taken(messages, self._loop.time())
         dispatches = {dispatch.outbox: dispatch for dispatch in self._by_path.values()}
-        for receipt in decode_receipts(message.payload):
+        for receipt in chain.from_iterable(map(decode_receipts, messages.payloads)):
             if dispatch := dispatches.get(receipt.outbox):
                 dispatch.receipt(conversation.peer_id, receipt)
         self._drained.set()
 
     # What the application takes
 
-    def take(self, sender: PeerId, message: MessageReceived) -> bytes | None:
+    def take(self, sender: PeerId, label: str, stamped: bytes) -> bytes | None:
         """Return the payload of a stored message for the application; None if it is not to have it, or had it.
 
         Raises `NotDecodable` for one without a stamp.
         """
-        stamp, payload = split(message.payload)
-        if not self._handing_over or not self._receipts.take(sender, message.label, stamp):
+        stamp, payload = split(stamped)
+        if not self._handing_over or not self._receipts.take(sender, label, stamp):
             return None
-        if dispatch := self._by_label.get(message.label):
+        if dispatch := self._by_label.get(label):
             if self._unnoted >= MAX_UNNOTED:
                 # A reader that never has to wait ends no turn of the loop.
                 self._commit()
             self._unnoted += 1
-            dispatch.taken(sender, Receipt(message.label, stamp.outbox, stamp.number))
+            dispatch.taken(sender, Receipt(label, stamp.outbox, stamp.number))
         self._forget()
         self._owe(sender)
         return payload

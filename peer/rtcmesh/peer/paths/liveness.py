@@ -12,7 +12,7 @@ answer, so that the two share their packets.
 
 from __future__ import annotations
 
-from rtcmesh.peer.session.frames import Probe, ProbeType
+from rtcmesh.peer.session.probes import Probe, ProbeType
 
 MIN_PATIENCE = 0.2
 """The shortest time that an answer is waited for, in seconds."""

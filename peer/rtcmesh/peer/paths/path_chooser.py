@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rtcmesh.peer.events import PathChangeReason, PathKind
-from rtcmesh.peer.session.frames import Probe
+from rtcmesh.peer.session.probes import Probe
 
 from .liveness import Liveness
 

@@ -11,9 +11,11 @@ queueing delay and not by loss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rtcmesh.relay.frames import Urgency
 
-from .frames import FRAGMENT_OVERHEAD, PACKET_BYTES
+from .frames import PACKET_BYTES
 
 INITIAL_PROBE_TIMEOUT = 1.0
 MIN_PROBE_TIMEOUT = 0.2
@@ -43,32 +45,20 @@ _MAX_REFUSAL_PAUSE = 2.0
 
 
 class Fragment:
-    """A part of a message, from its acceptance until it is acknowledged."""
+    """A part of a message, or some small ones together, until it is acknowledged."""
 
-    __slots__ = (
-        "channel",
-        "done",
-        "flags",
-        "flight",
-        "number",
-        "payload",
-        "resent",
-        "sent_at",
-        "size",
-        "total",
-        "urgency",
-    )
+    __slots__ = ("channel", "done", "encode", "flight", "number", "resent", "sent_at", "size", "urgency")
 
-    def __init__(  # noqa: PLR0917  (made for every message: keywords would cost)
-        self, channel: int, number: int, flags: int, total: int, payload: bytes | memoryview, urgency: Urgency
+    def __init__(
+        self, channel: int, number: int, size: int, urgency: Urgency, encode: Callable[[], bytes]
     ) -> None:
         self.channel = channel
         self.number = number
-        self.flags = flags
-        self.total = total
-        self.payload = payload
-        self.size = len(payload) + FRAGMENT_OVERHEAD
+        self.size = size
+        """What it costs."""
         self.urgency = urgency
+        self.encode = encode
+        """Returns its frame, as often as it is sent."""
         self.flight: Flight | None = None
         """Where it is on its way."""
         self.sent_at = 0.0

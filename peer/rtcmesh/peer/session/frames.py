@@ -1,4 +1,4 @@
-"""What two sessions say to each other: packets of frames, and probes.
+"""What two sessions say to each other: packets of frames.
 
  0                   1                   2                   3
  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -16,18 +16,20 @@ Every frame begins with its type (8). What follows:
     OPEN          channel (16), delivery (8), length (8), label in UTF-8
     DATA          channel (16), flags (8), number (64), length (16), payload
                   with FIRST in the flags, the message's whole length (32) precedes the payload
+    MESSAGES      channel (16), number (64), count (16), that many lengths (16), as many payloads
     ACK           channel (16), received through (64), limit (64), delay (16) in tenths of a millisecond, count (8),
                   that many ranges of first (64), last (64)
     BLOCKED       channel (16)                                  I have more to send than your credit allows
     DATAGRAM      channel (16), number (64), length (16), payload
     END, END_ACK  -                                             nothing more is sent; that was heard
 
-Numbers count fragments: those of one channel from 1 on without a gap; the fragments of one message follow one another,
-FIRST to LAST, and all but the LAST are `FRAGMENT_BYTES` long: a message has one form and one cost. A *limit* is an
-absolute credit: the sum of the costs of all fragments that may ever be sent on the channel (the idea of RFC 9000
-section 4.1). A fragment costs its length and `FRAGMENT_OVERHEAD` more, so that empty ones are bounded too.
+Numbers count fragments: those of one channel from 1 on without a gap. The fragments of one message follow one another,
+FIRST to LAST, and all but the LAST are `FRAGMENT_BYTES` long. Small messages of one channel that leave together are one
+fragment, MESSAGES: what is numbered, acknowledged and sent again is then the lot of them, at the price of one.
 
-Probes travel apart from frames, up to `MAX_PROBES` in a packet: type (8), number (64) of each.
+A *limit* is an absolute credit: the sum of the costs of all that may ever be sent on the channel (the idea of RFC 9000
+section 4.1). A message costs its length and `FRAGMENT_OVERHEAD` more for each fragment that it alone would be, in
+whatever company it travels: empty ones are bounded too.
 """
 
 from __future__ import annotations
@@ -48,9 +50,6 @@ PACKET_BYTES = 16 * 1024
 FRAGMENT_OVERHEAD = 64
 """What a fragment costs beyond its length when credit is counted."""
 
-MAX_PROBES = 32
-"""How many probes one packet has at most: more than a path has to send at once, see `Liveness`."""
-
 MAX_LABEL_BYTES = 255
 
 MAX_CHANNELS = 64
@@ -62,6 +61,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MIN_WINDOW_BYTES = 128 * 1024
 """No session has a smaller window, so that as much may be said before anything is heard."""
 
+MAX_TOGETHER = 512
+"""How many messages are one fragment at most: they are credited when the last of them is taken."""
+
 MAX_FRAMES = 1536
 """No packet has more frames: more than as many of the smallest useful ones as fit."""
 
@@ -72,16 +74,22 @@ _HEADER = struct.Struct("!BQQ")
 _OPEN = struct.Struct("!BHBB")
 _DATA = struct.Struct("!BHBQH")
 _TOTAL = struct.Struct("!I")
+_MESSAGES = struct.Struct("!BHQH")
 _ACK = struct.Struct("!BHQQHB")
 _RANGE = struct.Struct("!QQ")
 _BLOCKED = struct.Struct("!BH")
 _DATAGRAM = struct.Struct("!BHQH")
-_PROBE = struct.Struct("!BQ")
 
 HEADER_BYTES = _HEADER.size
 ACK_BYTES = _ACK.size + MAX_RANGES * _RANGE.size
 FRAGMENT_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATA.size - _TOTAL.size
 """The longest fragment: it shares a packet with the OPEN of its channel."""
+
+LENGTH_BYTES = 2
+"""What a message in MESSAGES takes beyond its payload."""
+
+TOGETHER_BYTES = FRAGMENT_BYTES + _DATA.size + _TOTAL.size - _MESSAGES.size
+"""The longest rest of MESSAGES: no such frame is longer than one of DATA."""
 
 MAX_DATAGRAM_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATAGRAM.size
 """The longest message of a BEST_EFFORT channel: it is one frame."""
@@ -114,18 +122,12 @@ class FrameType(IntEnum):
     HELLO = 1
     OPEN = 2
     DATA = 3
+    MESSAGES = 9
     ACK = 4
     BLOCKED = 5
     DATAGRAM = 6
     END = 7
     END_ACK = 8
-
-
-class ProbeType(IntEnum):
-    """The first byte of a probe."""
-
-    PING = PacketType.PING
-    PONG = PacketType.PONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,14 @@ class Data(NamedTuple):
     payload: bytes
 
 
+class Messages(NamedTuple):
+    """A fragment that is one or more whole messages."""
+
+    channel: int
+    number: int
+    payloads: list[bytes]
+
+
 class Ack(NamedTuple):
     """What has come of one channel."""
 
@@ -207,14 +217,7 @@ class EndAck(NamedTuple):
     """The END was heard."""
 
 
-class Probe(NamedTuple):
-    """A ping, or the pong that answers the ping of the same number."""
-
-    type: ProbeType
-    number: int
-
-
-Frame = Hello | Open | Data | Ack | Blocked | Datagram | End | EndAck
+Frame = Hello | Open | Data | Messages | Ack | Blocked | Datagram | End | EndAck
 
 HELLO = bytes([FrameType.HELLO])
 END = bytes([FrameType.END])
@@ -228,7 +231,16 @@ def cost(payload: bytes | memoryview) -> int:
 
 def message_cost(size: int) -> int:
     """Return what a message of this length takes of its channel's credit."""
+    if size <= FRAGMENT_BYTES:
+        return size + FRAGMENT_OVERHEAD
     return size + FRAGMENT_OVERHEAD * fragment_count(size)
+
+
+def messages_cost(payloads: Sequence[bytes]) -> int:
+    """Return what the messages of one fragment, or a single one of any length, take of their channel's credit."""
+    if len(payloads) == 1:
+        return message_cost(len(payloads[0]))
+    return sum(map(len, payloads)) + FRAGMENT_OVERHEAD * len(payloads)
 
 
 def fragment_count(size: int) -> int:
@@ -256,6 +268,13 @@ def encode_data(channel: int, flags: int, number: int, total: int, payload: byte
     return b"".join((head, payload))
 
 
+def encode_messages(channel: int, number: int, payloads: Sequence[bytes]) -> bytes:
+    """Return the frame's bytes."""
+    count = len(payloads)
+    head = _MESSAGES.pack(FrameType.MESSAGES, channel, number, count)
+    return b"".join((head, struct.pack(f"!{count}H", *map(len, payloads)), *payloads))
+
+
 def encode_ack(ack: Ack) -> bytes:
     """Return the frame's bytes."""
     delay = min(round(ack.delay * _DELAY_UNITS_PER_SECOND), 0xFFFF)
@@ -271,26 +290,6 @@ def encode_blocked(channel: int) -> bytes:
 def encode_datagram(channel: int, number: int, payload: bytes) -> bytes:
     """Return the frame's bytes."""
     return _DATAGRAM.pack(FrameType.DATAGRAM, channel, number, len(payload)) + payload
-
-
-def is_probe(packet: bytes) -> bool:
-    """Whether a packet has probes, well-formed or not."""
-    return packet[:1] in (b"\x01", b"\x02")
-
-
-def probe_packet(probes: Sequence[Probe]) -> Packet:
-    """Return the packet of some probes, `MAX_PROBES` at most."""
-    return Packet(b"".join(_PROBE.pack(*probe) for probe in probes), Urgency.CONTROL, datagram=True)
-
-
-def decode_probes(data: bytes) -> list[Probe]:
-    """Return the probes, in order. Raises `ProtocolViolation` and nothing else, whatever the bytes."""
-    if len(data) > MAX_PROBES * _PROBE.size:
-        raise ProtocolViolation("bad_probe", f"{len(data)} bytes of probes")
-    try:
-        return [Probe(ProbeType(kind), number) for kind, number in _PROBE.iter_unpack(data)]
-    except (struct.error, ValueError) as error:
-        raise ProtocolViolation("bad_probe", str(error)) from error
 
 
 def decode_header(packet: bytes) -> Header:
@@ -344,6 +343,21 @@ def _decode_data(packet: bytes, offset: int) -> tuple[Data, int]:
     return Data(channel, flags, number, total, _slice(packet, offset, length)), offset + length
 
 
+def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
+    _, channel, number, count = _MESSAGES.unpack_from(packet, offset)
+    if number == 0 or not 1 <= count <= MAX_TOGETHER:
+        raise ValueError(f"fragment {number} of {count} messages")
+    offset += _MESSAGES.size
+    begin = end = offset + LENGTH_BYTES * count
+    payloads: list[bytes] = []
+    for length in struct.unpack_from(f"!{count}H", packet, offset):
+        payloads.append(packet[end : end + length])
+        end += length
+    if end > len(packet) or end - begin > FRAGMENT_BYTES:
+        raise ValueError("messages longer than a fragment, or than the packet")
+    return Messages(channel, number, payloads), end
+
+
 def _is_well_cut(flags: int, length: int, total: int) -> bool:
     """Whether a message may have such a fragment."""
     if flags & FIRST and flags & LAST:
@@ -392,6 +406,7 @@ _DECODERS: dict[int, Callable[[bytes, int], tuple[Frame, int]]] = {
     FrameType.HELLO: lambda _, offset: (Hello(), offset + 1),
     FrameType.OPEN: _decode_open,
     FrameType.DATA: _decode_data,
+    FrameType.MESSAGES: _decode_messages,
     FrameType.ACK: _decode_ack,
     FrameType.BLOCKED: _decode_blocked,
     FrameType.DATAGRAM: _decode_datagram,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery
@@ -20,13 +20,16 @@ from .frames import (
     MAX_RANGES,
     Ack,
     Data,
+    Messages,
     Open,
+    cost,
     message_cost,
+    messages_cost,
 )
 from .number_set import NumberSet
 
 URGENT_FRAGMENTS = 64
-URGENT_BYTES = 32 * 1024
+URGENT_COST = 32 * 1024
 """As much may come before it is acknowledged without waiting for company."""
 
 
@@ -51,8 +54,7 @@ class Assembly:
         number = data.number
         first = self._growing.get(number)
         if data.flags & FIRST:
-            if first is not None:
-                raise ProtocolViolation("bad_message", "one begins within another")
+            self.check_begins(number)
             if data.total > self._max_message_bytes:
                 raise ProtocolViolation("message_too_large", f"{data.total} bytes")
             if data.flags & LAST:
@@ -72,6 +74,11 @@ class Assembly:
             return None
         parts = [self._fragments.pop(n).payload for n in range(first, end + 1)]
         return first, end, b"".join(parts)
+
+    def check_begins(self, number: int) -> None:
+        """Raise `ProtocolViolation` if another message is to go on with this fragment."""
+        if number in self._growing:
+            raise ProtocolViolation("bad_message", "one begins within another")
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Drop these fragments, as far as they are here."""
@@ -108,20 +115,24 @@ class InboundChannel:
         self.owes_now = False
         """Whether the sender should hear at once what has come."""
 
-    def receive(self, data: Data) -> list[bytes]:
-        """Take a fragment. Returns the messages that may be delivered now, in order.
+    def receive(self, data: Data) -> list[list[bytes]]:
+        """Take a fragment. Returns the messages that may be delivered now, in order: together what came together.
 
         Raises `ProtocolViolation` for what an honest sender does not send.
         """
         raise ProtocolViolation("bad_frame", f"a fragment on channel {self.number}")
 
+    def receive_messages(self, messages: Messages) -> list[list[bytes]]:
+        """Take a fragment of whole messages; otherwise as `receive`."""
+        raise ProtocolViolation("bad_frame", f"messages together on channel {self.number}")
+
     def receive_datagram(self, number: int) -> bool:
         """Take a datagram's number. Returns whether it is new."""
         raise ProtocolViolation("bad_frame", f"a datagram on channel {self.number}")
 
-    def take(self, payload: bytes) -> bool:
-        """Note that the application has taken a message. Returns whether the sender should be told."""
-        del payload
+    def take(self, payloads: Sequence[bytes]) -> bool:
+        """Note that the application has taken what came together. Returns whether the sender should be told."""
+        del payloads
         return False
 
     def acknowledgement(self) -> Ack:
@@ -147,10 +158,10 @@ class InboundStream(InboundChannel):
         self._limit = window
         self._allowance = 0
         self._next_message: int = 1
-        self._complete: dict[int, tuple[int, bytes]] = {}
-        """Messages that wait for earlier ones: by the first fragment, the last one and the payload."""
+        self._complete: dict[int, tuple[int, list[bytes]]] = {}
+        """Messages that wait for earlier ones: by the first fragment, the last one and the payloads."""
         self._unreported_fragments = 0
-        self._unreported_bytes = 0
+        self._unreported_cost = 0
         self._reported_limit = window
         self._large: dict[int, int] = {}
         """What each message costs that has begun and does not fit into the window, by its first fragment."""
@@ -176,36 +187,38 @@ class InboundStream(InboundChannel):
         """End the allowance; what was granted stays granted."""
         self._allowance = 0
 
-    def receive(self, data: Data) -> list[bytes]:
+    def receive(self, data: Data) -> list[list[bytes]]:
         """See `InboundChannel`."""
-        if data.number in self._received:
-            self.owes_now = True
+        if self._has(data.number):
             return []
-        size = len(data.payload)
-        if self._received_cost + size + FRAGMENT_OVERHEAD > self._limit:
-            raise ProtocolViolation("beyond_credit", f"channel {self.label!r}")
+        size = cost(data.payload)
+        self._check_credit(size)
         message = self._assembly.add(data)
-        self._received.add(data.number, data.number)
-        self._received_cost += size + FRAGMENT_OVERHEAD
-        self._unreported_fragments += 1
-        self._unreported_bytes += size
-        if message is not None:
-            self._large.pop(message[0], None)
-            if message[0] == self._allowed:
-                self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
-        elif data.flags & FIRST and message_cost(data.total) > self._window:
-            self._large[data.number] = message_cost(data.total)
-        if (
-            self._received.has_gaps
-            or self._unreported_fragments >= URGENT_FRAGMENTS
-            or self._unreported_bytes >= URGENT_BYTES
-        ):
-            self.owes_now = True
-        return [] if message is None else self._deliverable(*message)
+        self._arrived(data.number, size)
+        if message is None:
+            if data.flags & FIRST and message_cost(data.total) > self._window:
+                self._large[data.number] = message_cost(data.total)
+            return []
+        first, last, payload = message
+        self._large.pop(first, None)
+        if first == self._allowed:
+            self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
+        return self._deliverable(first, last, [payload])
 
-    def take(self, payload: bytes) -> bool:
+    def receive_messages(self, messages: Messages) -> list[list[bytes]]:
         """See `InboundChannel`."""
-        self._taken_cost += message_cost(len(payload))
+        number = messages.number
+        if self._has(number):
+            return []
+        size = messages_cost(messages.payloads)
+        self._check_credit(size)
+        self._assembly.check_begins(number)
+        self._arrived(number, size)
+        return self._deliverable(number, number, messages.payloads)
+
+    def take(self, payloads: Sequence[bytes]) -> bool:
+        """See `InboundChannel`."""
+        self._taken_cost += messages_cost(payloads)
         assert self._taken_cost <= self._received_cost, "a message was taken twice"
         self._raise_limit()
         # The sender may soon stand still for want of a word.
@@ -216,26 +229,50 @@ class InboundStream(InboundChannel):
     def acknowledgement(self) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        self._unreported_fragments = self._unreported_bytes = 0
+        self._unreported_fragments = self._unreported_cost = 0
         self._reported_limit = self._limit
         return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
 
     def _raise_limit(self) -> None:
         self._limit = max(self._limit, self._taken_cost + self._window + self._allowance)
 
-    def _deliverable(self, first: int, last: int, payload: bytes) -> list[bytes]:
+    def _has(self, number: int) -> bool:
+        """Whether a fragment came before; its sender should hear of that."""
+        if number not in self._received:
+            return False
+        self.owes_now = True
+        return True
+
+    def _check_credit(self, size: int) -> None:
+        if self._received_cost + size > self._limit:
+            raise ProtocolViolation("beyond_credit", f"channel {self.label!r}")
+
+    def _arrived(self, number: int, size: int) -> None:
+        """Note a new fragment, and whether its sender should hear at once."""
+        self._received.add(number, number)
+        self._received_cost += size
+        self._unreported_fragments += 1
+        self._unreported_cost += size
+        if (
+            self._received.has_gaps
+            or self._unreported_fragments >= URGENT_FRAGMENTS
+            or self._unreported_cost >= URGENT_COST
+        ):
+            self.owes_now = True
+
+    def _deliverable(self, first: int, last: int, payloads: list[bytes]) -> list[list[bytes]]:
         if self.delivery is Delivery.UNORDERED:
-            return [payload]
+            return [payloads]
         if first != self._next_message:
-            self._complete[first] = (last, payload)
+            self._complete[first] = (last, payloads)
             return []
         self._next_message = last + 1
-        messages = [payload]
+        together = [payloads]
         while self._next_message in self._complete:
-            last, payload = self._complete.pop(self._next_message)
+            last, payloads = self._complete.pop(self._next_message)
             self._next_message = last + 1
-            messages.append(payload)
-        return messages
+            together.append(payloads)
+        return together
 
 
 class InboundLatest(InboundChannel):
@@ -254,7 +291,7 @@ class InboundLatest(InboundChannel):
         """The same fragments, ascending."""
         self._delivered = 0
 
-    def receive(self, data: Data) -> list[bytes]:
+    def receive(self, data: Data) -> list[list[bytes]]:
         """See `InboundChannel`."""
         number = data.number
         if number <= self._delivered or number in self._costs:
@@ -265,7 +302,7 @@ class InboundLatest(InboundChannel):
             self._delivered = message[1]
             self._forget(bisect_right(self._numbers, self._delivered))
             self.owes_now = True
-            return [message[2]]
+            return [[message[2]]]
         self._costs[number] = len(data.payload) + FRAGMENT_OVERHEAD
         self._cost += self._costs[number]
         insort(self._numbers, number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
+from itertools import chain
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -14,12 +16,19 @@ from .flight import Fragment
 from .frames import (
     FIRST,
     FRAGMENT_BYTES,
+    FRAGMENT_OVERHEAD,
     LAST,
+    LENGTH_BYTES,
+    MAX_TOGETHER,
     MIN_WINDOW_BYTES,
+    TOGETHER_BYTES,
     Ack,
+    cost,
     encode_data,
+    encode_messages,
     fragment_count,
     message_cost,
+    messages_cost,
 )
 from .number_set import NumberSet
 from .outbound_channel import OutboundChannel
@@ -31,18 +40,22 @@ _REMEMBERED_VALUES = 64
 
 def fragments_of(channel: int, first: int, payload: bytes, priority: Priority) -> list[Fragment]:
     """Cut a message; its fragments share the payload's memory."""
-    count = fragment_count(len(payload))
-    bulk = count > 1 or priority is Priority.BULK
-    urgency = Urgency.BULK if bulk else Urgency.INTERACTIVE
-    if count == 1:
-        return [Fragment(channel, first, FIRST | LAST, len(payload), payload, urgency)]
+    total = len(payload)
+    count = fragment_count(total)
+    urgency = Urgency.BULK if count > 1 else _urgency_of(priority)
     view = memoryview(payload)
     fragments: list[Fragment] = []
     for index in range(count):
         flags = (FIRST if index == 0 else 0) | (LAST if index == count - 1 else 0)
         part = view[index * FRAGMENT_BYTES : (index + 1) * FRAGMENT_BYTES]
-        fragments.append(Fragment(channel, first + index, flags, len(payload), part, urgency))
+        encode = partial(encode_data, channel, flags, first + index, total, part)
+        fragments.append(Fragment(channel, first + index, cost(part), urgency, encode))
     return fragments
+
+
+def _urgency_of(priority: Priority) -> Urgency:
+    """Return how urgent a message of one fragment is."""
+    return Urgency.BULK if priority is Priority.BULK else Urgency.INTERACTIVE
 
 
 class OutboundStream(OutboundChannel):
@@ -50,7 +63,7 @@ class OutboundStream(OutboundChannel):
 
     Guarantees: what is kept never costs more than `window` bytes, or is one message, whatever is acknowledged in
     whichever order; nothing is handed out beyond the receiver's credit; what is lost is handed out again, before
-    anything new.
+    anything new. Messages become fragments when they are handed out: by then it is known which are together.
     """
 
     def __init__(
@@ -59,18 +72,24 @@ class OutboundStream(OutboundChannel):
         super().__init__(number, label, delivery, priority, stored=stored)
         self._window = window
         self._limit = MIN_WINDOW_BYTES
-        self._kept: dict[int, Fragment] = {}
-        self._kept_cost = 0
-        self._fresh: deque[Fragment] = deque()
+        self._small_urgency = _urgency_of(priority)
+        self._waiting: deque[bytes] = deque()
+        """Messages of which nothing was handed out."""
+        self._begun: deque[Fragment] = deque()
+        """The rest of the large message of which something was."""
         self._again: deque[Fragment] = deque()
+        self._on_the_way: dict[int, Fragment] = {}
+        """What was handed out and is not acknowledged."""
         self._last_number = 0
         self._handed_out = 0
         self._handed_out_cost = 0
         self._received = NumberSet()
+        self._kept: deque[tuple[int, list[bytes]]] = deque()
+        """The messages that are not acknowledged, after the number of the fragment that ends them."""
+        self._kept_cost = 0
+        """What these and those that wait cost."""
         self._accepted_messages = 0
         self._acknowledged_messages = 0
-        self._messages: deque[tuple[int, bytes]] = deque()
-        """The number of the last fragment, and the payload, of each message that is not acknowledged."""
         self.in_flight = 0
 
     @property
@@ -79,56 +98,70 @@ class OutboundStream(OutboundChannel):
         self._skip_done()
         if self._again:
             return True
-        return bool(self._fresh) and self._handed_out_cost + self._fresh[0].size <= self._limit
+        if self._begun:
+            return self._handed_out_cost + self._begun[0].size <= self._limit
+        if self._waiting:
+            size = min(len(self._waiting[0]), FRAGMENT_BYTES)
+            return self._handed_out_cost + size + FRAGMENT_OVERHEAD <= self._limit
+        return False
 
     @property
     def urgency(self) -> Urgency:
         """See `OutboundChannel`."""
-        return (self._again or self._fresh)[0].urgency
+        if self._again:
+            return self._again[0].urgency
+        if self._begun or len(self._waiting[0]) > FRAGMENT_BYTES:
+            return Urgency.BULK
+        return self._small_urgency
 
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return len(self._messages)
+        return self._accepted_messages - self._acknowledged_messages
 
     @property
     def is_drained(self) -> bool:
         """See `OutboundChannel`."""
-        return not self._messages
+        return not self.unacknowledged
 
     @property
     def is_blocked(self) -> bool:
         """See `OutboundChannel`."""
-        return bool(self._fresh) and not self.in_flight and not self.has_frames
+        return not self.in_flight and bool(self._waiting or self._begun) and not self.has_frames
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._messages or self._kept_cost + message_cost(len(payload)) <= self._window
+        return not self._kept_cost or self._kept_cost + message_cost(len(payload)) <= self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
-        assert self.fits(payload), "accept() without room"
-        fragments = fragments_of(self.number, self._last_number + 1, payload, self.priority)
-        for fragment in fragments:
-            self._kept[fragment.number] = fragment
-        self._kept_cost += message_cost(len(payload))
-        self._fresh += fragments
-        self._last_number += len(fragments)
-        self._messages.append((self._last_number, payload))
+        size = len(payload)
+        kept_cost = self._kept_cost + (
+            size + FRAGMENT_OVERHEAD if size <= FRAGMENT_BYTES else message_cost(size)
+        )
+        if kept_cost > self._window and self._kept_cost:
+            return 0
+        self._kept_cost = kept_cost
+        self._waiting.append(payload)
         self._accepted_messages += 1
         return self._accepted_messages
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
+        self.in_flight += 1
         if self._again:
             fragment = self._again.popleft()
+            return fragment.encode(), fragment
+        if self._begun:
+            fragment = self._begun.popleft()
+        elif len(self._waiting[0]) > FRAGMENT_BYTES:
+            fragment = self._begin_large()
         else:
-            fragment = self._fresh.popleft()
-            self._handed_out = fragment.number
-            self._handed_out_cost += fragment.size
-        self.in_flight += 1
-        frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
-        return frame, fragment
+            fragment = self._put_together()
+        self._handed_out = fragment.number
+        self._handed_out_cost += fragment.size
+        self._on_the_way[fragment.number] = fragment
+        return fragment.encode(), fragment
 
     def lost(self, fragment: Fragment) -> None:
         """See `OutboundChannel`."""
@@ -149,10 +182,10 @@ class OutboundStream(OutboundChannel):
             for begin, end in self._received.add(first, last):
                 for number in range(begin, end + 1):
                     self._settle(number, acknowledged)
-        while self._messages and self._messages[0][0] <= self._received.through:
-            _, payload = self._messages.popleft()
-            self._kept_cost -= message_cost(len(payload))
-            self._acknowledged_messages += 1
+        while self._kept and self._kept[0][0] <= self._received.through:
+            _, messages = self._kept.popleft()
+            self._kept_cost -= messages_cost(messages)
+            self._acknowledged_messages += len(messages)
         return acknowledged
 
     def is_acknowledged(self, message: int) -> bool:
@@ -166,10 +199,36 @@ class OutboundStream(OutboundChannel):
 
     def undelivered(self) -> Iterable[bytes]:
         """See `OutboundChannel`."""
-        return () if self.stored else [payload for _, payload in self._messages]
+        if self.stored:
+            return ()
+        return [*chain.from_iterable(messages for _, messages in self._kept), *self._waiting]
+
+    def _begin_large(self) -> Fragment:
+        """Cut the first of the messages that wait, and return its first fragment."""
+        payload = self._waiting.popleft()
+        self._begun += fragments_of(self.number, self._last_number + 1, payload, self.priority)
+        self._last_number += len(self._begun)
+        self._kept.append((self._last_number, [payload]))
+        return self._begun.popleft()
+
+    def _put_together(self) -> Fragment:
+        """Make one fragment of the messages that wait, as many as there are room and credit for: one at least."""
+        waiting, messages = self._waiting, list[bytes]()
+        room, credit = TOGETHER_BYTES, self._limit - self._handed_out_cost
+        while waiting and len(messages) < MAX_TOGETHER:
+            size = len(waiting[0])
+            room -= size + LENGTH_BYTES
+            credit -= size + FRAGMENT_OVERHEAD
+            if room < 0 or credit < 0:
+                break
+            messages.append(waiting.popleft())
+        self._last_number = number = self._last_number + 1
+        self._kept.append((number, messages))
+        encode = partial(encode_messages, self.number, number, messages)
+        return Fragment(self.number, number, messages_cost(messages), self._small_urgency, encode)
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
-        fragment = self._kept.pop(number)
+        fragment = self._on_the_way.pop(number)
         fragment.done = True
         if fragment.flight is not None:
             self.in_flight -= 1
@@ -246,7 +305,7 @@ class OutboundLatest(OutboundChannel):
             self._outstanding[fragment.number] = fragment
             if not self._fresh:
                 self._complete.append((fragment.number, self._fresh_message))
-        frame = encode_data(self.number, fragment.flags, fragment.number, fragment.total, fragment.payload)
+        frame = fragment.encode()
         if not self._fresh and self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self._replace(waiting)
@@ -292,6 +351,7 @@ class OutboundLatest(OutboundChannel):
         self._again.clear()
         if self._fresh:
             self._last_number -= len(self._fresh)  # none of them was handed out
+        self.has_turn = False  # the one before may have been of another urgency
         self._fresh_message = self._accepted
         self._newest_first = self._last_number + 1
         self._fresh = deque(fragments_of(self.number, self._newest_first, payload, self.priority))

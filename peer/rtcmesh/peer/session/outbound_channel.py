@@ -22,6 +22,8 @@ class OutboundChannel:
         self.delivery = delivery
         self.priority = priority
         self.stored = stored
+        self.has_turn = False
+        """Whether its next frame is asked for without a further word."""
         self.known = False
         """Whether the remote session knows the channel, so that its OPEN need not go along."""
 
@@ -61,7 +63,10 @@ class OutboundChannel:
         return True
 
     def accept(self, payload: bytes) -> int:
-        """Take a message that fits; its place in the order of the channel is fixed by this call."""
+        """Take a message, and return its number, from 1 on; 0 if it does not fit.
+
+        Its place in the order of the channel is fixed by this call.
+        """
         raise NotImplementedError
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:

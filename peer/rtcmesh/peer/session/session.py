@@ -19,13 +19,14 @@ from rtcmesh.relay.frames import Urgency
 from . import frames
 from .acknowledgements import Acknowledgements
 from .flight import Flight, Fragment
-from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Open, Packet
+from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Messages, Open, Packet
 from .inbound import InboundChannel, InboundStream, open_inbound
 from .outbound import open_outbound
 from .outbound_channel import OutboundChannel
 from .packet_writer import PacketWriter
 from .retry import Retry
-from .session_events import Acknowledged, CreditGrew, Ended, MessageReceived, RemoteEnded, SessionEvent
+from .session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded, SessionEvent
+from .turns import Turns
 
 _INSTANCE_BITS = 32
 
@@ -55,7 +56,7 @@ class Session:
         self._outbound: list[OutboundChannel] = []
         self._outbound_by_label: dict[str, OutboundChannel] = {}
         self._inbound: dict[int, InboundChannel] = {}
-        self._turns: dict[Urgency, dict[int, OutboundChannel]] = {urgency: {} for urgency in Urgency}
+        self._turns = Turns()
         self._acknowledgements = Acknowledgements()
         self._allowed: InboundStream | None = None
         self._greeting = Retry()
@@ -117,12 +118,12 @@ class Session:
         self,
         label: str,
         payload: bytes,
-        *,
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
+        *,
         stored: bool = False,
     ) -> int:
-        """Take a message that fits, and return its number on the channel, from 1 on.
+        """Take a message that fits, and return its number on the channel, from 1 on; or 0, if it does not fit.
 
         Its place in the order of the channel is fixed by this call. What the first message of a label says of its
         delivery holds for all.
@@ -132,7 +133,8 @@ class Session:
         if channel is None:
             channel = self._open_channel(label, delivery, priority, stored=stored)
         number = channel.accept(payload)
-        self._give_turn(channel)
+        if not channel.has_turn:
+            self._turns.give(channel)
         return number
 
     def is_acknowledged(self, label: str, number: int) -> bool:
@@ -140,10 +142,10 @@ class Session:
         channel = self._outbound_by_label.get(label)
         return channel is not None and channel.is_acknowledged(number)
 
-    def taken(self, message: MessageReceived, now: float) -> None:
-        """Note that the application has taken a message; its sender gets credit for another."""
-        channel = self._inbound[message.channel]
-        if channel.take(message.payload):
+    def taken(self, messages: MessagesReceived, now: float) -> None:
+        """Note that the application has taken these messages; their sender gets credit for others."""
+        channel = self._inbound[messages.channel]
+        if channel.take(messages.payloads):
             self._acknowledgements.owe(channel, now)
             if self._allowed is not None:
                 self._pass_allowance(now)
@@ -164,10 +166,9 @@ class Session:
             self._flights,
             self._acknowledgements,
             self._events,
+            self._turns,
         ):
             held.clear()
-        for turns in self._turns.values():
-            turns.clear()
         self._allowed = None
         return undelivered
 
@@ -253,7 +254,7 @@ class Session:
         if (flight := self._flights.get(path)) is None:
             return []
         control = list(self._control_frames(now))
-        if not (control or self._answer or any(self._turns.values())):
+        if not (control or self._answer or self._turns):
             self._watch_blocked(now)
             return []
         writer = PacketWriter(frames.encode_header(Header(self.number, self.remote_number)))
@@ -275,7 +276,7 @@ class Session:
             if self._greeting.at is None:
                 self._greeting.start(now)
             yield frames.HELLO
-        yield from self._acknowledgements.frames(now, company=any(self._turns.values()))
+        yield from self._acknowledgements.frames(now, company=bool(self._turns))
         if self._blocked_due:
             self._blocked_due = False
             yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
@@ -292,33 +293,22 @@ class Session:
         self, writer: PacketWriter, urgency: Urgency, flight: Flight, budget_bytes: int, now: float
     ) -> None:
         """Let the channels of one urgency have a fragment each in turn."""
-        turns = self._turns[urgency]
-        while turns and writer.size < budget_bytes:
-            channel = turns[next(iter(turns))]
-            if not channel.has_frames or channel.urgency is not urgency:
-                del turns[channel.number]
-                self._give_turn(channel)
-                continue
+        while writer.size < budget_bytes and (channel := self._turns.first(urgency)) is not None:
             if not flight.takes(urgency, now):
                 return
-            del turns[channel.number]
+            self._turns.end(channel, urgency)
             frame, fragment = channel.next_frame()
             writer.add_data(channel, frame, urgency)
             if fragment is not None:
                 flight.sent(fragment, now)
-            self._give_turn(channel)
-
-    def _give_turn(self, channel: OutboundChannel) -> None:
-        """Give the channel a turn after the others of its urgency, if it has something to send and no turn yet."""
-        if channel.has_frames:
-            self._turns[channel.urgency].setdefault(channel.number, channel)
+            self._turns.give(channel)
 
     def _take_back(self, lost: list[Fragment]) -> None:
         """Have what was lost sent again."""
         for fragment in lost:
             channel = self._outbound[fragment.channel]
             channel.lost(fragment)
-            self._give_turn(channel)
+            self._turns.give(channel)
 
     def _watch_blocked(self, now: float) -> None:
         if not any(channel.is_blocked for channel in self._outbound):
@@ -357,7 +347,7 @@ class Session:
 
     def _receive_frame(self, frame: Frame, now: float) -> None:
         match frame:
-            case Data():
+            case Messages() | Data():
                 self._receive_data(frame, now)
             case Ack():
                 self._receive_ack(frame, now)
@@ -384,10 +374,11 @@ class Session:
             case _:
                 assert_never(frame)
 
-    def _receive_data(self, data: Data, now: float) -> None:
+    def _receive_data(self, data: Data | Messages, now: float) -> None:
         channel = self._known(data.channel)
-        for payload in channel.receive(data):
-            self._deliver(channel, payload)
+        together = channel.receive(data) if isinstance(data, Data) else channel.receive_messages(data)
+        for payloads in together:
+            self._deliver(channel, payloads)
         self._acknowledgements.arrived(channel, now)
         if isinstance(channel, InboundStream) and channel.wants_allowance:
             self._pass_allowance(now)
@@ -395,7 +386,7 @@ class Session:
     def _receive_datagram(self, datagram: Datagram) -> None:
         channel = self._known(datagram.channel)
         if channel.receive_datagram(datagram.number):
-            self._deliver(channel, datagram.payload)
+            self._deliver(channel, [datagram.payload])
 
     def _receive_ack(self, ack: Ack, now: float) -> None:
         if ack.channel >= len(self._outbound):
@@ -411,7 +402,7 @@ class Session:
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
             self._events.append(CreditGrew(channel.label))
-        self._give_turn(channel)
+        self._turns.give(channel)
         self._end_if_drained()
 
     def _receive_open(self, frame: Open, now: float) -> None:
@@ -430,9 +421,9 @@ class Session:
             raise ProtocolViolation("unknown_channel", f"channel {number} was not opened")
         return channel
 
-    def _deliver(self, channel: InboundChannel, payload: bytes) -> None:
+    def _deliver(self, channel: InboundChannel, payloads: list[bytes]) -> None:
         self._events.append(
-            MessageReceived(channel.label, channel.number, payload, channel.delivery, channel.stored)
+            MessagesReceived(channel.label, channel.number, payloads, channel.delivery, channel.stored)
         )
 
     def _pass_allowance(self, now: float) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rtcmesh.peer.delivery import Delivery
 
 
-class MessageReceived(NamedTuple):
-    """A message may be delivered. Give it back to `taken` when the application has it."""
+class MessagesReceived(NamedTuple):
+    """Messages may be delivered, in this order. Give it back to `taken` when the application has all of them."""
 
     label: str
     channel: int
-    payload: bytes
+    payloads: Sequence[bytes]
+    """One or more, which came together."""
     delivery: Delivery
     stored: bool
 
@@ -43,4 +45,4 @@ class Ended:
     """The remote session has heard that this one ended."""
 
 
-SessionEvent = MessageReceived | CreditGrew | Acknowledged | RemoteEnded | Ended
+SessionEvent = MessagesReceived | CreditGrew | Acknowledged | RemoteEnded | Ended

@@ -9,7 +9,7 @@ from rtcmesh.peer.bench.data.stack import HIGH_WATER_BYTES, StackListener
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES as ROOM_BYTES
 from rtcmesh.peer.session.session import Session
-from rtcmesh.peer.session.session_events import CreditGrew, MessageReceived
+from rtcmesh.peer.session.session_events import CreditGrew, MessagesReceived
 
 from .ours import make as make_ours
 
@@ -72,8 +72,9 @@ class OverSession:
         now = self._loop.time()
         self._session.receive(packet, PATH, now)
         for event in self._session.events():
-            if isinstance(event, MessageReceived):
-                self._listener.message(event.payload)
+            if isinstance(event, MessagesReceived):
+                for payload in event.payloads:
+                    self._listener.message(payload)
                 self._session.taken(event, now)
             elif isinstance(event, CreditGrew):
                 self._listener.writable()
