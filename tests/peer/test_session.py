@@ -541,11 +541,11 @@ def test_any_bytes_are_a_violation_or_are_taken(packets: list[bytes], headed: bo
         st.builds(probes.Probe, st.sampled_from(probes.ProbeType), st.integers(0, 2**64 - 1)), min_size=1
     )
 )
-def test_probes_share_a_packet(some: list[probes.Probe]) -> None:
-    packet = probes.probe_packet(some).data
+def test_probes_share_a_packet(sent: list[probes.Probe]) -> None:
+    packet = probes.probe_packet(sent).data
     assert probes.is_probe(packet)
-    if len(some) <= probes.MAX_PROBES:
-        assert probes.decode_probes(packet) == some
+    if len(sent) <= probes.MAX_PROBES:
+        assert probes.decode_probes(packet) == sent
     else:
         with pytest.raises(ProtocolViolation):
             probes.decode_probes(packet)

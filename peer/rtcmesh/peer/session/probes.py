@@ -1,4 +1,4 @@
-"""Pings and pongs of a path: in packets of their own, up to `MAX_PROBES` of these in one.
+"""Pings and pongs of a path: up to `MAX_PROBES` in a packet of their own, one after the other.
 
 +---------------+-----------------------------------------------+
 |   type (8)    |                  number (64)             ...  |
