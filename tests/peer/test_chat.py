@@ -34,4 +34,4 @@ async def test_nothing_that_others_say_steers_the_terminal() -> None:
     assert lines[-1].endswith("is gone (left)")
     said = [line for line in lines if "long" in line]
     assert len(said) == 1
-    assert said[0].partition(" ")[2] == f"[bold]{MARK}]0;title{MARK}{MARK}:smile: " + "long " * 40
+    assert said[0].endswith(f" [bold]{MARK}]0;title{MARK}{MARK}:smile: " + "long " * 40)
