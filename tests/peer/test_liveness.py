@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.paths.liveness import FIRST_PATIENCE, MIN_PATIENCE, PONGS_PER_SECOND, Liveness
@@ -161,6 +161,7 @@ def converse(
 
 @given(st.sampled_from([0.5, 5.0, 30.0]), st.floats(0.001, 0.1), st.floats(0.05, 0.9))
 def test_two_ends_fall_into_step_and_share_packets(interval: float, delay: float, apart: float) -> None:
+    assume(apart * interval not in (1.0, 2.0))  # just when the other one pings: neither would be first, ever
     ends, sent = converse(interval, delay=delay, apart=apart * interval, until=40 * interval)
     assert all(end.misses == 0 for end in ends)
     rounds = [kinds for at, _, kinds in sent if at > 30 * interval]
