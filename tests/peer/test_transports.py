@@ -283,8 +283,8 @@ def test_figures_tell_what_happened(run_webrtc: Callable[[Scenario], None]) -> N
         assert sent is not None
         assert received is not None
         assert (sent.dtls_state, {sent.dtls_role, received.dtls_role}) == ("connected", {"client", "server"})
-        assert 50_000 < sent.bytes_sent < 65_000
-        assert received.packets_received >= 40
+        assert 50_000 < sent.bytes_sent < 75_000  # with the largest packet that was tried
+        assert received.packets_received >= 10
         assert sent.data_channels[0].messages_sent == received.data_channels[0].messages_received == 10
         assert sent.congestion_window > 0
         assert sent.current_round_trip_time is not None
