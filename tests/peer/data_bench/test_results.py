@@ -61,6 +61,11 @@ def test_tables_show_medians_spread_ratios_and_failures() -> None:
     assert rows[2][:2] == ("werift", "failed: no Opened within 30 s")
 
 
+def test_a_base_that_carried_nothing_has_no_multiples() -> None:
+    (table,) = tables_of(Run("", "2026-11-26", "", {}, [bulk(1, SAFE.name, 900.0), bulk(1, "aiortc", 0.0)]))
+    assert list(table.columns[-1].cells) == ["", ""]
+
+
 def test_what_failed_has_no_figures() -> None:
     assert values_of(RUN.outcomes[-2:], "mbit_per_second") == []
 

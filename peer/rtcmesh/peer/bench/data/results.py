@@ -28,7 +28,7 @@ def tables_of(run: Run) -> Iterator[Table]:
             table.add_column(title, justify="right")
         table.add_column("times aiortc", justify="right")
         first = columns[0][0]
-        base = values_of(outcomes_of(run, network, work, BARE.name), first)
+        base = statistics.median(values_of(outcomes_of(run, network, work, BARE.name), first) or [0.0])
         for contender in contenders:
             outcomes = outcomes_of(run, network, work, contender)
             failed = [outcome.failure for outcome in outcomes if outcome.failure]
@@ -37,7 +37,7 @@ def tables_of(run: Run) -> Iterator[Table]:
                 table.add_row(contender, f"failed: {failed[0]}", *[""] * len(columns))
                 continue
             cells = [spread(values_of(outcomes, figure)) for figure, _ in columns]
-            ratio = f"{statistics.median(values) / statistics.median(base):.2f}" if base else ""
+            ratio = f"{statistics.median(values) / base:.2f}" if base else ""
             name = f"{contender} ({len(failed)} of {len(outcomes)} failed)" if failed else contender
             table.add_row(name, *cells, ratio)
         yield table
