@@ -5,8 +5,8 @@ import struct
 import time
 from base64 import b64encode
 from binascii import a2b_base64, b2a_base64
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -44,6 +44,10 @@ _SEALED = b'"sealed":"'
 
 _ACK = b'{"type":"ack"'
 _SIGNAL = b'{"type":"signal"'
+
+
+EncodeSignal = Callable[[str, int, bytes], bytes]
+"""Makes a signal of the receiver, its id and what is sealed."""
 
 
 @dataclass
@@ -92,7 +96,7 @@ class Peer(Protocol):
 class Chatter:
     """Keeps the signals of one peer on the way: at most `SIGNAL_WINDOW` that were not answered."""
 
-    def __init__(self, send: Callable[..., None], encode_signal: Callable[[str, int, bytes], bytes]) -> None:
+    def __init__(self, send: Callable[..., None], encode_signal: EncodeSignal) -> None:
         self._send = send
         self._encode = encode_signal
         self._next_id = 1
@@ -131,18 +135,60 @@ def age_of(message: bytes) -> float:
     return float(time.perf_counter() - _STAMP.unpack(a2b_base64(message[at : at + _STAMP_CHARACTERS]))[0])
 
 
-class LoadPeer:
+class TalkingPeer:
+    """What every peer has, whatever its protocol: a socket while it is a member, and signals on the way."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._socket: LoadSocket | None = None
+        self._chatter: Chatter | None = None
+
+    def signal(self, to: str) -> None:
+        """See `Peer.signal`."""
+        if self._chatter is not None:
+            self._chatter.signal(to)
+
+    def talk(self, to: Sequence[str], random: Random) -> None:
+        """See `Peer.talk`."""
+        if self._chatter is not None:
+            self._chatter.talk(to, random)
+
+    @contextmanager
+    def _member_on(
+        self, socket: LoadSocket, started_at: float, encode_signal: EncodeSignal, *, reads: bool
+    ) -> Generator[None, None, None]:
+        """Note the join that began then, and be a member on this socket for the block."""
+        self._tally.joins.append(time.perf_counter() - started_at)
+        self._socket, self._chatter = socket, Chatter(socket.send, encode_signal)
+        if reads:
+            socket.listen(self._take)
+        else:
+            socket.stop_reading()
+        try:
+            yield
+        finally:
+            self._socket = self._chatter = None
+
+    def _take(self, messages: list[bytes]) -> None:
+        answers = sum(map(self._is_answer, messages))
+        if answers and self._chatter is not None:
+            self._chatter.answered(answers)
+
+    def _is_answer(self, message: bytes) -> bool:
+        """Count what came. Returns whether it answers a signal of this peer."""
+        raise NotImplementedError
+
+
+class LoadPeer(TalkingPeer):
     """One member; what comes is looked at no closer than it must be."""
 
     def __init__(self, url: str, room: str, tally: Tally, *, local_host: str | None = None) -> None:
+        super().__init__(tally)
         self.identity = Identity.create()
         self._url = url
         self._room = room
-        self._tally = tally
         self._local_host = local_host
         self._prekey = LocalPrekey.create(self.identity, room).public
-        self._socket: LoadSocket | None = None
-        self._chatter: Chatter | None = None
 
     @property
     def peer_id(self) -> PeerId:
@@ -166,29 +212,11 @@ class LoadPeer:
             self._url, SIGNALING_PATH, subprotocol=SUBPROTOCOL, local_host=self._local_host
         ) as socket:
             welcome = await self._introduce(socket)
-            self._tally.joins.append(time.perf_counter() - started_at)
-            self._socket, self._chatter = socket, Chatter(socket.send, _encode_signal)
-            if reads:
-                socket.listen(self._take)
-            else:
-                socket.stop_reading()
-            try:
+            with self._member_on(socket, started_at, _encode_signal, reads=reads):
                 async with running(_beat(socket, welcome.heartbeat if reads else None)):
                     yield
                 self._tally.lost += socket.ended.is_set()
                 socket.send(encode(Leave()))
-            finally:
-                self._socket = self._chatter = None
-
-    def signal(self, to: str) -> None:
-        """See `Peer.signal`."""
-        if self._chatter is not None:
-            self._chatter.signal(to)
-
-    def talk(self, to: Sequence[str], random: Random) -> None:
-        """See `Peer.talk`."""
-        if self._chatter is not None:
-            self._chatter.talk(to, random)
 
     def set_presence(self, number: int) -> None:
         """See `Peer.set_presence`."""
@@ -209,17 +237,14 @@ class LoadPeer:
             raise ProtocolError(f"the server said {welcome}")
         return welcome
 
-    def _take(self, messages: list[bytes]) -> None:
-        answers = 0
-        for message in messages:
-            if message.startswith(_ACK):
-                answers += 1
-            elif message.startswith(_SIGNAL):
-                self._tally.deliveries.append(age_of(message))
-            elif not message.startswith(b'{"type":"pong"'):
-                self._tally.events += 1
-        if answers and self._chatter is not None:
-            self._chatter.answered(answers)
+    def _is_answer(self, message: bytes) -> bool:
+        if message.startswith(_ACK):
+            return True
+        if message.startswith(_SIGNAL):
+            self._tally.deliveries.append(age_of(message))
+        elif not message.startswith(b'{"type":"pong"'):
+            self._tally.events += 1
+        return False
 
 
 def _encode_signal(to: str, id_: int, sealed: bytes) -> bytes:

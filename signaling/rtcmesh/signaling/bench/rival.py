@@ -3,18 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection as Pipe
-from random import Random
 from typing import Any
 
 from aiohttp import web
 
 from rtcmesh.signaling.errors import MissingExtra
 
-from .load import Chatter, Tally, age_of
-from .load_socket import LoadSocket, load_socket
+from .load import TalkingPeer, Tally, age_of
+from .load_socket import load_socket
 from .usage import report_usage
 
 _PING, _PONG = b"2", b"3"
@@ -63,16 +62,14 @@ def serve_socketio(pipe: Pipe, store: str) -> None:
     asyncio.run(main())
 
 
-class SocketIoPeer:
+class SocketIoPeer(TalkingPeer):
     """What `LoadPeer` is for ours, with Engine.IO 4 and Socket.IO 5 spoken by hand."""
 
     def __init__(self, url: str, room: str, tally: Tally) -> None:
+        super().__init__(tally)
         self.peer_id = ""
         self._url = url
         self._room = room
-        self._tally = tally
-        self._socket: LoadSocket | None = None
-        self._chatter: Chatter | None = None
 
     def companion(self) -> "SocketIoPeer":
         """See `LoadPeer.companion`."""
@@ -90,46 +87,25 @@ class SocketIoPeer:
             while not (text := await socket.receive()).startswith(_ACK):
                 pass
             self.peer_id = str(json.loads(text.removeprefix(_ACK + b"0"))[0])
-            self._tally.joins.append(time.perf_counter() - started_at)
-            self._socket, self._chatter = socket, Chatter(socket.send, _encode_signal)
-            if reads:
-                socket.listen(self._take)
-            else:
-                socket.stop_reading()
-            try:
+            with self._member_on(socket, started_at, _encode_signal, reads=reads):
                 yield
                 self._tally.lost += socket.ended.is_set()
-            finally:
-                self._socket = self._chatter = None
-
-    def signal(self, to: str) -> None:
-        """See `LoadPeer.signal`."""
-        if self._chatter is not None:
-            self._chatter.signal(to)
-
-    def talk(self, to: Sequence[str], random: Random) -> None:
-        """See `LoadPeer.talk`."""
-        if self._chatter is not None:
-            self._chatter.talk(to, random)
 
     def set_presence(self, number: int) -> None:
         """See `LoadPeer.set_presence`."""
         if self._socket is not None:
             self._socket.send(_event("presence", {"room": self._room, "presence": {"n": number}}))
 
-    def _take(self, messages: list[bytes]) -> None:
-        answers = 0
-        for message in messages:
-            if message.startswith(_ACK):
-                answers += 1
-            elif message.startswith(_SIGNAL):
-                self._tally.deliveries.append(age_of(message))
-            elif message.startswith(_EVENT):
-                self._tally.events += 1
-            elif message == _PING and self._socket is not None:
-                self._socket.send(_PONG)
-        if answers and self._chatter is not None:
-            self._chatter.answered(answers)
+    def _is_answer(self, message: bytes) -> bool:
+        if message.startswith(_ACK):
+            return True
+        if message.startswith(_SIGNAL):
+            self._tally.deliveries.append(age_of(message))
+        elif message.startswith(_EVENT):
+            self._tally.events += 1
+        elif message == _PING and self._socket is not None:
+            self._socket.send(_PONG)
+        return False
 
 
 def _event(name: str, message: object, id_: int | None = None) -> bytes:
