@@ -90,7 +90,7 @@ def ping_pong(seed: int, loss: float, count: int) -> list[float]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_conversation_goes_on_when_packets_are_lost(seed: int) -> None:
-    """A lone message has its copy a quarter of a round trip later; without either it is sent again, twice, after 1.4."""
+    """A lone message is copied after a quarter of a round trip, and sent again, twice, after 1.4 of them."""
     times = ping_pong(seed, 0.05, 1000)
     assert times[500] == pytest.approx(0.05, abs=0.001)
     assert times[990] < 0.08

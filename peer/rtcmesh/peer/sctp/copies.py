@@ -1,6 +1,6 @@
 """Second copies of small packets that nothing follows, where packets are lost: nothing would show their loss soon.
 
-    sent ──nothing else leaves for a quarter of a round trip──▶ copied ──▶ acknowledged, and the copy reported as a duplicate
+    sent ──nothing follows for a quarter of a round trip──▶ copied ──▶ acknowledged, the copy reported as a duplicate
 
 A path is doubted from its beginning, and again after every sign of loss, until so many of them in a row have arrived
 together with their copies. So a clean path soon carries none, and one that loses packets at most one small packet in a
@@ -10,6 +10,7 @@ quarter of a round trip.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
 
 from .round_trip import RoundTrip
@@ -77,10 +78,11 @@ class Copies:
         """Note that a probe was sent twice at once."""
         self._sent.append(range(packet.first, packet.following))
 
-    def reported(self, tsn: int) -> bool:
-        """Take a TSN that has arrived again. Returns whether a copy explains it."""
+    def explain(self, duplicates: Sequence[int]) -> bool:
+        """Take the TSNs that have arrived more than once. Returns whether all of them were sent so."""
+        explained = 0
         for copied in self._sent:
-            if tsn in copied:
+            explained += sum(tsn in copied for tsn in duplicates)
+            if copied.start in duplicates:
                 self._awaited.discard(copied.start)
-                return True
-        return False
+        return explained >= len(duplicates)

@@ -156,8 +156,8 @@ class Recovery:
         elif self._blocks:
             self._blocks = {}
         self._find_reneged()
-        if sack.duplicates and not all(
-            [self.copies.reported(unwrap(tsn, self.cumulative)) for tsn in sack.duplicates]
+        if sack.duplicates and not self.copies.explain(
+            [unwrap(tsn, self.cumulative) for tsn in sack.duplicates]
         ):
             self._reordered(now)
         if arrived:

@@ -31,7 +31,7 @@ class Sender:
         """What the remote end had room for, when it last said so, beyond what it had received."""
         self.packet_bytes = 0
         self.copies_last = False
-        """Whether small packets that nothing follows are copied where packets are lost: the remote end reports duplicates."""
+        """Whether `Copies` are sent, which takes a remote end that reports duplicates."""
         self._abandonment = Abandonment(self.recovery)
         self._pacer = Pacer()
         self._paced = False
@@ -110,7 +110,7 @@ class Sender:
         return due
 
     def _copy(self, due: list[Sent], now: float) -> Sent | None:
-        """Return what goes a second time: the last one, later; one that is alone, at once if a timeout has sent it again.
+        """Return what goes a second time: the last one, later; a lone one, at once if a timeout has sent it again.
 
         RFC 9002 section 6.2.4 allows two packets for each timeout. What else would show that the first one is lost is
         another, longer timeout.
