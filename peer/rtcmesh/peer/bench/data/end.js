@@ -82,10 +82,10 @@ function makeEnd(RTCPeerConnection, number, report) {
     };
     const send = into ? (message) => !coalesce(message) || hasRoom() : sendAlone;
     while (!closed) {
-      let sent = 1;
-      while (send(data) && sent < perTurn) sent += 1;
+      let room = hasRoom();
+      for (let sent = 0; room && sent < perTurn; sent += 1) room = send(data);
       // The event is not to be relied on in every stack.
-      if (sent < perTurn) await Promise.race([new Promise((resolve) => (onWritable = resolve)), pause(0.005)]);
+      if (!room) await Promise.race([new Promise((resolve) => (onWritable = resolve)), pause(0.005)]);
       else await turn();
     }
   };

@@ -124,9 +124,10 @@ class Line:
         self._listener.writable = writable.set
         while True:
             writable.clear()
+            if self.stack.buffered_amount >= HIGH_WATER_BYTES:
+                await writable.wait()
             for _ in range(order.turn):
                 if not send(data):
-                    await writable.wait()
                     break
             else:
                 await asyncio.sleep(0)
