@@ -27,7 +27,8 @@ from rtcmesh.signaling.messages import (
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.room import RoomLimits
 from rtcmesh.signaling.stats import Trouble
-from rtcmesh.signaling.store.partition import ALL_PARTITIONS, TAGS, keys_of, partition_of, slot_of
+from rtcmesh.signaling.store.hosted_room import HostedRoom
+from rtcmesh.signaling.store.partition import ALL_PARTITIONS, TAGS, Partition, keys_of, partition_of, slot_of
 from rtcmesh.signaling.store.redis_attachment import RedisAttachment
 from rtcmesh.signaling.store.redis_registry import RedisRegistry
 from rtcmesh.signaling.store_url import StoreUrl
@@ -221,13 +222,19 @@ async def test_who_joins_a_room_as_its_last_member_leaves_is_not_held_for_one_of
         assert one.stats.evictions["trimmed"] == 0
 
 
-async def test_a_small_signal_that_comes_alone_needs_no_reading(store: StoreServer) -> None:
+async def test_a_small_signal_that_comes_alone_needs_no_reading(
+    store: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with registry(store.url) as one, registry(store.url, seed=1) as two:
         alice, alice_sink = await attach(one, ALICE)
         _, bob_sink = await attach(two, BOB)
         await alice_sink.wait_for(1)
         reads: list[str] = []
-        two._reader.read = lambda _, room: reads.append(room.name)  # type: ignore[method-assign]
+
+        def note(_: Partition, room: HostedRoom) -> None:
+            reads.append(room.name)
+
+        monkeypatch.setattr(two._reader, "read", note)
         alice.signal(signal(BOB, 1))
         await bob_sink.until(lambda: heard(bob_sink) == [1])
         assert reads == []
