@@ -184,8 +184,8 @@ class Lab:
 
     async def _end_all(self) -> None:
         for name, running in reversed(self._running.items()):
+            await running.end()
             if name not in self.account.endings:
-                await running.end()
                 await running.ended()
                 self._end(name, None)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from .namespace import Namespace
+from .spawned import Spawned
 
 LINE_BYTES = 64 * 1024
 """How long a line may be that a stream of a program gives."""
@@ -23,7 +24,7 @@ class RealHost:
         self,
         name: str,
         namespace: Namespace,
-        programs: list[asyncio.subprocess.Process],
+        programs: list[Spawned],
         *,
         address: str,
         address6: str = "",
@@ -60,7 +61,7 @@ class RealHost:
         """
         if name is not None and self.runs(name):
             raise ValueError(f"a program called {name!r} is running on {self.name!r} already")
-        process = await asyncio.create_subprocess_exec(
+        process = await Spawned.start(
             *self.command(*argv), env=env, stdin=stdin, stdout=stdout, stderr=stderr, limit=limit
         )
         self._programs.append(process)

@@ -2,7 +2,7 @@
 
 A process of its own, so that what it measures and delays does not wait for the programs under test. It is one thread
 with one selector and one timer for all links; what it reads from a device it puts through the link and, when its time
-has come, into the device at the other end. When its standard input ends, so does everything in its namespaces.
+has come, into the device at the other end. When its standard input ends so does it, and everything in its namespaces.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .inhabitants import kill_inhabitants
 from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
 from .timerfd import Timer
+from .undertaker import fork_undertaker
 
 READ_BATCH = 64
 """How many packets are read from one device before the others have their turn."""
@@ -87,7 +88,6 @@ class LinkProcess:
     """All the links of a laboratory."""
 
     def __init__(self, task: Task, building: Building, rest: bytes) -> None:
-        self._namespaces = building.namespaces
         self._pipes: list[Pipe] = []
         self._takers: dict[int, Pipe] = {}
         for tunnel, ends in zip(task.tunnels, building.tunnels, strict=True):
@@ -99,22 +99,25 @@ class LinkProcess:
         self._orders = rest
         self._over = False
 
-    def run(self) -> None:
-        """Carry packets until standard input ends."""
+    def run(self, undertaker: int) -> bool:
+        """Carry packets until standard input ends, or the undertaker does, which must not be: then it is False."""
         stdin = sys.stdin.fileno()
         with selectors.EpollSelector() as selector:
             for source, pipe in self._takers.items():
                 selector.register(source, selectors.EVENT_READ, pipe)
             selector.register(self._timer.fd, selectors.EVENT_READ)
             selector.register(stdin, selectors.EVENT_READ)
+            selector.register(undertaker, selectors.EVENT_READ)
             while not self._over:
                 for key, _ in selector.select():
                     if key.data is not None:
                         self._carry(key.data)
                     elif key.fd == stdin:
                         self._obey(os.read(stdin, READ_BYTES))
+                    elif key.fd == undertaker:
+                        return False
                 self._deliver()
-        kill_inhabitants(self._namespaces)
+        return True
 
     def _join(self, config: LinkConfig, seed: str, source: int, destination: int) -> None:
         number = len(self._pipes)
@@ -213,9 +216,12 @@ def main() -> None:
     except LaboratoryUnavailable as error:
         _say(Unavailable(str(error)))
         return
+    undertaker = fork_undertaker(building.namespaces)
     process = LinkProcess(task, building, rest)
     _say(Built(building.namespaces, building.boxes, building.in_user_namespace, _run_ahead()))
-    process.run()
+    if not process.run(undertaker):
+        kill_inhabitants(building.namespaces)
+        sys.exit("who ends what is left in the namespaces was killed")
 
 
 if __name__ == "__main__":

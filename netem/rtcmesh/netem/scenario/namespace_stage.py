@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from rtcmesh.netem.faults import Fault
+from rtcmesh.netem.faults import Fault, Signal
 from rtcmesh.netem.link import LinkCounters
 from rtcmesh.netem.real import RealTopology, real_topology
 from rtcmesh.netem.topology import Topology
@@ -20,7 +20,7 @@ from .account import Counters
 from .lateness import Punctuality
 from .meter import Meter
 from .presence import missing_programs
-from .process import Child
+from .process import Children
 from .sniffer import Sniffer, may_sniff
 from .stage import Conduct, Running, Watch
 from .words import Program, Report, Scenario
@@ -61,6 +61,7 @@ async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Cond
         try:
             return await conduct(stage)
         finally:
+            await stage.children.end()
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
@@ -70,6 +71,7 @@ class NamespaceStage:
     """The hosts of a topology in namespaces, and the processes on them."""
 
     def __init__(self, network: RealTopology, folder: Path, meter: Meter, punctuality: Punctuality) -> None:
+        self.children = Children()
         self._network = network
         self._folder = folder
         self._meter = meter
@@ -93,7 +95,10 @@ class NamespaceStage:
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self._look()
-        await self._network.apply(fault)
+        if isinstance(fault, Signal):
+            self.children.signal(fault)
+        else:
+            await self._network.apply(fault)
 
     async def start(
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
@@ -101,14 +106,8 @@ class NamespaceStage:
         """Start a process on its host."""
         own = ("-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
         command = program.command or (sys.executable, *own)
-        process = await self._network.host(program.host).spawn(
-            *("env", "-C", str(self._folder), *command, *arguments),
-            name=name,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        return Child(process, report)
+        inside = self._network.host(program.host).command("env", *command, *arguments)
+        return await self.children.start(name, inside, report, folder=self._folder)
 
     async def counters(self) -> Counters:
         """Return what became of packets so far."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
+from pathlib import Path
 
 from rtcmesh.netem.real import real_topology
 from rtcmesh.netem.topology import GatewaySpec, HostSpec, Topology, Uplink
@@ -21,7 +23,10 @@ async def hold() -> None:
         )
         assert shell.stdout is not None
         grandchild = int(await shell.stdout.readline())
-        pids = {"child": shell.pid, "grandchild": grandchild, "link": lab._carrier.process.pid}
+        link = lab._carrier.process.pid
+        (undertaker,) = map(int, Path(f"/proc/{link}/task/{link}/children").read_text().split())
+        pids = {"owner": os.getpid(), "link": link, "undertaker": undertaker}
+        pids |= {"child": shell.pid, "grandchild": grandchild}
         sys.stdout.write(json.dumps(pids) + "\n")
         sys.stdout.flush()
         await lab._carrier.process.wait()
