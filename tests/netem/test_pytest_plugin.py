@@ -17,7 +17,7 @@ HEARD = """
     @pytest.mark.netem(profile="lte")
     async def test_it_is_heard(netem):
         await netem.start("server", clock.serve, 7000)
-        assert await netem.run("client", clock.ask, *netem.endpoint("server", 7000)) == 0
+        assert await netem.run("client", clock.ask, netem.endpoint("server", 7000)) == 0
 """
 
 CUT_OFF = """
@@ -28,7 +28,7 @@ CUT_OFF = """
     async def test_it_is_heard(netem):
         await netem.start("server", clock.serve, 7000)
         await netem.apply(Cut(node="client"))
-        assert await netem.run("client", clock.ask, *netem.endpoint("server", 7000)) == 0
+        assert await netem.run("client", clock.ask, netem.endpoint("server", 7000)) == 0
 """
 
 SCENARIO = """
@@ -45,7 +45,7 @@ background = true
 [programs.question]
 host = "ann"
 run = "clock:ask"
-arguments = ["{bob}", "7000"]
+arguments = ["{bob:7000}"]
 [[expect]]
 that = "exits"
 program = "question"

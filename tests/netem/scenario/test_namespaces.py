@@ -59,8 +59,8 @@ def test_what_hosts_send_and_receive_is_captured(tmp_path: Path) -> None:
 
 
 @pytest.mark.namespaces
-def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
-    run = perform(
+def test_a_file_that_runs_on_virtual_time_runs_in_namespaces(tmp_path: Path) -> None:
+    text = (
         TUNNEL
         + """
         [[events]]
@@ -87,12 +87,17 @@ def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
         at_least = 1
         """
     )
+    scenario = read_scenario(text, "test.toml", {})
+    run, path = record_scenario(scenario, NamespaceBackend(), folder=TESTS, parent=tmp_path, name="run")
     assert [verdict.was for verdict in run.verdicts if not verdict.met] == []
     texts = [(entry.subject, entry.text) for entry in run.entries]
     assert ("ann", "cut direction both") in texts
     assert ("ann", "heal") in texts
     assert texts[-1] == ("server", "was ended")
-    up = run.counters["ann"]["up"]
+    up, down = run.counters["ann"]["up"], run.counters["ann"]["down"]
+    capture = (path / CAPTURE_FILE).read_bytes()
+    assert capture.count(b"cut; on the way up at ann") == up["cut"]
+    assert capture.count(b"cut; on the way down at ann") == down["cut"]
     assert sum(sample.sent_packets for sample in run.samples if sample.host == "ann") == up["sent"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -80,6 +81,9 @@ class Carrier:
                 while await self.process.stdout.read(LINE_BYTES):
                     pass
                 await self.process.wait()
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # with what it was just waiting for
         self.process.abandon()
         if self.process.returncode != 0:
             kill_inhabitants([namespace.fd for namespace in self.namespaces])
@@ -124,6 +128,7 @@ async def carrying(task: Task) -> AsyncGenerator[Carrier]:
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_BYTES,
         process_group=0,
+        pass_fds=() if task.losses is None else (task.losses,),
     )
     carrier = Carrier(process)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Mapping
@@ -36,7 +35,7 @@ class RealHost:
         self.address6 = address6
         """Its IPv6 address; empty where it has none, as behind a gateway."""
         self._programs = programs
-        self._named: dict[str, asyncio.subprocess.Process] = {}
+        self._named: dict[str, Spawned] = {}
 
     def command(self, *argv: str | os.PathLike[str]) -> list[str]:
         """Return the command that runs this one here, for what starts programs in a way of its own.
@@ -54,7 +53,7 @@ class RealHost:
         stdout: int | None = None,
         stderr: int | None = None,
         limit: int = LINE_BYTES,
-    ) -> asyncio.subprocess.Process:
+    ) -> Spawned:
         """Start a program here, as asyncio does; it is killed with the laboratory, or with us.
 
         `name` is what a `Signal` calls it. Raises ValueError when a program of that name is still running here.

@@ -30,6 +30,7 @@ from .icmp import too_long
 from .inhabitants import kill_inhabitants
 from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
+from .losses import LossTeller
 from .timerfd import Timer
 from .undertaker import fork_undertaker
 
@@ -44,7 +45,9 @@ _PRIORITY = 10
 class Pipe:
     """A link between two devices, one way."""
 
-    def __init__(self, number: int, link: Link[IpPacket], source: int, destination: int) -> None:
+    def __init__(
+        self, number: int, link: Link[IpPacket], source: int, destination: int, losses: LossTeller | None
+    ) -> None:
         self.number = number
         self.link = link
         self.parted: frozenset[bytes] = frozenset()
@@ -53,6 +56,7 @@ class Pipe:
         """When the agenda has it."""
         self._source = source
         self._destination = destination
+        self._losses = losses
 
     def take(self) -> None:
         """Read what has come at the near end into the link."""
@@ -65,8 +69,29 @@ class Pipe:
             if parted and _destination(packet) in parted:
                 link.counters.sent += 1
                 link.counters.cut += 1
-            elif link.send(packet, time.monotonic()) is Fate.OVERSIZED and link.config.mtu_is_reported:
-                self._report_mtu(packet)
+                self._tell(Fate.CUT, packet)
+            elif (fate := link.send(packet, time.monotonic())) is not Fate.CARRIED or link.given_up:
+                self._take_out(fate, packet)
+
+    def configure(self, config: LinkConfig) -> None:
+        """Treat packets like this from now on."""
+        self.link.config = config
+        self._tell_given_up()
+
+    def _take_out(self, fate: Fate, packet: IpPacket) -> None:
+        if fate is not Fate.CARRIED:
+            self._tell(fate, packet)
+        if fate is Fate.OVERSIZED and self.link.config.mtu_is_reported:
+            self._report_mtu(packet)
+        self._tell_given_up()
+
+    def _tell_given_up(self) -> None:
+        for fate, packet in self.link.given_up:
+            self._tell(fate, packet)
+
+    def _tell(self, fate: Fate, packet: IpPacket) -> None:
+        if self._losses is not None:
+            self._losses.tell(self.number, fate, time.monotonic(), packet)
 
     def _report_mtu(self, packet: IpPacket) -> None:
         assert self.link.config.mtu is not None, "the packet is too long for it"
@@ -82,12 +107,15 @@ class Pipe:
             lateness.note(now - at)
             with suppress(OSError):  # a device that is down, or full: the packet is lost there
                 os.write(self._destination, packet)
+        if self.link.given_up:
+            self._tell_given_up()
 
 
 class LinkProcess:
     """All the links of a laboratory."""
 
     def __init__(self, task: Task, building: Building, rest: bytes) -> None:
+        self._losses = None if task.losses is None else LossTeller(task.losses)
         self._pipes: list[Pipe] = []
         self._takers: dict[int, Pipe] = {}
         for tunnel, ends in zip(task.tunnels, building.tunnels, strict=True):
@@ -121,7 +149,7 @@ class LinkProcess:
 
     def _join(self, config: LinkConfig, seed: str, source: int, destination: int) -> None:
         number = len(self._pipes)
-        pipe = Pipe(number, Link(config, Random(seed)), source, destination)
+        pipe = Pipe(number, Link(config, Random(seed)), source, destination, self._losses)
         self._pipes.append(pipe)
         self._takers[source] = pipe
 
@@ -165,7 +193,7 @@ class LinkProcess:
         pipe = self._pipes[order.link]
         match order:
             case Configure(config=config):
-                pipe.link.config = config
+                pipe.configure(config)
             case Cut(is_cut=is_cut):
                 pipe.link.is_cut = is_cut
             case Part(addresses=addresses):

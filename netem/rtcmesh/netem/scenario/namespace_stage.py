@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rtcmesh.netem.faults import Fault, Signal
 from rtcmesh.netem.link import LinkCounters
-from rtcmesh.netem.real import RealTopology, real_topology
+from rtcmesh.netem.real import LostPacket, RealTopology, real_topology
 from rtcmesh.netem.topology import Topology
 
 from .account import Counters
@@ -22,7 +22,7 @@ from .meter import Meter
 from .presence import missing_programs
 from .process import Children
 from .sniffer import Sniffer, may_sniff
-from .stage import Conduct, Running, Watch
+from .stage import LOST, Conduct, Running, Watch
 from .words import Program, Report, Scenario
 
 T = TypeVar("T")
@@ -50,9 +50,11 @@ class NamespaceBackend:
 
 
 async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
-    async with real_topology(scenario.topology, seed=scenario.seed) as network, AsyncExitStack() as stack:
+    topology, seed, lost = scenario.topology, scenario.seed, _Losses(watch)
+    async with real_topology(topology, seed=seed, lost=lost.take) as network, AsyncExitStack() as stack:
         punctuality = Punctuality(_shortest_delay(scenario.topology))
         stage = NamespaceStage(network, folder, watch.meter, punctuality)
+        lost.began_at = stage.began_at
         if may_sniff():
             for host in network.hosts.values():
                 sniffer = Sniffer(host.name, host.namespace, watch, stage.time)
@@ -67,6 +69,21 @@ async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Cond
                 await looking
 
 
+class _Losses:
+    """Shows the packets that links took out to the capture of a run."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.began_at = time.monotonic()
+        self._capture = watch.capture
+
+    def take(self, lost: LostPacket) -> None:
+        """Show a packet, with what became of it."""
+        if self._capture is not None:
+            comment = f"{lost.fate}; on the way {lost.way} at {lost.node}"
+            self._capture.add(LOST, max(0.0, lost.at - self.began_at), lost.packet, comment)
+            self._capture.left_out += lost.untold
+
+
 class NamespaceStage:
     """The hosts of a topology in namespaces, and the processes on them."""
 
@@ -78,11 +95,11 @@ class NamespaceStage:
         self._punctuality = punctuality
         self._seen: Links = {}
         self._looked_at = 0.0
-        self._began_at = time.monotonic()
+        self.began_at = time.monotonic()
 
     def time(self) -> float:
         """Return the seconds since the network is up."""
-        return time.monotonic() - self._began_at
+        return time.monotonic() - self.began_at
 
     def address_of(self, host: str) -> str:
         """Return the IPv4 address that a host has now."""

@@ -40,7 +40,8 @@ class ProxyBackend:
         for name, program in scenario.programs.items():
             for word in program.arguments:
                 found += [
-                    f"the program {name!r} is told {{{host}}}: on a proxy hosts have no address; say {{{host}:PORT}}"
+                    f"the program {name!r} is told {{{host}}}: on a proxy hosts have no address; say {{{host}:PORT}}, "
+                    "which every backend understands, where PORT is the one at which it listens"
                     for host, port in HOST_PLACEHOLDER.findall(word)
                     if not port
                 ]

@@ -15,6 +15,10 @@ TOPOLOGY = Topology(
 )
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 async def hold() -> None:
     async with real_topology(TOPOLOGY) as lab:
         # A session of its own, and nobody's child once the shell is killed: only its namespace tells whose it is.
@@ -24,7 +28,7 @@ async def hold() -> None:
         assert shell.stdout is not None
         grandchild = int(await shell.stdout.readline())
         link = lab._carrier.process.pid
-        (undertaker,) = map(int, Path(f"/proc/{link}/task/{link}/children").read_text().split())
+        (undertaker,) = children_of(link)
         pids = {"owner": os.getpid(), "link": link, "undertaker": undertaker}
         pids |= {"child": shell.pid, "grandchild": grandchild}
         sys.stdout.write(json.dumps(pids) + "\n")
