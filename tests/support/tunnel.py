@@ -1,20 +1,42 @@
-"""A scenario for many tests: a client asks a server again and again; what happens to it is added."""
+"""A scenario for many tests: a client asks a server ten times a second; what happens and what is expected is added."""
 
-TUNNEL = """
+
+def tunnel(
+    duration: int,
+    pings: int,
+    *,
+    seed: int = 0,
+    nat: str = "",
+    module: str = "support.pingers",
+    ask: str = "ask",
+    server: str = "{bob}",
+) -> str:
+    """Return the file: ann asks bob, behind a NAT where one is named, and `pingers` is found under this name."""
+    gateway, behind = (f'[gateways.home]\nnat = "{nat}"', 'behind = "home"') if nat else ("", "")
+    return f"""
 title = "A tunnel"
-duration = 20
+duration = {duration}
+seed = {seed}
+{gateway}
 [hosts.ann]
-both = { delay = 0.02 }
+{behind}
+both = {{ delay = 0.02 }}
 [hosts.bob]
 [programs.server]
 host = "bob"
-run = "pingers:serve"
+run = "{module}:serve"
 background = true
 [programs.client]
 host = "ann"
-run = "pingers:ask"
-arguments = ["{bob}", "100"]
+run = "{module}:{ask}"
+arguments = ["{server}", "{pings}"]
 after = ["server"]
+"""
+
+
+IN_A_FOLDER = (
+    tunnel(20, 100, module="pingers")
+    + """
 [[expect]]
 that = "silence"
 program = "client"
@@ -23,3 +45,5 @@ at_most = 3.0
 that = "exits"
 program = "client"
 """
+)
+"""For a folder of its own, with `pingers` in it."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,18 @@ async def test_children_are_signalled_by_name_and_end_together() -> None:
     children.signal(Signal(process="two", signal="pause"))
     await children.end()
     assert await two.ended() in (-signal.SIGTERM, -signal.SIGKILL)
+
+
+async def test_one_that_is_cancelled_while_it_starts_is_gone(tmp_path: Path) -> None:
+    """At every step of the event loop on the way."""
+    script = f"sleep 1000 & echo $! $$ >> {tmp_path}/pids; wait"
+    for steps in range(8):
+        starting = asyncio.create_task(start(script))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        async with asyncio.timeout(SOON):
+            with suppress(asyncio.CancelledError):
+                await (await starting).end()
+    for pid in (tmp_path / "pids").read_text().split() if (tmp_path / "pids").exists() else []:
+        assert await is_gone(int(pid))

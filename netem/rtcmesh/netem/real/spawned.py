@@ -6,6 +6,12 @@ import asyncio
 from asyncio.subprocess import SubprocessStreamProtocol
 from typing import Any, Self
 
+from rtcmesh.netem.starting import start_process
+
+
+def _close(transport: asyncio.SubprocessTransport) -> None:
+    transport.close()
+
 
 class Spawned(asyncio.subprocess.Process):
     """What `asyncio.create_subprocess_exec` returns, with a way not to wait for who else holds its pipes."""
@@ -23,8 +29,8 @@ class Spawned(asyncio.subprocess.Process):
     async def start(cls, *argv: str, limit: int, **options: Any) -> Self:  # noqa: ANN401  (those of asyncio)
         """Start a program."""
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.subprocess_exec(
-            lambda: SubprocessStreamProtocol(limit, loop), *argv, **options
+        transport, protocol = await start_process(
+            lambda: SubprocessStreamProtocol(limit, loop), *argv, undo=_close, **options
         )
         return cls(transport, protocol, loop)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from rtcmesh.netem.faults import Signal
+from rtcmesh.netem.starting import start_process
 
 from .program import read_report
 from .words import Report
@@ -30,6 +31,13 @@ MAX_LINE_BYTES = 64 * 1024
 """A longer line is taken for several."""
 
 SIGNALS = {"pause": "SIGSTOP", "resume": "SIGCONT", "kill": "SIGKILL"}
+
+
+def _kill_all(transport: asyncio.SubprocessTransport) -> None:
+    """End one that was just started, and what it may have started in that time."""
+    with suppress(ProcessLookupError):
+        os.killpg(transport.get_pid(), signal.SIGKILL)
+    transport.close()
 
 
 class Child(asyncio.SubprocessProtocol):
@@ -50,9 +58,10 @@ class Child(asyncio.SubprocessProtocol):
     @classmethod
     async def start(cls, command: Sequence[str], report: Callable[[Report], None], *, folder: Path) -> Child:
         """Start a command in a folder; its reports are handed over as they come. Raises OSError."""
-        _, child = await asyncio.get_running_loop().subprocess_exec(
+        _, child = await start_process(
             partial(cls, report),
             *command,
+            undo=_kill_all,
             cwd=folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
