@@ -110,7 +110,6 @@ def test_every_kind_of_gateway_is_shown_as_it_behaves() -> None:
         "filtering": None,
         "hairpinning": None,
         "ports": None,
-        "passes_tcp": True,
     }
 
 

@@ -31,19 +31,18 @@ _REMOTE_PORTS = (3478, 3479)
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """How a gateway was seen to treat UDP; None where it lets none through."""
+    """How a gateway was seen to treat UDP; None where it lets none through. TCP passes, or none of this is known."""
 
     mapping: Dependence | None
     filtering: Dependence | None
     hairpinning: bool | None
     ports: PortAssignment | None
-    passes_tcp: bool
 
     def differences(self, nat: NatConfig) -> list[str]:
         """Say in what it differs from what was asked for."""
-        expected = Observed(None, None, None, None, passes_tcp=True)
+        expected = Observed(None, None, None, None)
         if not nat.blocks_udp:
-            expected = Observed(nat.mapping, nat.filtering, nat.hairpinning, nat.ports, passes_tcp=True)
+            expected = Observed(nat.mapping, nat.filtering, nat.hairpinning, nat.ports)
         return [
             f"{name} is {_said(seen)}, not {_said(wanted)}"
             for name in self.__struct_fields__
@@ -90,11 +89,8 @@ class _Probe:
     def run(self) -> Observed:
         socket = self._socket()
         if self._out(socket, self._server) is None:
-            return Observed(None, None, None, None, passes_tcp=True)
-        mapping = self._mapping()
-        return Observed(
-            mapping, self._filtering(), self._hairpinning(), self._port_assignment(), passes_tcp=True
-        )
+            return Observed(None, None, None, None)
+        return Observed(self._mapping(), self._filtering(), self._hairpinning(), self._port_assignment())
 
     def _mapping(self) -> Dependence:
         """Compare what one socket looks like from three remote ends (section 4.3)."""
