@@ -216,7 +216,7 @@ def test_failures_are_told_and_recorded_by_several_workers_at_once(project: pyte
     assert run.parseoutcomes() == {"failed": 4, "invalid": 1}
     text = run.stdout.str()
     for number in range(4):
-        (record,) = (project.path / "runs").glob(f"test_fails-{number}*")
+        (record,) = (project.path / "runs").glob(f"test-fails-{number}-*")
         assert f"recorded in {Path('runs') / record.name}" in text
     assert (
         "INVALID test_failures_are_told_and_recorded_by_several_workers_at_once.py::test_says_nothing" in text

@@ -60,7 +60,7 @@ def test_what_was_not_as_expected_is_the_exit_code(folder: Path) -> None:
         (
             (),
             TUNNEL.replace("delay", "dealy"),
-            "tunnel.toml:5: hosts.ann.both.dealy: there is no such key here; did",
+            "tunnel.toml:8: hosts.ann.both.dealy: there is no such key here; did",
         ),
         (("--backend", "moon"), TUNNEL, "there is no backend 'moon'; there are virtual, namespaces, proxy"),
         (
