@@ -21,6 +21,7 @@ from .lateness import Punctuality
 from .meter import Meter
 from .presence import missing_programs
 from .process import Children
+from .record import Capture
 from .sniffer import Sniffer, may_sniff
 from .stage import LOST, Conduct, Running, Watch
 from .words import Program, Report, Scenario
@@ -50,11 +51,14 @@ class NamespaceBackend:
 
 
 async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
-    topology, seed, lost = scenario.topology, scenario.seed, _Losses(watch)
-    async with real_topology(topology, seed=seed, lost=lost.take) as network, AsyncExitStack() as stack:
+    losses = None if watch.capture is None else _Losses(watch.capture)
+    lost = None if losses is None else losses.take
+    topology, seed = scenario.topology, scenario.seed
+    async with real_topology(topology, seed=seed, lost=lost) as network, AsyncExitStack() as stack:
         punctuality = Punctuality(_shortest_delay(scenario.topology))
         stage = NamespaceStage(network, folder, watch.meter, punctuality)
-        lost.began_at = stage.began_at
+        if losses is not None:
+            losses.began_at = stage.began_at
         if may_sniff():
             for host in network.hosts.values():
                 sniffer = Sniffer(host.name, host.namespace, watch, stage.time)
@@ -72,16 +76,15 @@ async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Cond
 class _Losses:
     """Shows the packets that links took out to the capture of a run."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, capture: Capture) -> None:
         self.began_at = time.monotonic()
-        self._capture = watch.capture
+        self._capture = capture
 
     def take(self, lost: LostPacket) -> None:
         """Show a packet, with what became of it."""
-        if self._capture is not None:
-            comment = f"{lost.fate}; on the way {lost.way} at {lost.node}"
-            self._capture.add(LOST, max(0.0, lost.at - self.began_at), lost.packet, comment)
-            self._capture.left_out += lost.untold
+        comment = f"{lost.fate}; on the way {lost.way} at {lost.node}"
+        self._capture.add(LOST, max(0.0, lost.at - self.began_at), lost.packet, comment)
+        self._capture.left_out += lost.untold
 
 
 class NamespaceStage:
