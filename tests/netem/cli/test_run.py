@@ -118,6 +118,15 @@ def test_chaos_finds_the_smallest_timeline_that_fails_and_keeps_it(folder: Path)
     assert load_run(path).verdicts == load_run(folder / "runs" / "scenario-1").verdicts
 
 
+def test_a_scenario_that_fails_without_chaos_is_told_from_one_that_fails_by_it(folder: Path) -> None:
+    (folder / "tunnel.toml").write_text(TUNNEL.replace("at_most = 3.0", "at_most = 0.01"))
+    run = netem(folder, "chaos", str(folder / "tunnel.toml"))
+    assert run.exit_code == 1
+    assert "seed 0 fails, and not by chaos: it does so without any fault" in run.output
+    (path,) = (folder / "runs").iterdir()
+    assert load_scenario(path / "scenario.toml", {}).events == ()
+
+
 async def test_ctrl_c_ends_a_run_without_a_trace_and_without_a_record(folder: Path) -> None:
     text = TUNNEL.replace("pingers:ask", "pingers:spin").replace('arguments = ["{bob}", "100"]', "")
     (folder / "tunnel.toml").write_text(text)
