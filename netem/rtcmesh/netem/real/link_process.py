@@ -86,7 +86,8 @@ class Pipe:
         self._tell_given_up()
 
     def _tell_given_up(self) -> None:
-        for fate, packet in self.link.given_up:
+        given_up, self.link.given_up = self.link.given_up, []
+        for fate, packet in given_up:
             self._tell(fate, packet)
 
     def _tell(self, fate: Fate, packet: IpPacket) -> None:
