@@ -1,7 +1,7 @@
 """A clock that is asked over UDP: a program that knows nothing of any laboratory.
 
 python clock.py serve 7000
-python clock.py ask 127.0.0.1 7000
+python clock.py ask 127.0.0.1:7000
 """
 
 import asyncio
@@ -49,8 +49,9 @@ async def serve(port: str) -> None:
     await asyncio.Event().wait()
 
 
-async def ask(host: str, port: str) -> None:
-    """Ask for the time, again if need be, and print it. Raises TimeoutError."""
+async def ask(endpoint: str) -> None:
+    """Ask for the time at `address:port`, again if need be, and print it. Raises TimeoutError."""
+    host, port = endpoint.split(":")
     loop = asyncio.get_running_loop()
     transport, question = await loop.create_datagram_endpoint(Question, remote_addr=(host, int(port)))
     try:
@@ -60,7 +61,7 @@ async def ask(host: str, port: str) -> None:
             if question.answer.done():
                 print(question.answer.result().decode())
                 return
-        raise TimeoutError(f"{host}:{port} does not tell the time")
+        raise TimeoutError(f"{endpoint} does not tell the time")
     finally:
         transport.close()
 

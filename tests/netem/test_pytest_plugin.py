@@ -17,7 +17,7 @@ HEARD = """
     @pytest.mark.netem(profile="lte")
     async def test_it_is_heard(netem):
         await netem.start("server", clock.serve, 7000)
-        assert await netem.run("client", clock.ask, *netem.endpoint("server", 7000)) == 0
+        assert await netem.run("client", clock.ask, netem.endpoint("server", 7000)) == 0
 """
 
 CUT_OFF = """
@@ -28,7 +28,7 @@ CUT_OFF = """
     async def test_it_is_heard(netem):
         await netem.start("server", clock.serve, 7000)
         await netem.apply(Cut(node="client"))
-        assert await netem.run("client", clock.ask, *netem.endpoint("server", 7000)) == 0
+        assert await netem.run("client", clock.ask, netem.endpoint("server", 7000)) == 0
 """
 
 SCENARIO = """
@@ -45,7 +45,7 @@ background = true
 [programs.question]
 host = "ann"
 run = "clock:ask"
-arguments = ["{bob}", "7000"]
+arguments = ["{bob:7000}"]
 [[expect]]
 that = "exits"
 program = "question"
@@ -190,6 +190,55 @@ def test_a_machine_that_is_too_busy_makes_a_failure_invalid(project: pytest.Pyte
     run.stdout.fnmatch_lines(["INVALID *::test_fails - invalid environment: this machine was too busy"])
     assert run.parseoutcomes() == {"invalid": 1, "passed": 1}
     assert run.ret == 0
+
+
+def test_failures_are_told_and_recorded_by_several_workers_at_once(project: pytest.Pytester) -> None:
+    """And the invalid one stays invalid on its way to the process that tells of it."""
+    project.makepyfile(
+        """
+        import clock, pytest
+        from rtcmesh.netem.faults import Cut
+        from rtcmesh.netem.scenario.virtual_stage import VirtualStage
+
+        @pytest.mark.parametrize("number", range(4))
+        async def test_fails(netem, number):
+            await netem.apply(Cut(node="client"))
+            assert False
+
+        async def test_says_nothing(netem, monkeypatch):
+            async def complaint(self):
+                return "invalid environment: this machine was too busy"
+            monkeypatch.setattr(VirtualStage, "complaint", complaint)
+            assert False
+        """
+    )
+    run = project.runpytest_subprocess(*QUIET, "-n", "2", "--netem-output", "runs")
+    assert run.parseoutcomes() == {"failed": 4, "invalid": 1}
+    text = run.stdout.str()
+    for number in range(4):
+        (record,) = (project.path / "runs").glob(f"test-fails-{number}-*")
+        assert f"recorded in {Path('runs') / record.name}" in text
+    assert (
+        "INVALID test_failures_are_told_and_recorded_by_several_workers_at_once.py::test_says_nothing" in text
+    )
+    assert len(list((project.path / "runs").iterdir())) == 5
+
+
+def test_a_record_that_cannot_be_written_does_not_hide_why_the_test_failed(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import shutil
+
+        async def test_it(netem):
+            shutil.rmtree("runs")
+            assert 2 + 2 == 5
+        """
+    )
+    found, text = outcomes(project, "--netem-output", "runs")
+    assert found == {"failed": 1}
+    assert "assert (2 + 2) == 5" in text
+    assert "the record of the run cannot be written to runs: No such file or directory" in text
+    assert "During handling" not in text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,14 @@ class GraphImpossible(NetemError):
 
 
 def draw(run: Run, file: Path) -> None:
-    """Write a PNG or an SVG, by the name of the file. Raises `GraphImpossible`, and OSError."""
+    """Write a PNG or an SVG, by the name of the file, as a whole or not at all. Raises `GraphImpossible`."""
     if file.suffix.lower() not in FORMATS:
         raise GraphImpossible(f"{file} must end in {' or '.join(FORMATS)}")
     try:
         from matplotlib.figure import Figure  # without pyplot: no window, no state
     except ModuleNotFoundError:
         raise GraphImpossible(
-            "drawing needs matplotlib: pip install 'rtcmesh[bench]', or matplotlib itself"
+            "drawing needs matplotlib, which is not installed: pip install 'rtcmesh[graph]'"
         ) from None
     if not run.samples:
         raise GraphImpossible("no packet was seen in this run: there is nothing to draw")
@@ -46,7 +48,22 @@ def draw(run: Run, file: Path) -> None:
     panels[0].set_title(f"{run.title} ({run.backend}, seed {run.seed}): {run.outcome}")
     panels[0].legend(loc="upper right")
     panels[-1].set_xlabel("seconds")
-    figure.savefig(file)
+    _write(file, _drawn(figure, file.suffix[1:].lower()))
+
+
+def _drawn(figure: Any, kind: str) -> bytes:  # noqa: ANN401
+    picture = BytesIO()
+    figure.savefig(picture, format=kind)
+    return picture.getvalue()
+
+
+def _write(file: Path, picture: bytes) -> None:
+    try:
+        file.write_bytes(picture)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            file.unlink()  # a part of it is there
+        raise GraphImpossible(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _throughput(run: Run, has_bytes: bool) -> Callable[[Sample], float | None]:  # noqa: FBT001

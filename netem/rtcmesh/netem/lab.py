@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from .errors import CannotCarry, NetemError
 from .faults import Fault
+from .packet import Endpoint
 from .scenario.account import Account, Ending
+from .scenario.errors import RecordFailed
 from .scenario.meter import Meter
 from .scenario.program import EntryPoint
 from .scenario.record import Capture, Run, RunDirectory
@@ -54,6 +56,8 @@ class Lab:
         """What programs reported, and what was done to the network."""
         self.record: Path | None = None
         """Where everything is recorded about a test that failed."""
+        self.unrecorded = ""
+        """Why it could not be recorded."""
         self.complaint = ""
         """Why a failure says nothing about the test: the machine was too busy."""
         self._scenario = Scenario(title=title, topology=topology, seed=seed, duration=LONGEST_TEST)
@@ -87,9 +91,9 @@ class Lab:
         """Return the address of a host."""
         return self.stage.address_of(host)
 
-    def endpoint(self, host: str, port: int, *, seen_from: str = "client") -> tuple[str, int]:
-        """Return where a host finds a port of another one."""
-        return self.stage.endpoint_of(host, port, seen_from)
+    def endpoint(self, host: str, port: int, *, seen_from: str = "client") -> Endpoint:
+        """Return where a host finds a port of another one: address and port, `address:port` as a string."""
+        return Endpoint(*self.stage.endpoint_of(host, port, seen_from))
 
     def host(self, name: str) -> AbstractContextManager[object]:
         """Have the code of the block, and tasks started in it, stand on a host. On virtual time alone."""
@@ -144,11 +148,18 @@ class Lab:
                 return self.backend.perform(self._scenario, self._folder, self, self._conducting(test))
             except BaseException as error:
                 if is_failure(error):
-                    scenario = write_scenario(self._scenario)
-                    self.record = directory.finish(self.result(), scenario, self._logs)
+                    self._keep(directory)
                 raise
             finally:
                 test.close()
+
+    def _keep(self, directory: RunDirectory) -> None:
+        """Record everything; what keeps that from being written is no reason to hide why the test failed."""
+        scenario = write_scenario(self._scenario)
+        try:
+            self.record = directory.finish(self.result(), scenario, self._logs)
+        except RecordFailed as failed:
+            self.unrecorded = str(failed)
 
     def result(self) -> Run:
         """Return everything that was seen."""
@@ -184,8 +195,8 @@ class Lab:
 
     async def _end_all(self) -> None:
         for name, running in reversed(self._running.items()):
+            await running.end()
             if name not in self.account.endings:
-                await running.end()
                 await running.ended()
                 self._end(name, None)
 

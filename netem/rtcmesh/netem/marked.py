@@ -59,7 +59,7 @@ def run_for(
     )
 
 
-def told(run: Run, path: Path | None) -> str:
+def told(run: Run, path: Path | None, unrecorded: str = "") -> str:
     """Return what a person wants to know of a run that failed."""
     lines = [
         f"backend {run.backend}, --netem-seed {run.seed}, {run.seconds:.3f} s on the clock of the network"
@@ -74,6 +74,8 @@ def told(run: Run, path: Path | None) -> str:
         lines += _last_words(path)
         lines.append(f"recorded in {path}")
         lines.append(f"{run.captured_packets} packets in {path / CAPTURE_FILE}")
+    elif unrecorded:
+        lines.append(unrecorded)
     return "\n".join(lines)
 
 

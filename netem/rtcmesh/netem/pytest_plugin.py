@@ -3,7 +3,7 @@
     @pytest.mark.netem(profile="lte")
     async def test_it_works_on_lte(netem):
         await netem.start("server", clock.serve, 7000)
-        assert await netem.run("client", clock.ask, *netem.endpoint("server", 7000)) == 0
+        assert await netem.run("client", clock.ask, netem.endpoint("server", 7000)) == 0
 
 It imports the laboratory only for tests that use it.
 """
@@ -150,14 +150,14 @@ def pytest_runtest_makereport(
     if call.when != "call" or not report.failed:
         return report
     if (lab := item.stash.get(_lab, None)) is not None:
-        run, path = lab.result(), lab.record
+        run, path, unrecorded = lab.result(), lab.record, lab.unrecorded
     elif (ran := item.stash.get(_run, None)) is not None:
-        run, path = ran
+        (run, path), unrecorded = ran, ""
     else:
         return report
     from .marked import told
 
-    report.sections.append(("netem", told(run, path)))
+    report.sections.append(("netem", told(run, path, unrecorded)))
     if run.invalid:
         setattr(report, INVALID, True)
         report.outcome = "skipped"

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from rtcmesh.netem.cli.outcome import INTERRUPTED, failing_in_one_line
+from rtcmesh.netem.cli.outcome import failing_in_one_line
 from rtcmesh.netem.errors import CannotCarry
 from rtcmesh.peer.cli import app
 
@@ -26,7 +26,7 @@ def test_the_command_line_starts_without_what_only_some_commands_need() -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(CannotCarry("no rebinding"), 1), (OSError("disk full"), 1), (KeyboardInterrupt(), INTERRUPTED)],
+    [(CannotCarry("no rebinding"), 1), (OSError("disk full"), 1), (KeyboardInterrupt(), 130)],
 )
 def test_a_command_that_cannot_go_on_ends_in_one_line(error: BaseException, code: int) -> None:
     one = typer.Typer()
@@ -38,4 +38,4 @@ def test_a_command_that_cannot_go_on_ends_in_one_line(error: BaseException, code
 
     ended = CliRunner().invoke(one)
     assert ended.exit_code == code
-    assert ended.output.split("\n")[0] == ("" if code == INTERRUPTED else str(error))
+    assert ended.output.split("\n")[0] == ("" if code == 130 else str(error))

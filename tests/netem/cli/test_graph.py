@@ -50,7 +50,7 @@ def test_the_picture_stands_beside_the_run(tmp_path: Path) -> None:
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(GraphImpossible, match=r"pip install 'rtcmesh\[bench\]'"):
+    with pytest.raises(GraphImpossible, match=r"pip install 'rtcmesh\[graph\]'"):
         draw(RUN, tmp_path / "run.png")
 
 

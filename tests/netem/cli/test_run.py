@@ -9,34 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rtcmesh.netem.scenario.reading import load_scenario
-from rtcmesh.netem.scenario.record import load_run
+from rtcmesh.netem.scenario.record import Run, load_run
 from rtcmesh.peer.cli import app
 from support import pingers
 from support.processes import rtcmesh, run_rtcmesh
-
-SCENARIO = """
-title = "A tunnel"
-duration = 20
-[hosts.ann]
-both = { delay = 0.02 }
-[hosts.bob]
-[programs.server]
-host = "bob"
-run = "pingers:serve"
-background = true
-[programs.client]
-host = "ann"
-run = "pingers:ask"
-arguments = ["{bob}", "100"]
-after = ["server"]
-[[expect]]
-that = "silence"
-program = "client"
-at_most = 3.0
-[[expect]]
-that = "exits"
-program = "client"
-"""
+from support.tunnel import IN_A_FOLDER as TUNNEL
 
 CUT = """
 [[events]]
@@ -51,7 +28,7 @@ lasting = 4
 def folder(tmp_path: Path) -> Path:
     """A folder as users have it: a scenario beside its programs."""
     shutil.copy(pingers.__file__, tmp_path / "pingers.py")
-    (tmp_path / "tunnel.toml").write_text(SCENARIO)
+    (tmp_path / "tunnel.toml").write_text(TUNNEL)
     return tmp_path
 
 
@@ -69,7 +46,7 @@ def test_a_run_is_shown_judged_and_recorded(folder: Path) -> None:
 
 
 def test_what_was_not_as_expected_is_the_exit_code(folder: Path) -> None:
-    (folder / "tunnel.toml").write_text(SCENARIO + CUT)
+    (folder / "tunnel.toml").write_text(TUNNEL + CUT)
     run = netem(folder, "run", str(folder / "tunnel.toml"), "--json", "--seed", "5")
     assert run.exit_code == 1
     told = json.loads(run.output)
@@ -82,13 +59,13 @@ def test_what_was_not_as_expected_is_the_exit_code(folder: Path) -> None:
     [
         (
             (),
-            SCENARIO.replace("delay", "dealy"),
-            "tunnel.toml:5: hosts.ann.both.dealy: there is no such key here; did",
+            TUNNEL.replace("delay", "dealy"),
+            "tunnel.toml:8: hosts.ann.both.dealy: there is no such key here; did",
         ),
-        (("--backend", "moon"), SCENARIO, "there is no backend 'moon'; there are virtual, namespaces, proxy"),
+        (("--backend", "moon"), TUNNEL, "there is no backend 'moon'; there are virtual, namespaces, proxy"),
         (
             (),
-            SCENARIO.replace("pingers:serve", "pinger:serve"),
+            TUNNEL.replace("pingers:serve", "pinger:serve"),
             "the backend virtual cannot carry this scenario:",
         ),
     ],
@@ -106,7 +83,7 @@ def test_what_cannot_be_run_is_told_in_a_line(
 
 
 def test_chaos_without_expectations_is_refused(folder: Path) -> None:
-    (folder / "tunnel.toml").write_text(SCENARIO.partition("[[expect]]")[0])
+    (folder / "tunnel.toml").write_text(TUNNEL.partition("[[expect]]")[0])
     run = netem(folder, "chaos", str(folder / "tunnel.toml"))
     assert run.exit_code == 1
     assert "expects nothing" in run.output
@@ -114,14 +91,14 @@ def test_chaos_without_expectations_is_refused(folder: Path) -> None:
 
 def test_a_module_that_cannot_be_imported_is_told_in_a_line(folder: Path) -> None:
     (folder / "broken.py").write_text("this is no Python")
-    (folder / "tunnel.toml").write_text(SCENARIO.replace("pingers:serve", "broken:serve"))
+    (folder / "tunnel.toml").write_text(TUNNEL.replace("pingers:serve", "broken:serve"))
     run = netem(folder, "run", str(folder / "tunnel.toml"))
     assert run.exit_code == 1
     assert "broken:serve: importing it failed: SyntaxError" in run.output
 
 
 def test_chaos_that_breaks_nothing_says_so(folder: Path) -> None:
-    (folder / "tunnel.toml").write_text(SCENARIO.replace("at_most = 3.0", "at_most = 60"))
+    (folder / "tunnel.toml").write_text(TUNNEL.replace("at_most = 3.0", "at_most = 60"))
     run = netem(folder, "chaos", str(folder / "tunnel.toml"), "--runs", "2", "--seed", "1")
     assert run.exit_code == 0
     assert "passed under the chaos of 2 seeds, from 1 on" in run.output
@@ -141,8 +118,17 @@ def test_chaos_finds_the_smallest_timeline_that_fails_and_keeps_it(folder: Path)
     assert load_run(path).verdicts == load_run(folder / "runs" / "scenario-1").verdicts
 
 
+def test_a_scenario_that_fails_without_chaos_is_told_from_one_that_fails_by_it(folder: Path) -> None:
+    (folder / "tunnel.toml").write_text(TUNNEL.replace("at_most = 3.0", "at_most = 0.01"))
+    run = netem(folder, "chaos", str(folder / "tunnel.toml"))
+    assert run.exit_code == 1
+    assert "seed 0 fails, and not by chaos: it does so without any fault" in run.output
+    (path,) = (folder / "runs").iterdir()
+    assert load_scenario(path / "scenario.toml", {}).events == ()
+
+
 async def test_ctrl_c_ends_a_run_without_a_trace_and_without_a_record(folder: Path) -> None:
-    text = SCENARIO.replace("pingers:ask", "pingers:spin").replace('arguments = ["{bob}", "100"]', "")
+    text = TUNNEL.replace("pingers:ask", "pingers:spin").replace('arguments = ["{bob}", "100"]', "")
     (folder / "tunnel.toml").write_text(text)
     async with rtcmesh("netem", "run", str(folder / "tunnel.toml"), "--output", str(folder / "runs")) as run:
         await run.expect("spinning")
@@ -152,10 +138,25 @@ async def test_ctrl_c_ends_a_run_without_a_trace_and_without_a_record(folder: Pa
     assert list((folder / "runs").iterdir()) == []
 
 
-async def test_two_runs_at_once_do_not_disturb_each_other(folder: Path) -> None:
-    command = ("netem", "run", str(folder / "tunnel.toml"), "--output", str(folder / "runs"))
-    runs = await asyncio.gather(run_rtcmesh(*command), run_rtcmesh(*command))
+async def two_runs_at_once(folder: Path, *options: str) -> tuple[Run, Run]:
+    command = ("netem", "run", str(folder / "tunnel.toml"), "--output", str(folder / "runs"), *options)
+    runs = await asyncio.gather(run_rtcmesh(*command, timeout=150), run_rtcmesh(*command, timeout=150))
     assert [run.code for run in runs] == [0, 0]
     one, two = sorted((folder / "runs").iterdir())
     assert (one.name, two.name) == ("tunnel-1", "tunnel-2")
-    assert load_run(one) == load_run(two)
+    return load_run(one), load_run(two)
+
+
+async def test_two_runs_at_once_do_not_disturb_each_other(folder: Path) -> None:
+    one, two = await two_runs_at_once(folder)
+    assert one == two
+
+
+@pytest.mark.namespaces
+async def test_two_runs_at_once_with_real_processes_do_not_meet(folder: Path) -> None:
+    """Both have the same addresses and the same ports."""
+    (folder / "tunnel.toml").write_text(
+        TUNNEL.replace("at_most = 3.0", "at_most = 19").replace('"100"', '"10"')
+    )
+    for run in await two_runs_at_once(folder, "--backend", "namespaces"):
+        assert run.counters["ann"]["up"]["delivered"] >= 10

@@ -1,11 +1,12 @@
 """A command behind an impaired uplink."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from support.processes import RTCMESH
+from support.processes import RTCMESH, rtcmesh
 
 pytestmark = pytest.mark.namespaces
 
@@ -43,6 +44,23 @@ def test_a_command_talks_to_the_other_side_over_an_uplink_like_that(options: tup
 
 def test_what_ends_by_a_signal_is_told_as_shells_do() -> None:
     assert shell("--", "sh", "-c", "kill -TERM $$").returncode == 128 + 15
+
+
+@pytest.mark.parametrize(
+    ("number", "script", "code"),
+    [
+        (signal.SIGTERM, "echo ready; exec sleep 1000", 128 + 15),
+        (signal.SIGHUP, "trap 'exit 7' HUP; echo ready; while :; do sleep 0.1; done", 7),
+        (signal.SIGTERM, "trap '' TERM; echo ready; while :; do sleep 0.1; done", 128 + 9),
+    ],
+)
+async def test_what_should_end_it_ends_the_command(number: signal.Signals, script: str, code: int) -> None:
+    async with rtcmesh("netem", "shell", "--", "sh", "-c", script) as program:
+        await program.expect("ready")
+        program.send_signal(number)
+        ended = await program.ended()
+    assert ended.code == code
+    assert "Traceback" not in ended.errors
 
 
 def test_a_profile_or_a_gateway_that_is_not_there_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 from rtcmesh.netem.errors import CannotCarry
 from rtcmesh.netem.faults import ChangeAddress, Cut, Heal, Impair, Partition, Rebind, Signal, SwitchUplink
 from rtcmesh.netem.link import LinkConfig
-from rtcmesh.netem.packet import Endpoint
+from rtcmesh.netem.packet import Endpoint, Packet
 from rtcmesh.netem.proxy.network import ProxyNetwork
 from rtcmesh.netem.proxy.udp import MAX_FLOWS, UdpProxy
 from rtcmesh.netem.topology import GatewaySpec, HostSpec, Topology, Uplink
@@ -40,6 +40,23 @@ class Socket(asyncio.DatagramProtocol):
     async def next(self) -> tuple[bytes, Endpoint]:
         async with asyncio.timeout(PATIENCE):
             return await self.received.get()
+
+
+class Taps:
+    """What a proxy tells of its datagrams, to be waited for."""
+
+    def __init__(self) -> None:
+        self._fates: asyncio.Queue[str] = asyncio.Queue()
+
+    def note(self, time: float, packet: Packet, fate: str, host: str | None) -> None:
+        del time, packet, host
+        self._fates.put_nowait(fate)
+
+    async def until(self, fate: str) -> None:
+        """Wait for one that meets this fate."""
+        async with asyncio.timeout(PATIENCE):
+            while await self._fates.get() != fate:
+                pass
 
 
 @asynccontextmanager
@@ -86,20 +103,19 @@ async def test_the_same_way_is_given_twice_and_serves_many() -> None:
 
 
 async def test_faults_do_what_they_say() -> None:
-    async with sockets() as (client, server), ProxyNetwork(topology()) as network:
+    taps = Taps()
+    async with sockets() as (client, server), ProxyNetwork(topology(), tap=taps.note) as network:
         way = network.udp("client", "server", server.endpoint)
         await network.apply(Cut(node="client"))
-        client.send(b"cut", way)
-        client.send(b"cut too", way)
-        while network.counters()["client"]["up"]["cut"] < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        for data in (b"cut", b"cut too"):
+            client.send(data, way)
+            await taps.until("cut")
+        assert network.counters()["client"]["up"]["cut"] == 2
         await network.apply(Heal(node="client"))
         await network.apply(Partition(nodes=("server", "client"), one_way=True))
         client.send(b"there", way)
         assert (await server.next())[0] == b"there"
-        (proxy,) = network._udp.values()
-        while not proxy.counters.parted:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await taps.until("cut")  # the answer
         await network.apply(Heal(node="server"))
         await network.apply(Impair(node="client", down=LinkConfig(duplication=1.0)))
         client.send(b"twice", way)
@@ -132,10 +148,12 @@ async def test_what_proxies_cannot_do_they_say() -> None:
 
 
 async def test_a_target_that_is_not_there_is_counted() -> None:
-    async with sockets() as (client, _), UdpProxy(Endpoint("127.0.0.1", 1), (), ()) as proxy:
+    taps = Taps()
+    nobody = Endpoint("127.0.0.1", 1)
+    async with sockets() as (client, _), UdpProxy(nobody, (), (), tap=taps.note) as proxy:
         while not proxy.counters.refused:
             client.send(b"anybody?", proxy.endpoint)
-            await asyncio.sleep(0.01)
+            await taps.until("delivered")
 
 
 async def test_senders_are_bounded_and_the_silent_one_is_forgotten() -> None:
@@ -143,7 +161,7 @@ async def test_senders_are_bounded_and_the_silent_one_is_forgotten() -> None:
         for port in range(1, MAX_FLOWS + 3):
             proxy.take(b"hello", Endpoint("127.0.0.1", port))
         assert proxy.counters.flows_forgotten == 2
-        await asyncio.sleep(0.05)
+        assert (await server.next())[0] == b"hello"
 
 
 async def test_two_links_of_one_proxy_share_their_rate_between_all_who_send() -> None:

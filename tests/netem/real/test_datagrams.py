@@ -3,7 +3,8 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.netem.real.datagrams import TCP, UDP, Endpoint, parse, syn_packet, udp_packet
+from rtcmesh.netem.packet import Endpoint
+from rtcmesh.netem.real.datagrams import TCP, UDP, parse, syn_packet, udp_packet
 
 endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(1, 65_535))
 

@@ -95,7 +95,7 @@ async def test_the_kinds_that_people_speak_of_behave_like_it() -> None:
     assert observed["address-restricted"].filtering is Dependence.ADDRESS_DEPENDENT
     assert observed["port-restricted"].filtering is Dependence.ADDRESS_AND_PORT_DEPENDENT
     assert observed["symmetric"].mapping is Dependence.ADDRESS_AND_PORT_DEPENDENT
-    assert observed["udp-blocked"] == Observed(None, None, None, None, passes_tcp=True)
+    assert observed["udp-blocked"] == Observed(None, None, None, None)
 
 
 def test_what_is_not_as_asked_is_named() -> None:
@@ -104,7 +104,6 @@ def test_what_is_not_as_asked_is_named() -> None:
         Dependence.ENDPOINT_INDEPENDENT,
         hairpinning=False,
         ports=PortAssignment.PRESERVED,
-        passes_tcp=True,
     )
     assert seen.differences(NATS["full-cone"]) == []
     assert seen.differences(NATS["port-restricted"]) == [

@@ -231,8 +231,16 @@ async def test_a_dead_link_process_ends_the_block_with_its_name() -> None:
         await fail()
 
 
-@pytest.mark.parametrize("victim", ["owner", "link"])
-async def test_nothing_is_left_when_a_process_of_it_is_killed(victim: str) -> None:
+@pytest.mark.parametrize(
+    "victims",
+    [
+        *(("owner",), ("link",), ("undertaker",), ("child",)),
+        *(("owner", "link"), ("owner", "undertaker"), ("link", "undertaker"), ("owner", "link", "child")),
+    ],
+    ids="-".join,
+)
+async def test_nothing_is_left_when_processes_of_it_are_killed(victims: tuple[str, ...]) -> None:
+    """Two at the same instant, before any of the others can run: those are stopped until it is done."""
     holder = await asyncio.create_subprocess_exec(
         sys.executable, str(PROGRAMS / "topology_holder.py"), stdout=PIPE, stderr=PIPE
     )
@@ -240,7 +248,11 @@ async def test_nothing_is_left_when_a_process_of_it_is_killed(victim: str) -> No
     pids: dict[str, int] = json.loads(await holder.stdout.readline())
     descriptors = {name: os.pidfd_open(pid) for name, pid in pids.items()}
     try:
-        os.kill(holder.pid if victim == "owner" else pids["link"], signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for victim in victims:
+                os.kill(pids[victim], number)
+        if victims == ("child",):  # which ends no laboratory
+            os.kill(pids["owner"], signal.SIGINT)
         for name, descriptor in descriptors.items():
             ended, _, _ = await asyncio.to_thread(select.select, [descriptor], [], [], GONE_WITHIN)
             assert ended, f"{name} is still there"
@@ -248,3 +260,20 @@ async def test_nothing_is_left_when_a_process_of_it_is_killed(victim: str) -> No
         for descriptor in descriptors.values():
             os.close(descriptor)
         await holder.communicate()
+
+
+async def test_programs_that_hold_on_to_their_output_do_not_hold_up_the_end() -> None:
+    """One hides in a namespace where nobody looks."""
+    async with family() as lab:
+        script = "unshare --net setsid sleep 1000 & echo $!; setsid sleep 1000 & echo $!; exec sleep 1000"
+        shell = await lab.host("ann").spawn("sh", "-c", script, stdout=PIPE, stderr=PIPE)
+        assert shell.stdout is not None
+        hidden, left = [os.pidfd_open(int(await shell.stdout.readline())) for _ in range(2)]
+    try:
+        ended, _, _ = await asyncio.to_thread(select.select, [left], [], [], GONE_WITHIN)
+        assert ended
+        assert shell.returncode == -signal.SIGKILL
+    finally:
+        signal.pidfd_send_signal(hidden, signal.SIGKILL)
+        for descriptor in (hidden, left):
+            os.close(descriptor)

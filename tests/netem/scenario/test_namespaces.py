@@ -12,33 +12,11 @@ from rtcmesh.netem.scenario.namespace_stage import NamespaceBackend
 from rtcmesh.netem.scenario.reading import read_scenario
 from rtcmesh.netem.scenario.record import CAPTURE_FILE, Run
 from rtcmesh.netem.scenario.runner import record_scenario, run_scenario
+from support.tunnel import tunnel
 
 TESTS = Path(__file__).parents[2]
 
-TUNNEL = """
-title = "A tunnel"
-duration = 40
-
-[gateways.home]
-nat = "port-restricted"
-
-[hosts.ann]
-behind = "home"
-both = { delay = 0.02 }
-
-[hosts.bob]
-
-[programs.server]
-host = "bob"
-run = "support.pingers:serve"
-background = true
-
-[programs.client]
-host = "ann"
-run = "support.pingers:ask"
-arguments = ["{bob}", "40"]
-after = ["server"]
-"""
+TUNNEL = tunnel(40, 40, nat="port-restricted")
 
 
 def perform(text: str) -> Run:
@@ -47,7 +25,7 @@ def perform(text: str) -> Run:
 
 @pytest.mark.namespaces
 def test_what_hosts_send_and_receive_is_captured(tmp_path: Path) -> None:
-    scenario = read_scenario(TUNNEL.replace("40", "10"), "test.toml", {})
+    scenario = read_scenario(tunnel(10, 10, nat="port-restricted"), "test.toml", {})
     run, path = record_scenario(scenario, NamespaceBackend(), folder=TESTS, parent=tmp_path, name="run")
     capture = (path / CAPTURE_FILE).read_bytes()
     up = run.counters["ann"]["up"]
@@ -59,8 +37,8 @@ def test_what_hosts_send_and_receive_is_captured(tmp_path: Path) -> None:
 
 
 @pytest.mark.namespaces
-def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
-    run = perform(
+def test_a_file_that_runs_on_virtual_time_runs_in_namespaces(tmp_path: Path) -> None:
+    text = (
         TUNNEL
         + """
         [[events]]
@@ -87,12 +65,17 @@ def test_a_file_that_runs_on_virtual_time_runs_in_namespaces() -> None:
         at_least = 1
         """
     )
+    scenario = read_scenario(text, "test.toml", {})
+    run, path = record_scenario(scenario, NamespaceBackend(), folder=TESTS, parent=tmp_path, name="run")
     assert [verdict.was for verdict in run.verdicts if not verdict.met] == []
     texts = [(entry.subject, entry.text) for entry in run.entries]
     assert ("ann", "cut direction both") in texts
     assert ("ann", "heal") in texts
     assert texts[-1] == ("server", "was ended")
-    up = run.counters["ann"]["up"]
+    up, down = run.counters["ann"]["up"], run.counters["ann"]["down"]
+    capture = (path / CAPTURE_FILE).read_bytes()
+    assert capture.count(b"cut; on the way up at ann") == up["cut"]
+    assert capture.count(b"cut; on the way down at ann") == down["cut"]
     assert sum(sample.sent_packets for sample in run.samples if sample.host == "ann") == up["sent"]
 
 

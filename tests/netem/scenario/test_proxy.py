@@ -9,24 +9,13 @@ from rtcmesh.netem.scenario.proxy_stage import ProxyBackend
 from rtcmesh.netem.scenario.reading import read_scenario
 from rtcmesh.netem.scenario.record import CAPTURE_FILE
 from rtcmesh.netem.scenario.runner import record_scenario
+from support.tunnel import tunnel
 
 TESTS = Path(__file__).parents[2]
 
-SCENARIO = """
-title = "Through a proxy"
-duration = 40
-[hosts.ann]
-both = { delay = 0.02 }
-[hosts.bob]
-[programs.server]
-host = "bob"
-run = "support.pingers:serve"
-background = true
-[programs.client]
-host = "ann"
-run = "support.pingers:ask_at"
-arguments = ["{bob:7000}", "30"]
-after = ["server"]
+SCENARIO = (
+    tunnel(40, 30, ask="ask_at", server="{bob:7000}")
+    + """
 [[events]]
 at = 2
 do = "cut"
@@ -42,6 +31,7 @@ direction = "up"
 fate = "delivered"
 at_least = 1
 """
+)
 
 
 def test_a_scenario_runs_through_proxies(tmp_path: Path) -> None:

@@ -10,32 +10,11 @@ from rtcmesh.netem.scenario.reading import read_scenario
 from rtcmesh.netem.scenario.record import CAPTURE_FILE, SCENARIO_FILE, Run, load_run
 from rtcmesh.netem.scenario.runner import record_scenario, run_scenario
 from rtcmesh.netem.scenario.virtual_stage import VirtualBackend
+from support.tunnel import tunnel
 
-TUNNEL = """
-title = "A tunnel"
-duration = 30
-seed = 3
-
-[gateways.home]
-nat = "port-restricted"
-
-[hosts.ann]
-behind = "home"
-both = { delay = 0.02 }
-
-[hosts.bob]
-
-[programs.server]
-host = "bob"
-run = "support.pingers:serve"
-background = true
-
-[programs.client]
-host = "ann"
-run = "support.pingers:ask"
-arguments = ["{bob}", "100"]
-after = ["server"]
-
+TUNNEL = (
+    tunnel(30, 100, seed=3, nat="port-restricted")
+    + """
 [[events]]
 at = 3
 do = "cut"
@@ -74,6 +53,7 @@ program = "client"
 name = "answers"
 at_least = 75
 """
+)
 
 
 def perform(text: str) -> Run:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from .outcome import fail, failing_in_one_line
 from .run import RUNS, BackendName, Output, Programs, ScenarioFile
+
+if TYPE_CHECKING:
+    from rtcmesh.netem.scenario.search import Failure
 
 app = typer.Typer()
 
@@ -64,12 +67,18 @@ def chaos(
                 return
         name = f"{scenario.stem}-chaos-{failure.seed}"
         done, path = record_scenario(failure.scenario, carrier, folder=folder, parent=output, name=name)
-    size = f"{len(failure.scenario.events)} of {failure.faults} events"
-    certainty = (
-        "none can be left out" if failure.is_smallest else "there were no trials left to find out more"
-    )
-    console.print(f"seed {failure.seed} fails; {size} suffice ({failure.trials} trials, {certainty})")
+    console.print(_said(failure))
     show_run(console, done, path)
     again = f"rtcmesh netem run {path / SCENARIO_FILE} --backend {backend} --programs {folder}"
     console.print(f"repeat it: {again}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def _said(failure: Failure) -> str:
+    if not failure.scenario.events:
+        return f"seed {failure.seed} fails, and not by chaos: it does so without any fault"
+    size = f"{len(failure.scenario.events)} of {failure.faults} events"
+    certainty = (
+        "none can be left out" if failure.is_smallest else "there were no trials left to find out more"
+    )
+    return f"seed {failure.seed} fails; {size} suffice ({failure.trials} trials, {certainty})"

@@ -15,7 +15,7 @@ from .errors import LaboratoryUnavailable, LinkProcessFailed
 from .hosts import RealHost
 from .joined import JoinedHosts, joined_hosts
 from .namespace import Namespace
-from .topology import RealTopology, real_topology
+from .topology import LostPacket, RealTopology, real_topology
 
 __all__ = [
     "Audit",
@@ -23,6 +23,7 @@ __all__ = [
     "JoinedHosts",
     "LaboratoryUnavailable",
     "LinkProcessFailed",
+    "LostPacket",
     "Namespace",
     "RealHost",
     "RealTopology",

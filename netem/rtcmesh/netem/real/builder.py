@@ -21,6 +21,9 @@ from .nat_probe import Box, Observed, probe
 from .syscalls import CLONE_NEWNET, CLONE_NEWUSER, TOOL_PATH, setns, unshare
 from .tun import open_tun
 
+TOOL_TIMEOUT = 20.0
+"""Seconds that a program has which does its work in some milliseconds."""
+
 OWN_NAMESPACE = "/proc/self/ns/net"
 
 
@@ -183,14 +186,18 @@ def _set(settings: Sequence[tuple[str, str]]) -> None:
 
 
 def _run(argv: Sequence[str], text: str) -> None:
-    done = subprocess.run(  # noqa: S603 (our own words)
-        argv,
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": TOOL_PATH},
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 (our own words)
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": TOOL_PATH},
+            timeout=TOOL_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LaboratoryUnavailable(f"{' '.join(argv)} does not end") from error
     if done.returncode:
         what = " / ".join(done.stderr.split("\n")).strip(" /") or f"exit status {done.returncode}"
         raise LaboratoryUnavailable(f"{' '.join(argv)}: {what}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from .inhabitants import kill_inhabitants
 from .link_protocol import Built, Carried, Order, Outcome, Task, Unavailable
 from .namespace import Namespace
 from .nat_probe import Observed
+from .spawned import Spawned
 
 ANSWER_TIMEOUT = 20.0
 """How long the process may take to answer, in seconds."""
@@ -24,7 +26,7 @@ START_TIMEOUT = 60.0
 """How long it may take to make everything."""
 
 END_TIMEOUT = 5.0
-"""How long it may take to end what is left in its namespaces."""
+"""How long it may take to end what is left in its namespaces, and programs to vanish that were killed."""
 
 LINE_BYTES = 16 * 1024 * 1024
 
@@ -34,7 +36,7 @@ T = TypeVar("T")
 class Carrier:
     """A running process, and the namespaces that it made."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Spawned) -> None:
         self.namespaces: tuple[Namespace, ...] = ()
         self.boxes: tuple[Observed, ...] = ()
         """How the gateways were found to behave, in the order of the task."""
@@ -43,7 +45,7 @@ class Carrier:
         self.runs_ahead = False
         """Whether the process goes before all others, so that a busy machine does not delay packets."""
         self.process = process
-        self.programs: list[asyncio.subprocess.Process] = []
+        self.programs: list[Spawned] = []
         """What was started in the namespaces, to be killed at the end."""
         self._asking = asyncio.Lock()
 
@@ -67,20 +69,27 @@ class Carrier:
         return msgspec.json.decode(await self._ask(orders, ANSWER_TIMEOUT), type=Carried)
 
     async def end(self) -> None:
-        """Kill the programs, and whatever they have started, and end the process."""
+        """Kill the programs, and whatever they have started, and end the process. What holds their pipes is let be."""
         for program in self.programs:
-            _kill(program)
+            program.abandon()
         assert self.process.stdin is not None, "it was started with pipes"
+        assert self.process.stdout is not None, "it was started with pipes"
         self.process.stdin.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT):
+                # Its undertaker holds that open until all in the namespaces is killed.
+                while await self.process.stdout.read(LINE_BYTES):
+                    pass
                 await self.process.wait()
-        _kill(self.process)
-        await self.process.communicate()
-        if self.process.returncode:  # or it did this
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # with what it was just waiting for
+        self.process.abandon()
+        if self.process.returncode != 0:
             kill_inhabitants([namespace.fd for namespace in self.namespaces])
-        for program in self.programs:
-            await program.communicate()  # reads to the end: a pipe that nobody reads would stay open
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT):
+                await asyncio.gather(*(each.wait() for each in (self.process, *self.programs)))
         for namespace in self.namespaces:
             namespace.close()
 
@@ -113,12 +122,13 @@ async def carrying(task: Task) -> AsyncGenerator[Carrier]:
 
     When the process ends before the block does, whatever the block raises is put down to that: `LinkProcessFailed`.
     """
-    process = await asyncio.create_subprocess_exec(
+    process = await Spawned.start(
         *(sys.executable, "-m", "rtcmesh.netem.real.link_process"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_BYTES,
         process_group=0,
+        pass_fds=() if task.losses is None else (task.losses,),
     )
     carrier = Carrier(process)
     try:
@@ -133,12 +143,6 @@ async def carrying(task: Task) -> AsyncGenerator[Carrier]:
         await carrier.end()
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-
-
-def _check(process: asyncio.subprocess.Process, cause: Exception | None = None) -> None:
+def _check(process: Spawned, cause: Exception | None = None) -> None:
     if process.returncode is not None:
         raise LinkProcessFailed(f"the link process ended early, with status {process.returncode}") from cause

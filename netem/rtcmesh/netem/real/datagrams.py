@@ -15,19 +15,11 @@ import ipaddress
 import struct
 from typing import NamedTuple
 
+from rtcmesh.netem.packet import Endpoint
+
 UDP, TCP = 17, 6
 _HEADER = struct.Struct("!BBHHHBBH4s4s")
 _SYN = 0x02
-
-
-class Endpoint(NamedTuple):
-    """An address and a port."""
-
-    address: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.address}:{self.port}"
 
 
 class Datagram(NamedTuple):

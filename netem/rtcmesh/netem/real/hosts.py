@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
 
 from .namespace import Namespace
+from .spawned import Spawned
 
 LINE_BYTES = 64 * 1024
 """How long a line may be that a stream of a program gives."""
@@ -23,7 +23,7 @@ class RealHost:
         self,
         name: str,
         namespace: Namespace,
-        programs: list[asyncio.subprocess.Process],
+        programs: list[Spawned],
         *,
         address: str,
         address6: str = "",
@@ -35,7 +35,7 @@ class RealHost:
         self.address6 = address6
         """Its IPv6 address; empty where it has none, as behind a gateway."""
         self._programs = programs
-        self._named: dict[str, asyncio.subprocess.Process] = {}
+        self._named: dict[str, Spawned] = {}
 
     def command(self, *argv: str | os.PathLike[str]) -> list[str]:
         """Return the command that runs this one here, for what starts programs in a way of its own.
@@ -53,14 +53,14 @@ class RealHost:
         stdout: int | None = None,
         stderr: int | None = None,
         limit: int = LINE_BYTES,
-    ) -> asyncio.subprocess.Process:
+    ) -> Spawned:
         """Start a program here, as asyncio does; it is killed with the laboratory, or with us.
 
         `name` is what a `Signal` calls it. Raises ValueError when a program of that name is still running here.
         """
         if name is not None and self.runs(name):
             raise ValueError(f"a program called {name!r} is running on {self.name!r} already")
-        process = await asyncio.create_subprocess_exec(
+        process = await Spawned.start(
             *self.command(*argv), env=env, stdin=stdin, stdout=stdout, stderr=stderr, limit=limit
         )
         self._programs.append(process)

@@ -2,7 +2,7 @@
 
 A process of its own, so that what it measures and delays does not wait for the programs under test. It is one thread
 with one selector and one timer for all links; what it reads from a device it puts through the link and, when its time
-has come, into the device at the other end. When its standard input ends, so does everything in its namespaces.
+has come, into the device at the other end. When its standard input ends so does it, and everything in its namespaces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from .icmp import too_long
 from .inhabitants import kill_inhabitants
 from .ip_packet import IpPacket
 from .link_protocol import Built, Carried, Configure, Cut, Order, Part, Task, Unavailable
+from .losses import LossTeller
 from .timerfd import Timer
+from .undertaker import fork_undertaker
 
 READ_BATCH = 64
 """How many packets are read from one device before the others have their turn."""
@@ -43,7 +45,9 @@ _PRIORITY = 10
 class Pipe:
     """A link between two devices, one way."""
 
-    def __init__(self, number: int, link: Link[IpPacket], source: int, destination: int) -> None:
+    def __init__(
+        self, number: int, link: Link[IpPacket], source: int, destination: int, losses: LossTeller | None
+    ) -> None:
         self.number = number
         self.link = link
         self.parted: frozenset[bytes] = frozenset()
@@ -52,6 +56,7 @@ class Pipe:
         """When the agenda has it."""
         self._source = source
         self._destination = destination
+        self._losses = losses
 
     def take(self) -> None:
         """Read what has come at the near end into the link."""
@@ -64,8 +69,30 @@ class Pipe:
             if parted and _destination(packet) in parted:
                 link.counters.sent += 1
                 link.counters.cut += 1
-            elif link.send(packet, time.monotonic()) is Fate.OVERSIZED and link.config.mtu_is_reported:
-                self._report_mtu(packet)
+                self._tell(Fate.CUT, packet)
+            elif (fate := link.send(packet, time.monotonic())) is not Fate.CARRIED or link.given_up:
+                self._take_out(fate, packet)
+
+    def configure(self, config: LinkConfig) -> None:
+        """Treat packets like this from now on."""
+        self.link.config = config
+        self._tell_given_up()
+
+    def _take_out(self, fate: Fate, packet: IpPacket) -> None:
+        if fate is not Fate.CARRIED:
+            self._tell(fate, packet)
+        if fate is Fate.OVERSIZED and self.link.config.mtu_is_reported:
+            self._report_mtu(packet)
+        self._tell_given_up()
+
+    def _tell_given_up(self) -> None:
+        given_up, self.link.given_up = self.link.given_up, []
+        for fate, packet in given_up:
+            self._tell(fate, packet)
+
+    def _tell(self, fate: Fate, packet: IpPacket) -> None:
+        if self._losses is not None:
+            self._losses.tell(self.number, fate, time.monotonic(), packet)
 
     def _report_mtu(self, packet: IpPacket) -> None:
         assert self.link.config.mtu is not None, "the packet is too long for it"
@@ -81,13 +108,15 @@ class Pipe:
             lateness.note(now - at)
             with suppress(OSError):  # a device that is down, or full: the packet is lost there
                 os.write(self._destination, packet)
+        if self.link.given_up:
+            self._tell_given_up()
 
 
 class LinkProcess:
     """All the links of a laboratory."""
 
     def __init__(self, task: Task, building: Building, rest: bytes) -> None:
-        self._namespaces = building.namespaces
+        self._losses = None if task.losses is None else LossTeller(task.losses)
         self._pipes: list[Pipe] = []
         self._takers: dict[int, Pipe] = {}
         for tunnel, ends in zip(task.tunnels, building.tunnels, strict=True):
@@ -99,26 +128,29 @@ class LinkProcess:
         self._orders = rest
         self._over = False
 
-    def run(self) -> None:
-        """Carry packets until standard input ends."""
+    def run(self, undertaker: int) -> bool:
+        """Carry packets until standard input ends, or the undertaker does, which must not be: then it is False."""
         stdin = sys.stdin.fileno()
         with selectors.EpollSelector() as selector:
             for source, pipe in self._takers.items():
                 selector.register(source, selectors.EVENT_READ, pipe)
             selector.register(self._timer.fd, selectors.EVENT_READ)
             selector.register(stdin, selectors.EVENT_READ)
+            selector.register(undertaker, selectors.EVENT_READ)
             while not self._over:
                 for key, _ in selector.select():
                     if key.data is not None:
                         self._carry(key.data)
                     elif key.fd == stdin:
                         self._obey(os.read(stdin, READ_BYTES))
+                    elif key.fd == undertaker:
+                        return False
                 self._deliver()
-        kill_inhabitants(self._namespaces)
+        return True
 
     def _join(self, config: LinkConfig, seed: str, source: int, destination: int) -> None:
         number = len(self._pipes)
-        pipe = Pipe(number, Link(config, Random(seed)), source, destination)
+        pipe = Pipe(number, Link(config, Random(seed)), source, destination, self._losses)
         self._pipes.append(pipe)
         self._takers[source] = pipe
 
@@ -162,7 +194,7 @@ class LinkProcess:
         pipe = self._pipes[order.link]
         match order:
             case Configure(config=config):
-                pipe.link.config = config
+                pipe.configure(config)
             case Cut(is_cut=is_cut):
                 pipe.link.is_cut = is_cut
             case Part(addresses=addresses):
@@ -213,9 +245,12 @@ def main() -> None:
     except LaboratoryUnavailable as error:
         _say(Unavailable(str(error)))
         return
+    undertaker = fork_undertaker(building.namespaces)
     process = LinkProcess(task, building, rest)
     _say(Built(building.namespaces, building.boxes, building.in_user_namespace, _run_ahead()))
-    process.run()
+    if not process.run(undertaker):
+        kill_inhabitants(building.namespaces)
+        sys.exit("who ends what is left in the namespaces was killed")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: tuple[NamespaceTask, ...]
     tunnels: tuple[TunnelTask, ...]
     boxes: tuple[BoxTask, ...] = ()
+    losses: int | None = None
+    """The descriptor by which to tell of packets that do not arrive."""
 
 
 class Built(msgspec.Struct, frozen=True, tag="built"):

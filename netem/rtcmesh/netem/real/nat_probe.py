@@ -11,13 +11,17 @@ from __future__ import annotations
 import itertools
 import os
 import select
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
+from rtcmesh.netem.nat_examination import Remote, examine_filtering, examine_mapping
+from rtcmesh.netem.packet import Endpoint
 from rtcmesh.netem.topology import Dependence, NatConfig, PortAssignment
 
-from .datagrams import UDP, Datagram, Endpoint, parse, syn_packet, udp_packet
+from .datagrams import UDP, Datagram, parse, syn_packet, udp_packet
 from .errors import LaboratoryUnavailable
 
 ANSWER_TIMEOUT = 10.0
@@ -29,21 +33,24 @@ _FIRST_PORT = 20_000
 _REMOTES = ("198.51.100.1", "198.51.100.2")
 _REMOTE_PORTS = (3478, 3479)
 
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+
 
 class Observed(msgspec.Struct, frozen=True):
-    """How a gateway was seen to treat UDP; None where it lets none through."""
+    """How a gateway was seen to treat UDP; None where it lets none through. TCP passes, or none of this is known."""
 
     mapping: Dependence | None
     filtering: Dependence | None
     hairpinning: bool | None
     ports: PortAssignment | None
-    passes_tcp: bool
 
     def differences(self, nat: NatConfig) -> list[str]:
         """Say in what it differs from what was asked for."""
-        expected = Observed(None, None, None, None, passes_tcp=True)
+        expected = Observed(None, None, None, None)
         if not nat.blocks_udp:
-            expected = Observed(nat.mapping, nat.filtering, nat.hairpinning, nat.ports, passes_tcp=True)
+            expected = Observed(nat.mapping, nat.filtering, nat.hairpinning, nat.ports)
         return [
             f"{name} is {_said(seen)}, not {_said(wanted)}"
             for name in self.__struct_fields__
@@ -82,38 +89,33 @@ class _Probe:
         self._box = box
         self._ports = itertools.count(_FIRST_PORT)
         self._payloads = itertools.count()
-        self._server = Endpoint(_REMOTES[0], _REMOTE_PORTS[0])
-        self._same_address = Endpoint(_REMOTES[0], _REMOTE_PORTS[1])
-        self._other_address = Endpoint(_REMOTES[1], _REMOTE_PORTS[0])
-        self._other = Endpoint(_REMOTES[1], _REMOTE_PORTS[1])
+        self._remotes = {
+            Remote.FIRST: Endpoint(_REMOTES[0], _REMOTE_PORTS[0]),
+            Remote.OTHER_PORT: Endpoint(_REMOTES[0], _REMOTE_PORTS[1]),
+            Remote.OTHER_ADDRESS: Endpoint(_REMOTES[1], _REMOTE_PORTS[0]),
+            Remote.OTHER: Endpoint(_REMOTES[1], _REMOTE_PORTS[1]),
+        }
+        self._server = self._remotes[Remote.FIRST]
 
     def run(self) -> Observed:
         socket = self._socket()
         if self._out(socket, self._server) is None:
-            return Observed(None, None, None, None, passes_tcp=True)
-        mapping = self._mapping()
-        return Observed(
-            mapping, self._filtering(), self._hairpinning(), self._port_assignment(), passes_tcp=True
-        )
+            return Observed(None, None, None, None)
+        return Observed(self._mapping(), self._filtering(), self._hairpinning(), self._port_assignment())
 
     def _mapping(self) -> Dependence:
-        """Compare what one socket looks like from three remote ends (section 4.3)."""
         socket = self._socket()
-        first, port, address = (
-            self._must_get_out(socket, remote)
-            for remote in (self._server, self._same_address, self._other_address)
+        examination = examine_mapping()
+        found = _answered(
+            examination, lambda question: self._must_get_out(socket, self._remotes[question.remote])
         )
-        if first == port == address:
-            return Dependence.ENDPOINT_INDEPENDENT
-        return Dependence.ADDRESS_DEPENDENT if first == port else Dependence.ADDRESS_AND_PORT_DEPENDENT
+        assert found is not None, "every question was answered"
+        return found
 
     def _filtering(self) -> Dependence:
-        """Try to come in from ends to which nothing was sent, each by a socket of its own (section 4.4)."""
-        if self._comes_in_from(self._other):
-            return Dependence.ENDPOINT_INDEPENDENT
-        if self._comes_in_from(self._same_address):
-            return Dependence.ADDRESS_DEPENDENT
-        return Dependence.ADDRESS_AND_PORT_DEPENDENT
+        return _answered(
+            examine_filtering(), lambda question: self._comes_in_from(self._remotes[question.remote])
+        )
 
     def _hairpinning(self) -> bool:
         """Send from one socket within to what another one looks like from outside (section 4.5)."""
@@ -189,3 +191,13 @@ class _Probe:
             if packet.protocol != UDP if until is None else packet.payload == until:
                 return [*came, packet]
             came.append(packet)
+
+
+def _answered(examination: Generator[Question, Answer, Found], answer: Callable[[Question], Answer]) -> Found:
+    try:
+        question = next(examination)
+        while True:
+            question = examination.send(answer(question))
+    except StopIteration as done:
+        found: Found = done.value
+        return found

@@ -135,7 +135,7 @@ class Plan:
             for node in nodes
         }
 
-    def task(self, *, seed: int, verify: bool = True) -> Task:
+    def task(self, *, seed: int, verify: bool = True, losses: int | None = None) -> Task:
         """Return what the laboratory's process is to make."""
         every = [attachment for node in self.attachments.values() for attachment in node]
         return Task(
@@ -153,6 +153,7 @@ class Plan:
                 for each in every
             ),
             boxes=tuple(self._boxes()) if verify else (),
+            losses=losses,
         )
 
     def rules(self, gateway: str, generation: int = 0) -> str:

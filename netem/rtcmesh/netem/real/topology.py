@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from rtcmesh.netem.faults import (
     ChangeAddress,
@@ -30,11 +31,28 @@ from .audit import Audit
 from .carrier import Carrier, carrying
 from .hosts import RealHost
 from .link_protocol import Configure, Order, Part
+from .losses import told_losses
 from .nat_probe import Observed
 from .nat_rules import SILENT_RULES
 from .plan import Attachment, Plan
 
 DEFAULT_MTU = 1500
+
+
+class LostPacket(NamedTuple):
+    """A packet that a link took out."""
+
+    node: str
+    """Whose uplink it was."""
+    way: str
+    """`up` or `down`."""
+    fate: str
+    """Which of the link's counters has it."""
+    at: float
+    """When, on the clock of `time.monotonic`."""
+    packet: bytes
+    untold: int
+    """How many others before it there was no time to tell of."""
 
 
 class RealTopology:
@@ -233,18 +251,57 @@ class RealTopology:
 
 @asynccontextmanager
 async def real_topology(
-    topology: Topology, *, seed: int = 0, mtu: int = DEFAULT_MTU, verify: bool = True
+    topology: Topology,
+    *,
+    seed: int = 0,
+    mtu: int = DEFAULT_MTU,
+    verify: bool = True,
+    lost: Callable[[LostPacket], None] | None = None,
 ) -> AsyncGenerator[RealTopology]:
     """Run a topology for the block; every gateway is verified before, and the programs started are killed after it.
 
-    Raises `LaboratoryUnavailable` where this machine cannot have it, and says why.
+    `lost` is told of every packet that a link takes out, as far as it keeps up with them. Raises
+    `LaboratoryUnavailable` where this machine cannot have it, and says why.
     """
     plan = Plan(topology, mtu)
-    task = plan.task(seed=seed, verify=verify)
-    async with carrying(task) as carrier:
-        boxes = {box.name: observed for box, observed in zip(task.boxes, carrier.boxes, strict=True)}
-        network = RealTopology(plan, carrier, boxes)
+    with _hearing_of_losses(plan, lost) as losses:
+        task = plan.task(seed=seed, verify=verify, losses=losses)
+        async with carrying(task) as carrier:
+            boxes = {box.name: observed for box, observed in zip(task.boxes, carrier.boxes, strict=True)}
+            network = RealTopology(plan, carrier, boxes)
+            try:
+                yield network
+            finally:
+                await network.aclose()
+
+
+@contextmanager
+def _hearing_of_losses(plan: Plan, lost: Callable[[LostPacket], None] | None) -> Generator[int | None]:
+    """Hand over what is told by the descriptor that is given, the last of it at the end."""
+    if lost is None:
+        yield None
+        return
+    links = {
+        link: (node, way)
+        for node, attachments in plan.attachments.items()
+        for each in attachments
+        for link, way in ((each.up, "up"), (each.down, "down"))
+    }
+
+    def take() -> int:
+        count = 0
+        for count, loss in enumerate(told_losses(ours), start=1):  # noqa: B007
+            lost(LostPacket(*links[loss.link], loss.fate.value, loss.at, loss.packet, loss.untold))
+        return count
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)  # noqa: FBT003
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, take)
         try:
-            yield network
+            yield theirs.fileno()
         finally:
-            await network.aclose()
+            loop.remove_reader(ours)
+            while take():
+                pass

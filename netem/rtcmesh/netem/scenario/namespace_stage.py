@@ -11,18 +11,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from rtcmesh.netem.faults import Fault
+from rtcmesh.netem.faults import Fault, Signal
 from rtcmesh.netem.link import LinkCounters
-from rtcmesh.netem.real import RealTopology, real_topology
+from rtcmesh.netem.real import LostPacket, RealTopology, real_topology
 from rtcmesh.netem.topology import Topology
 
 from .account import Counters
 from .lateness import Punctuality
 from .meter import Meter
 from .presence import missing_programs
-from .process import Child
+from .process import Children
+from .record import Capture
 from .sniffer import Sniffer, may_sniff
-from .stage import Conduct, Running, Watch
+from .stage import LOST, Conduct, Running, Watch
 from .words import Program, Report, Scenario
 
 T = TypeVar("T")
@@ -50,9 +51,14 @@ class NamespaceBackend:
 
 
 async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Conduct[T]) -> T:
-    async with real_topology(scenario.topology, seed=scenario.seed) as network, AsyncExitStack() as stack:
+    losses = None if watch.capture is None else _Losses(watch.capture)
+    lost = None if losses is None else losses.take
+    topology, seed = scenario.topology, scenario.seed
+    async with real_topology(topology, seed=seed, lost=lost) as network, AsyncExitStack() as stack:
         punctuality = Punctuality(_shortest_delay(scenario.topology))
         stage = NamespaceStage(network, folder, watch.meter, punctuality)
+        if losses is not None:
+            losses.began_at = stage.began_at
         if may_sniff():
             for host in network.hosts.values():
                 sniffer = Sniffer(host.name, host.namespace, watch, stage.time)
@@ -61,26 +67,42 @@ async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Cond
         try:
             return await conduct(stage)
         finally:
+            await stage.children.end()
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+
+
+class _Losses:
+    """Shows the packets that links took out to the capture of a run."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.began_at = time.monotonic()
+        self._capture = capture
+
+    def take(self, lost: LostPacket) -> None:
+        """Show a packet, with what became of it."""
+        comment = f"{lost.fate}; on the way {lost.way} at {lost.node}"
+        self._capture.add(LOST, max(0.0, lost.at - self.began_at), lost.packet, comment)
+        self._capture.left_out += lost.untold
 
 
 class NamespaceStage:
     """The hosts of a topology in namespaces, and the processes on them."""
 
     def __init__(self, network: RealTopology, folder: Path, meter: Meter, punctuality: Punctuality) -> None:
+        self.children = Children()
         self._network = network
         self._folder = folder
         self._meter = meter
         self._punctuality = punctuality
         self._seen: Links = {}
         self._looked_at = 0.0
-        self._began_at = time.monotonic()
+        self.began_at = time.monotonic()
 
     def time(self) -> float:
         """Return the seconds since the network is up."""
-        return time.monotonic() - self._began_at
+        return time.monotonic() - self.began_at
 
     def address_of(self, host: str) -> str:
         """Return the IPv4 address that a host has now."""
@@ -93,7 +115,10 @@ class NamespaceStage:
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         await self._look()
-        await self._network.apply(fault)
+        if isinstance(fault, Signal):
+            self.children.signal(fault)
+        else:
+            await self._network.apply(fault)
 
     async def start(
         self, name: str, program: Program, arguments: tuple[str, ...], report: Callable[[Report], None]
@@ -101,14 +126,8 @@ class NamespaceStage:
         """Start a process on its host."""
         own = ("-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
         command = program.command or (sys.executable, *own)
-        process = await self._network.host(program.host).spawn(
-            *("env", "-C", str(self._folder), *command, *arguments),
-            name=name,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        return Child(process, report)
+        inside = self._network.host(program.host).command("env", *command, *arguments)
+        return await self.children.start(name, inside, report, folder=self._folder)
 
     async def counters(self) -> Counters:
         """Return what became of packets so far."""

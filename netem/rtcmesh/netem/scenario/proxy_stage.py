@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +16,7 @@ from rtcmesh.netem.proxy.network import ProxyNetwork, objection_to, objections_t
 from .account import Counters
 from .checks import HOST_PLACEHOLDER
 from .presence import missing_programs
-from .process import Child
+from .process import Children
 from .stage import Conduct, Running, Watch
 from .tap import PacketTap
 from .words import Program, Report, Scenario
@@ -27,8 +24,6 @@ from .words import Program, Report, Scenario
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
-
-_SIGNALS = {"pause": "SIGSTOP", "resume": "SIGCONT", "kill": "SIGKILL"}
 
 
 class ProxyBackend:
@@ -45,7 +40,8 @@ class ProxyBackend:
         for name, program in scenario.programs.items():
             for word in program.arguments:
                 found += [
-                    f"the program {name!r} is told {{{host}}}: on a proxy hosts have no address; say {{{host}:PORT}}"
+                    f"the program {name!r} is told {{{host}}}: on a proxy hosts have no address; say {{{host}:PORT}}, "
+                    "which every backend understands, where PORT is the one at which it listens"
                     for host, port in HOST_PLACEHOLDER.findall(word)
                     if not port
                 ]
@@ -63,18 +59,18 @@ async def _perform(scenario: Scenario, folder: Path, watch: Watch, conduct: Cond
         try:
             return await conduct(stage)
         finally:
-            await stage.end_programs()
+            await stage.children.end()
 
 
 class ProxyStage:
     """Proxies for hosts that are all this machine, and processes."""
 
     def __init__(self, network: ProxyNetwork, folder: Path) -> None:
+        self.children = Children()
         self._network = network
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
-        self._programs: dict[str, tuple[asyncio.subprocess.Process, Child]] = {}
 
     def time(self) -> float:
         """Return the seconds since the network is up."""
@@ -91,7 +87,7 @@ class ProxyStage:
     async def apply(self, fault: Fault) -> None:
         """See `Faultable`."""
         if isinstance(fault, Signal):
-            self._signal(fault)
+            self.children.signal(fault)
         else:
             await self._network.apply(fault)
 
@@ -100,17 +96,8 @@ class ProxyStage:
     ) -> Running:
         """Start a process on this machine."""
         own = (sys.executable, "-m", "rtcmesh.netem.scenario.play", str(self._folder), program.run)
-        process = await asyncio.create_subprocess_exec(
-            *(program.command or own),
-            *arguments,
-            cwd=self._folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        child = Child(process, report)
-        self._programs[name] = process, child
-        return child
+        command = (*(program.command or own), *arguments)
+        return await self.children.start(name, command, report, folder=self._folder)
 
     async def counters(self) -> Counters:
         """Return what became of packets so far."""
@@ -119,17 +106,3 @@ class ProxyStage:
     async def complaint(self) -> str:
         """Return nothing: a proxy does not look at how late it is."""
         return ""
-
-    async def end_programs(self) -> None:
-        """End what still runs."""
-        for process, child in self._programs.values():
-            if process.returncode is None:
-                await child.end()
-            await child.ended()
-
-    def _signal(self, fault: Signal) -> None:
-        process, _ = self._programs.get(fault.process, (None, None))
-        if process is None or process.returncode is not None:
-            raise ValueError(f"no program called {fault.process!r} is running")
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, getattr(signal, _SIGNALS[fault.signal]))

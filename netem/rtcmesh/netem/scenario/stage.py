@@ -15,6 +15,9 @@ from .words import Program, Report, Scenario
 
 T = TypeVar("T")
 
+LOST = "lost"
+"""The interface of a capture at which packets are shown that do not arrive."""
+
 
 class Running(Protocol):
     """A program that was started."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtcmesh.netem.packet import Packet
 from rtcmesh.netem.pcapng import ip_packet
 
-from .stage import Watch
+from .stage import LOST, Watch
 
 MAX_REMEMBERED = 100_000
 """How many packets are remembered with the time at which they were sent."""
@@ -35,7 +35,7 @@ class PacketTap:
             if packet.sequence not in self._sent_at:  # it did not get past its first link
                 self._meter.sent(packet.origin, packet.size, at)
             self._meter.lost(packet.origin, self._sent_at.pop(packet.sequence, at))
-            self._show("lost", at, packet, f"{fate}; sent by {packet.origin}")
+            self._show(LOST, at, packet, f"{fate}; sent by {packet.origin}")
 
     def _remember(self, packet: Packet, at: float) -> None:
         """Remember when a packet was sent; one that was sent long ago has arrived, or was lost without a word."""

@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from rtcmesh.netem.nat_examination import (
+    ReachedFrom,
+    Remote,
+    SeenFrom,
+    examine_filtering,
+    examine_mapping,
+)
 from rtcmesh.netem.packet import Endpoint
 from rtcmesh.netem.stun import BadBinding, BindingRequest, BindingResponse
 from rtcmesh.netem.topology import Dependence
 
 PATIENCE = 1.6
 REPEAT_AFTER = 0.4
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,28 +76,48 @@ async def check_nat(server: Endpoint, *, patience: float = PATIENCE) -> NatBehav
 async def _find_mapping(
     probe: _Probe, server: Endpoint, first: BindingResponse, patience: float
 ) -> Dependence | None:
-    """Ask from one socket at other endpoints (section 4.3)."""
+    """Ask from one socket at other endpoints."""
     assert first.other is not None
-    second = await probe.ask(Endpoint(first.other.address, server.port), patience)
-    if second is None:
-        return None
-    if second.mapped == first.mapped:
-        return Dependence.ENDPOINT_INDEPENDENT
-    third = await probe.ask(first.other, patience)
-    if third is None:
-        return None
-    is_same = third.mapped == second.mapped
-    return Dependence.ADDRESS_DEPENDENT if is_same else Dependence.ADDRESS_AND_PORT_DEPENDENT
+    ends = {
+        Remote.FIRST: server,
+        Remote.OTHER_PORT: Endpoint(server.address, first.other.port),
+        Remote.OTHER_ADDRESS: Endpoint(first.other.address, server.port),
+        Remote.OTHER: first.other,
+    }
+
+    async def seen_from(question: SeenFrom) -> Endpoint | None:
+        response = await probe.ask(ends[question.remote], patience)
+        return None if response is None else response.mapped
+
+    return await _answered(examine_mapping(), seen_from)
 
 
 async def _find_filtering(server: Endpoint, patience: float) -> Dependence:
-    """Have the server answer from elsewhere (section 4.4), from a socket that never wrote there."""
+    """Have the server answer from elsewhere, from a socket that never wrote there."""
     async with _socket() as probe:
-        if await probe.ask(server, patience, change_address=True, change_port=True) is not None:
-            return Dependence.ENDPOINT_INDEPENDENT
-        if await probe.ask(server, patience, change_port=True) is not None:
-            return Dependence.ADDRESS_DEPENDENT
-        return Dependence.ADDRESS_AND_PORT_DEPENDENT
+
+        async def is_reached_from(question: ReachedFrom) -> bool:
+            response = await probe.ask(
+                server,
+                patience,
+                change_address=question.remote in (Remote.OTHER_ADDRESS, Remote.OTHER),
+                change_port=question.remote in (Remote.OTHER_PORT, Remote.OTHER),
+            )
+            return response is not None
+
+        return await _answered(examine_filtering(), is_reached_from)
+
+
+async def _answered(
+    examination: Generator[Question, Answer, Found], answer: Callable[[Question], Awaitable[Answer]]
+) -> Found:
+    try:
+        question = next(examination)
+        while True:
+            question = examination.send(await answer(question))
+    except StopIteration as done:
+        found: Found = done.value
+        return found
 
 
 async def _find_hairpinning(probe: _Probe, server: Endpoint, external: Endpoint, patience: float) -> bool:

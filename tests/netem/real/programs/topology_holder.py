@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
+from pathlib import Path
 
 from rtcmesh.netem.real import real_topology
 from rtcmesh.netem.topology import GatewaySpec, HostSpec, Topology, Uplink
@@ -11,6 +13,10 @@ from rtcmesh.netem.topology import GatewaySpec, HostSpec, Topology, Uplink
 TOPOLOGY = Topology(
     hosts=(HostSpec(name="ann", uplinks=(Uplink(to="home"),)),), gateways=(GatewaySpec(name="home"),)
 )
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def hold() -> None:
@@ -21,7 +27,10 @@ async def hold() -> None:
         )
         assert shell.stdout is not None
         grandchild = int(await shell.stdout.readline())
-        pids = {"child": shell.pid, "grandchild": grandchild, "link": lab._carrier.process.pid}
+        link = lab._carrier.process.pid
+        (undertaker,) = children_of(link)
+        pids = {"owner": os.getpid(), "link": link, "undertaker": undertaker}
+        pids |= {"child": shell.pid, "grandchild": grandchild}
         sys.stdout.write(json.dumps(pids) + "\n")
         sys.stdout.flush()
         await lab._carrier.process.wait()
