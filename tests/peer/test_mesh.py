@@ -219,7 +219,7 @@ def test_a_peer_that_stops_reading_slows_its_senders_and_costs_the_others_nothin
         bulk = ann.channel("bulk")
 
         async def send_to_all() -> None:
-            for number in range(100):
+            for number in range(200):
                 await bulk.send(number.to_bytes(2) + bytes(10_000))
 
         async with asyncio.TaskGroup() as tasks:
@@ -233,14 +233,14 @@ def test_a_peer_that_stops_reading_slows_its_senders_and_costs_the_others_nothin
                 except TimeoutError:
                     break
                 first += 1
-            assert 40 < first < 60, (
+            assert 90 < first < 115, (
                 "what fits into the stuck peer's window, and into what is kept for it, went to bob"
             )
             assert not sending.done()
             await ann.channel("other").send("still goes", to=stuck.peer_id)
             assert (await stuck.channel("other").receive()).data == "still goes"
             before = loop.time()
-            await asyncio.gather(read_numbers(stuck, 0, 100), read_numbers(bob, first, 100))
+            await asyncio.gather(read_numbers(stuck, 0, 200), read_numbers(bob, first, 200))
             assert loop.time() - before < 5
 
     async def read_numbers(mesh: Mesh, start: int, end: int) -> None:

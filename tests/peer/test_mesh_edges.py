@@ -222,7 +222,7 @@ def test_peers_of_different_configuration_understand_each_other() -> None:
 
 def test_what_departed_peers_leave_unread_is_bounded_and_counted() -> None:
     async def main() -> None:
-        async with virtual_room() as room:
+        async with virtual_room(config=MeshConfig(channel_window_bytes=256 * 1024)) as room:
             ann = await room.join("ann")
             events = news(ann)
             unread = 0

@@ -26,7 +26,7 @@ class PathPolicy(Enum):
 class MeshConfig:
     """How a mesh behaves. Durations are seconds, sizes are bytes."""
 
-    channel_window_bytes: int = 256 * 1024
+    channel_window_bytes: int = 512 * 1024
     """How much one peer may have under way or unread on one channel of another. Full: `send` waits."""
 
     max_message_bytes: int = MAX_MESSAGE_BYTES

@@ -65,7 +65,7 @@ class Line:
 
     def flood(self, order: Flood) -> None:
         """Send as much as is taken, from now on."""
-        send = self._send_coalesced(order.into) if order.into else self._send
+        send = self._sender(order.into)
         self._flooding = asyncio.get_running_loop().create_task(self._repeat(send, order))
 
     async def count(self, order: Count) -> Counted:
@@ -104,19 +104,20 @@ class Line:
                 await self._flooding
         await self.stack.close()
 
-    def _send(self, data: bytes) -> bool:
-        """Send a message. Returns whether another one may follow."""
-        self.stack.send(data)
-        return self.stack.buffered_amount < HIGH_WATER_BYTES
+    def _sender(self, into: int) -> Callable[[bytes], bool]:
+        """Return what sends a message, alone or with others, and says whether another one may follow."""
+        stack = self.stack
+        send = stack.send
+        coalesce = Coalescer(send, into).send
 
-    def _send_coalesced(self, into: int) -> Callable[[bytes], bool]:
-        """Return what sends a message with others, and says whether another one may follow."""
-        stack, coalescer = self.stack, Coalescer(self.stack.send, into)
+        def send_alone(data: bytes) -> bool:
+            send(data)
+            return stack.buffered_amount < HIGH_WATER_BYTES
 
-        def send(data: bytes) -> bool:
-            return not coalescer.send(data) or stack.buffered_amount < HIGH_WATER_BYTES
+        def send_coalesced(data: bytes) -> bool:
+            return not coalesce(data) or stack.buffered_amount < HIGH_WATER_BYTES
 
-        return send
+        return send_coalesced if into else send_alone
 
     async def _repeat(self, send: Callable[[bytes], bool], order: Flood) -> None:
         data = bytes(order.size)

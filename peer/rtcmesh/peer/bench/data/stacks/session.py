@@ -71,8 +71,9 @@ class OverSession:
         self._session.receive(packet, PATH, now)
         for event in self._session.events():
             if isinstance(event, MessagesReceived):
+                deliver = self._listener.message
                 for payload in event.payloads:
-                    self._listener.message(payload)
+                    deliver(payload)
                 self._session.taken(event, now)
             elif isinstance(event, CreditGrew) and self._held and self._session.send(LABEL, self._held):
                 self._held, self.buffered_amount = None, 0
