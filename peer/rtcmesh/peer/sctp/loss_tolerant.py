@@ -13,11 +13,11 @@ from .usual_loss import UsualLoss
 
 MIN_WINDOW_PACKETS = 4
 
-MIN_TARGET_QUEUE = 0.005
-"""A queue above it is long; the target of CoDel (RFC 8289 section 3.2) ..."""
+MIN_TARGET_QUEUE = 0.01
+"""A queue above it is long: ten packets at 10 Mbit/s, where acknowledgements come for eight ..."""
 TARGET_QUEUE_SHARE = 0.125
 """... or this share of the minimal round trip ..."""
-TARGET_QUEUE_PACKETS = 10
+TARGET_QUEUE_PACKETS = 4
 """... or what so many packets take: acknowledgements come for eight ..."""
 MAX_TARGET_QUEUE_SHARE = 1.0
 """... where those are longer, but not more than this share of the round trip. Half of it is as good as empty."""
@@ -41,6 +41,7 @@ PATIENCE = 3
 
 UNEXPLAINED = 4
 """After so many decreases for losses without a queue, it is tested whether losses grow with the window."""
+TEST_GROWTH = 4
 TEST_AFTER = 2.0
 MAX_TEST_DOUBLINGS = 5
 
@@ -93,6 +94,8 @@ class LossTolerant:
         self._retries = 0
         self._yielded_at = -inf
         self._tested_window = 0
+        self._failed_window = 0
+        self._proven = 0
         self._test_at = 0.0
         self._tests = 0
         self._unexplained = 0
@@ -107,7 +110,7 @@ class LossTolerant:
             self._rival.acknowledged(progress, now)
             self.window = self._rival.window
         elif self.mode is Mode.STARTING:
-            self._double(progress)
+            self._double(progress, now)
         if progress.newest >= self._round.end:
             self._end_round(progress, now)
         if self.mode is Mode.COMPETING:
@@ -119,13 +122,16 @@ class LossTolerant:
     def lost(self, size: int, newest: int, now: float) -> None:
         """See `Congestion`."""
         self._round.lost += size
-        if newest <= self._answered:
-            return
         packet = self._packet_bytes
+        self._usual_loss.lost(size / packet)
+        if newest <= self._answered:
+            self._usual_loss.answered()
+            return
         if self.mode is Mode.STARTING:
             if self._starting_loses(size):
                 self._end_start(newest, now)
-        elif self._usual_loss.exceeded(size / packet, self.window / packet):
+        elif self._usual_loss.exceeded(self.window / packet):
+            self._usual_loss.answered()
             self._answered = self._last_number
             if self.mode is Mode.YIELDING:
                 self._compete(self.window, now)
@@ -148,16 +154,25 @@ class LossTolerant:
 
     # Starting
 
-    def _double(self, progress: Progress) -> None:
+    def _double(self, progress: Progress, now: float) -> None:
         if progress.limited:
             self.window += progress.acknowledged
+            if self._tested_window:
+                self.window = min(self.window, 2 * self._proven)
         if progress.sample is not None:
             is_long = progress.sample > progress.round_trip.minimum + self._target(progress.round_trip)
             self._long_samples = self._long_samples + 1 if is_long else 0
         if self._long_samples >= STARTING_SAMPLES:
             # What shows now was sent a round trip ago, out of half the window.
+            if self._tested_window and not self._passed:
+                self._end_start(self._last_number, now)
+                return
             self.mode, self._settling = Mode.YIELDING, True
             self._shrink_to(self.window / 2)
+            lost = self._seen_lost + self._round.lost
+            if not self._tested_window and lost > 2 * self._packet_bytes:
+                self._usual_loss.assume(lost / self._packet_bytes, (self._seen_total + self._round.total) / self._packet_bytes)
+            self._tested_window = 0
             self._answered = self._last_number
 
     def _starting_loses(self, size: int) -> bool:
@@ -169,12 +184,13 @@ class LossTolerant:
     def _end_start(self, newest: int, now: float) -> None:
         window = self.window / 2
         if before := self._tested_window:
-            if self.window < 4 * before:
-                # More is lost when more is sent: that is congestion.
-                self._usual_loss.assume(0, 0)
-                window = before
+            if self._passed:
+                window = self._proven
             else:
-                window = max(before, self.window / 4)
+                # More is lost when more is sent: that is congestion.
+                self._usual_loss.assume(*self._usual_before)
+                window = before
+                self._failed_window = before
         self._answered = self._last_number
         self._yielded_at = -inf
         self._compete(int(window), now)
@@ -182,15 +198,25 @@ class LossTolerant:
         self._rival.lost(0, newest, now)
         self.window = self._rival.window
 
+    @property
+    def _passed(self) -> bool:
+        return self._proven >= TEST_GROWTH * self._tested_window
+
     # Rounds
 
     def _end_round(self, progress: Progress, now: float) -> None:
         round_trip, ended = progress.round_trip, self._round
         if self._settling:
             self._settling = False
+        elif self.mode is Mode.STARTING and self._tested_window:
+            if self._doubled:
+                self._proven = self.window
+            elif self.window < 2 * self._proven:
+                return
+            self._doubled = not self._doubled
         else:
-            if self.mode is not Mode.STARTING and self._usual_loss.share:
-                self._usual_loss.observe(ended.lost, ended.total, may_rise=self.mode is Mode.YIELDING)
+            if self.mode is Mode.YIELDING and self._usual_loss.share:
+                self._usual_loss.follow(ended.lost / self._packet_bytes, ended.total / self._packet_bytes)
             self._seen_lost += ended.lost
             self._seen_total += ended.total
             if ended.shortest < inf:
@@ -249,14 +275,19 @@ class LossTolerant:
             self._seen_lost = self._seen_total = 0
         if now >= self._retry_at:
             self._yield(now)
-        elif self._unexplained >= UNEXPLAINED and now >= self._test_at:
+        elif self._unexplained >= UNEXPLAINED and (now >= self._test_at or self.window < self._failed_window / 2):
             self._test(now)
 
     def _test(self, now: float) -> None:
-        self._usual_loss.assume(self._seen_lost + self._round.lost, self._seen_total + self._round.total)
-        self._test_at = now + TEST_AFTER * (1 << self._tests)
-        self._tests = min(self._tests + 1, MAX_TEST_DOUBLINGS)
-        self._tested_window = self.window
+        packet = self._packet_bytes
+        if not self._usual_loss.share: self._usual_before = (0.0, 0.0)
+        else: self._usual_before = (self._usual_loss._lost, self._usual_loss._total)
+        self._usual_loss.assume((self._seen_lost + self._round.lost) / packet, (self._seen_total + self._round.total) / packet)
+        if now >= self._test_at:
+            self._test_at = now + TEST_AFTER * (1 << self._tests)
+            self._tests = min(self._tests + 1, MAX_TEST_DOUBLINGS)
+        self._tested_window = self._proven = self.window
+        self._doubled = False
         self.mode, self._long_samples = Mode.STARTING, 0
         self._round = _Round(self._last_number + 1)
 
