@@ -42,6 +42,7 @@ PATIENCE = 3
 UNEXPLAINED = 4
 """After so many decreases for losses without a queue, it is tested whether losses grow with the window."""
 TEST_GROWTH = 4
+TOLERANT_FROM = 24
 TEST_AFTER = 2.0
 MAX_TEST_DOUBLINGS = 5
 
@@ -170,7 +171,7 @@ class LossTolerant:
             self.mode, self._settling = Mode.YIELDING, True
             self._shrink_to(self.window / 2)
             lost = self._seen_lost + self._round.lost
-            if not self._tested_window and lost > 2 * self._packet_bytes:
+            if not self._tested_window and lost > 2 * self._packet_bytes and self.window >= TOLERANT_FROM * self._packet_bytes:
                 self._usual_loss.assume(lost / self._packet_bytes, (self._seen_total + self._round.total) / self._packet_bytes)
             self._tested_window = 0
             self._answered = self._last_number
@@ -179,6 +180,8 @@ class LossTolerant:
         packet = self._packet_bytes
         total = self._round.total / packet
         usual = self._usual_loss.share * total
+        if self._tested_window:
+            return self._round.lost / packet > usual + 2 * sqrt(usual) + 1
         return self._round.lost / packet > usual + 2 * sqrt(usual) + STARTING_LOSS_PACKETS + STARTING_LOSS * total
 
     def _end_start(self, newest: int, now: float) -> None:
@@ -200,7 +203,7 @@ class LossTolerant:
 
     @property
     def _passed(self) -> bool:
-        return self._proven >= TEST_GROWTH * self._tested_window
+        return self._proven >= max(TEST_GROWTH * self._tested_window, TOLERANT_FROM * self._packet_bytes)
 
     # Rounds
 
@@ -214,6 +217,8 @@ class LossTolerant:
             elif self.window < 2 * self._proven:
                 return
             self._doubled = not self._doubled
+            self._round.end = progress.next_number
+            return
         else:
             if self.mode is Mode.YIELDING and self._usual_loss.share:
                 self._usual_loss.follow(ended.lost / self._packet_bytes, ended.total / self._packet_bytes)
