@@ -1,4 +1,7 @@
-"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 20 Mbit/s, 50 ms away."""
+"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 10 Mbit/s, 50 ms away.
+
+One seed each, and short: `rtcmesh bench congestion` has more of both, and every kind of path.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from rtcmesh.peer.sctp.loss_tolerant import LossTolerant
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
 
-RATE, ROUND_TRIP = 20e6, 0.05
+RATE, ROUND_TRIP = 10e6, 0.05
 PACKET = 1188
 CUBIC, LOSS_TOLERANT = CongestionControl.CUBIC, CongestionControl.LOSS_TOLERANT
 PAYLOAD_SHARE = 16_384 / (16_384 + 14.2 * (12 + 20 + OVERHEAD_BYTES))
@@ -35,8 +38,8 @@ def beside_one_another(
     simulation: Simulation,
     *controls: CongestionControl,
     apart: float = 2.0,
-    settle: float = 10.0,
-    seconds: float = 15.0,
+    settle: float = 8.0,
+    seconds: float = 12.0,
 ) -> list[float]:
     """Let flows begin one after another; returns what each carries once they have settled, as a share of the path."""
     for number, control in enumerate(controls):
@@ -64,7 +67,7 @@ def test_a_clean_path_is_filled(control: CongestionControl) -> None:
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.1])
 def test_loss_without_a_queue_costs_the_tolerant_control_little_more_than_what_is_lost(loss: float) -> None:
     simulation = path(loss=loss)
-    (used,) = beside_one_another(simulation, LOSS_TOLERANT, settle=3, seconds=5)
+    (used,) = beside_one_another(simulation, LOSS_TOLERANT, settle=4, seconds=5)
     assert used > 0.9 * (1 - loss)
     assert mean(simulation.queue_seconds) < 0.5 * ROUND_TRIP
 
@@ -74,24 +77,23 @@ def test_loss_that_begins_in_the_midst_is_soon_found_to_be_no_congestion() -> No
     simulation.add(LOSS_TOLERANT)
     simulation.run(3)
     simulation.lose(0.1)
-    (used,) = beside_one_another(simulation, settle=5, seconds=5)
+    (used,) = beside_one_another(simulation, settle=6, seconds=5)
     assert used > 0.8
 
 
 def test_loss_costs_cubic_nearly_everything() -> None:
     (used,) = beside_one_another(path(loss=0.05), CUBIC, settle=3, seconds=5)
-    assert used < 0.15
+    assert used < 0.25
 
 
 @pytest.mark.parametrize("first", CongestionControl)
-@pytest.mark.parametrize("buffer", [0.25, 1])
+@pytest.mark.parametrize("buffer", [0.1, 1])
 def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one(
     first: CongestionControl, buffer: float
 ) -> None:
-    """One seed each: `rtcmesh bench congestion` has more, and more paths."""
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
     used = beside_one_another(path(buffer=buffer), first, second)
-    assert sum(used) > 0.85
+    assert sum(used) > (0.85 if buffer == 1 else 0.6)
     assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
 
 

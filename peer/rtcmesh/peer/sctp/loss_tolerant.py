@@ -1,4 +1,28 @@
-"""Congestion control for paths that lose packets without being full: a queue is congestion, a loss alone is not always."""
+"""Congestion control for paths that lose packets without being full: a loss is congestion until it is shown not to be.
+
+It works in rounds, from the sending of a packet to its acknowledgement. The least round trip of a round, less the
+minimum, is the queue: jitter and delayed acknowledgements are left out of it.
+
+    STARTING    double, until the queue is long or too much is lost  ──▶ YIELDING or COMPETING
+    YIELDING    queue empty or short        grow by the root of the window: a few packets in a round
+                queue long                  shrink to a little less than what the path itself holds
+                the queue stays long, `PATIENCE` times, or more is lost than usual   ──▶ COMPETING
+    COMPETING   do as CUBIC does
+                losses come without a queue      double, to see whether more is lost (`Experiment`); if not,
+                                                 so much is usual                     ──▶ YIELDING
+                the queue is long for seconds    shrink, to see whether it drains     ──▶ YIELDING
+
+Alone or among its like, it empties the queue with every decrease. So each flow sees the true minimum again and again,
+one that comes late as well, and flows that share a queue shrink at the same time, by the same share, and grow by
+amounts that differ less than their windows: their shares become equal (Chiu and Jain 1989; Bansal and Balakrishnan 2001
+for growth by the root). For that they must mean the same by a long queue: it depends on the path alone.
+
+A flow that always yields gets nothing beside CUBIC, which leaves a queue only when it overflows; one that ignores loss
+takes everything from CUBIC where the buffer is too short to show as a queue (Ware et al. 2019, on BBR). So a queue that
+stays and a loss that is not usual both end in COMPETING, which is CUBIC itself and shares as CUBIC does with its like,
+the yardstick of RFC 9743. Copa (Arun and Balakrishnan 2018) and Nimbus (Goyal et al. 2022) change sides by the queue as
+well; losses need a test of their own, since without a queue nothing that a flow sees at one rate tells what they are.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +31,17 @@ from math import inf, sqrt
 from random import Random
 
 from .congestion import INITIAL_WINDOW_PACKETS, Progress
-from .cubic import BETA, Cubic
+from .cubic import Cubic
+from .experiment import TOLERANT_PACKETS, Experiment, Suspicion
 from .round_trip import RoundTrip
-from .usual_loss import UsualLoss
+from .usual_loss import EXCESS_MARGIN, UsualLoss
 
 MIN_WINDOW_PACKETS = 4
 
 MIN_TARGET_QUEUE = 0.01
-"""A queue above it is long: ten packets at 10 Mbit/s, where acknowledgements come for eight ..."""
+"""A queue above it is long: ten packets of 10 Mbit/s, of which one acknowledgement covers eight ..."""
 TARGET_QUEUE_SHARE = 0.125
-"""... or this share of the minimal round trip ..."""
-TARGET_QUEUE_PACKETS = 4
-"""... or what so many packets take: acknowledgements come for eight ..."""
-MAX_TARGET_QUEUE_SHARE = 1.0
-"""... where those are longer, but not more than this share of the round trip. Half of it is as good as empty."""
+"""... or this share of the minimal round trip, where that is longer. Half of it is as good as empty."""
 LOCAL_TARGET_QUEUE = 0.02
 """On one machine or one switch, most of what is measured is how long busy ends take to answer."""
 
@@ -28,7 +49,7 @@ STARTING_SAMPLES = 8
 """So many long round trips in a row end the doubling: fewer are jitter."""
 STARTING_LOSS = 0.05
 STARTING_LOSS_PACKETS = 3
-"""More than so many packets, and of so many beyond the usual, end it too."""
+"""More than so many packets and this share of a round, beyond what is usual, ends it too."""
 
 GROWTH = 0.5
 """Packets a round, times the root of the packets in the window."""
@@ -38,13 +59,6 @@ MIN_DECREASE = 0.5
 """How much of the window is left at least: of a short round trip, most is what the ends take to answer."""
 PATIENCE = 3
 """So many decreases in a row may leave the queue long."""
-
-UNEXPLAINED = 4
-"""After so many decreases for losses without a queue, it is tested whether losses grow with the window."""
-TEST_GROWTH = 4
-TOLERANT_FROM = 24
-TEST_AFTER = 2.0
-MAX_TEST_DOUBLINGS = 5
 
 RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
@@ -76,37 +90,40 @@ class LossTolerant:
         self.window = INITIAL_WINDOW_PACKETS * packet_bytes
         self.pacing_rate: float | None = None
         self.mode = Mode.STARTING
+        self.usual_loss = UsualLoss()
+        """What the path loses without being full."""
         self._packet_bytes = packet_bytes
         self._random = random
+        self._round_trip = RoundTrip()
         self._round = _Round(0)
         self._last_number = 0
-        self._answered = 0
-        self._usual_loss = UsualLoss()
+        self._answered_until = 0
+        """Losses of transmissions up to this number are of the congestion that was already answered."""
         self._long_samples = 0
         self._queue_is_long = False
         self._settling = False
+        """Whether this round began before the last decrease could show."""
         self._patience = PATIENCE
+        """How many more decreases may leave the queue long."""
         self._window_before = 0
+        """The window before the decreases that have not emptied the queue."""
         self._rival = Cubic(packet_bytes)
+        """What decides while competing."""
         self._rounds_steady = 0
+        """How many rounds ago that shrank."""
         self._last_queue = 0.0
-        self._long_seen = False
         self._retry_at = self._join_at = inf
         self._retries = 0
         self._yielded_at = -inf
-        self._tested_window = 0
-        self._failed_window = 0
-        self._proven = 0
-        self._test_at = 0.0
-        self._tests = 0
-        self._unexplained = 0
-        self._seen_lost = self._seen_total = 0
+        self._suspicion = Suspicion()
+        self._experiment: Experiment | None = None
 
     def acknowledged(self, progress: Progress, now: float) -> None:
         """See `Congestion`."""
+        self._round_trip = progress.round_trip
         self._last_number = progress.next_number - 1
         self._round.take(progress)
-        self._usual_loss.arrived(progress.acknowledged / self._packet_bytes)
+        self.usual_loss.arrived(progress.acknowledged / self._packet_bytes)
         if self.mode is Mode.COMPETING:
             self._rival.acknowledged(progress, now)
             self.window = self._rival.window
@@ -123,29 +140,23 @@ class LossTolerant:
     def lost(self, size: int, newest: int, now: float) -> None:
         """See `Congestion`."""
         self._round.lost += size
-        packet = self._packet_bytes
-        self._usual_loss.lost(size / packet)
-        if newest <= self._answered:
-            self._usual_loss.answered()
-            return
-        if self.mode is Mode.STARTING:
-            if self._starting_loses(size):
+        self.usual_loss.lost(size / self._packet_bytes)
+        if newest <= self._answered_until:
+            self.usual_loss.answered()
+        elif self.mode is Mode.STARTING:
+            if self._too_much_for_a_start():
                 self._end_start(newest, now)
-        elif self._usual_loss.exceeded(self.window / packet):
-            self._usual_loss.answered()
-            self._answered = self._last_number
-            if self.mode is Mode.YIELDING:
-                self._compete(self.window, now)
-            self._rival.lost(size, newest, now)
-            self._rival_shrank(now)
+        elif self.usual_loss.exceeded(self.window / self._packet_bytes):
+            self._shrink(newest, now)
 
     def collapsed(self, now: float) -> None:
         """See `Congestion`."""
         del now
         self.window = MIN_WINDOW_PACKETS * self._packet_bytes
         self.mode, self._patience, self._settling = Mode.STARTING, PATIENCE, False
-        self._long_samples = self._tested_window = 0
+        self._long_samples, self._experiment = 0, None
         self._round.forget()
+        self._suspicion.clear()
 
     def packet_size_changed(self, packet_bytes: int) -> None:
         """See `Congestion`."""
@@ -153,106 +164,89 @@ class LossTolerant:
         self._packet_bytes = packet_bytes
         self._rival.packet_size_changed(packet_bytes)
 
-    # Starting
+    # Starting, and experiments, which double as well
 
     def _double(self, progress: Progress, now: float) -> None:
+        """Grow by what arrives, until the round trip is long and stays so."""
+        experiment = self._experiment
         if progress.limited:
-            self.window += progress.acknowledged
-            if self._tested_window:
-                self.window = min(self.window, 2 * self._proven)
+            most = inf if experiment is None else experiment.limit
+            self.window = int(max(self.window, min(self.window + progress.acknowledged, most)))
         if progress.sample is not None:
-            is_long = progress.sample > progress.round_trip.minimum + self._target(progress.round_trip)
+            is_long = progress.sample > progress.round_trip.minimum + self._target
             self._long_samples = self._long_samples + 1 if is_long else 0
-        if self._long_samples >= STARTING_SAMPLES:
-            # What shows now was sent a round trip ago, out of half the window.
-            if self._tested_window and not self._passed:
-                self._end_start(self._last_number, now)
-                return
-            self.mode, self._settling = Mode.YIELDING, True
-            self._shrink_to(self.window / 2)
-            lost = self._seen_lost + self._round.lost
-            if not self._tested_window and lost > 2 * self._packet_bytes and self.window >= TOLERANT_FROM * self._packet_bytes:
-                self._usual_loss.assume(lost / self._packet_bytes, (self._seen_total + self._round.total) / self._packet_bytes)
-            self._tested_window = 0
-            self._answered = self._last_number
+        if self._long_samples < STARTING_SAMPLES:
+            return
+        if experiment is not None and not experiment.passed(self._packet_bytes):
+            self._end_start(self._last_number, now)
+            return
+        # What shows now was sent a round trip ago, out of half the window; what was lost by then had no queue to fill.
+        self._shrink_to(self.window / 2)
+        if experiment is None and self.window >= TOLERANT_PACKETS * self._packet_bytes:
+            self._suspicion.take(self._round.lost, self._round.total)
+            self.usual_loss = self._suspicion.usual(self._packet_bytes)
+        self.mode, self._settling, self._experiment = Mode.YIELDING, True, None
+        self._answered_until = self._last_number
 
-    def _starting_loses(self, size: int) -> bool:
-        packet = self._packet_bytes
-        total = self._round.total / packet
-        usual = self._usual_loss.share * total
-        if self._tested_window:
-            return self._round.lost / packet > usual + 2 * sqrt(usual) + 1
-        return self._round.lost / packet > usual + 2 * sqrt(usual) + STARTING_LOSS_PACKETS + STARTING_LOSS * total
+    def _too_much_for_a_start(self) -> bool:
+        lost, total = self._round.lost / self._packet_bytes, self._round.total / self._packet_bytes
+        if self._experiment is not None and not self._experiment.passed(self._packet_bytes):
+            return Experiment.fails(lost, total, self.usual_loss)
+        return lost > STARTING_LOSS_PACKETS + (STARTING_LOSS + EXCESS_MARGIN * self.usual_loss.share) * total
 
     def _end_start(self, newest: int, now: float) -> None:
-        window = self.window / 2
-        if before := self._tested_window:
-            if self._passed:
-                window = self._proven
-            else:
-                # More is lost when more is sent: that is congestion.
-                self._usual_loss.assume(*self._usual_before)
-                window = before
-                self._failed_window = before
-        self._answered = self._last_number
-        self._yielded_at = -inf
-        self._compete(int(window), now)
-        self._tested_window = 0
+        """Go on as CUBIC does after a loss: from half of what was too much, or from what an experiment has proven."""
+        experiment, window = self._experiment, self.window // 2
+        if experiment is not None:
+            window = experiment.proven
+            if not experiment.passed(self._packet_bytes):
+                window, self.usual_loss = experiment.begun_at, experiment.usual_before
+                self._suspicion.failed(experiment)
+        self._experiment, self._answered_until, self._yielded_at = None, self._last_number, -inf
+        self._compete(window, now)
         self._rival.lost(0, newest, now)
         self.window = self._rival.window
-
-    @property
-    def _passed(self) -> bool:
-        return self._proven >= max(TEST_GROWTH * self._tested_window, TOLERANT_FROM * self._packet_bytes)
 
     # Rounds
 
     def _end_round(self, progress: Progress, now: float) -> None:
-        round_trip, ended = progress.round_trip, self._round
+        ended, self._round = self._round, _Round(progress.next_number)
         if self._settling:
             self._settling = False
-        elif self.mode is Mode.STARTING and self._tested_window:
-            if self._doubled:
-                self._proven = self.window
-            elif self.window < 2 * self._proven:
-                return
-            self._doubled = not self._doubled
-            self._round.end = progress.next_number
-            return
+        elif self._experiment is not None:
+            self._experiment.round_ended(self.window)
         else:
-            if self.mode is Mode.YIELDING and self._usual_loss.share:
-                self._usual_loss.follow(ended.lost / self._packet_bytes, ended.total / self._packet_bytes)
-            self._seen_lost += ended.lost
-            self._seen_total += ended.total
+            self._suspicion.take(ended.lost, ended.total)
             if ended.shortest < inf:
-                queue = ended.shortest - round_trip.minimum
-                self._queue_is_long = queue > self._target(round_trip)
-                if self.mode is Mode.YIELDING:
-                    self._follow(queue, progress, now)
-                elif self.mode is Mode.COMPETING:
-                    self._watch(queue, now)
-        self._round = _Round(progress.next_number)
+                self._judge(ended, ended.shortest - progress.round_trip.minimum, now)
 
-    def _follow(self, queue: float, progress: Progress, now: float) -> None:
-        if self._patience == PATIENCE:
-            self._window_before = self.window
-        elif queue < self._target(progress.round_trip) / 2:
+    def _judge(self, ended: _Round, queue: float, now: float) -> None:
+        self._queue_is_long = queue > self._target
+        if self.mode is Mode.YIELDING:
+            self.usual_loss.follow(ended.lost / self._packet_bytes, ended.total / self._packet_bytes)
+            self._follow(queue, now, limited=ended.limited)
+        elif self.mode is Mode.COMPETING:
+            self._watch(queue, now)
+
+    def _follow(self, queue: float, now: float, *, limited: bool) -> None:
+        if self._patience < PATIENCE and queue < self._target / 2:
             self._patience = PATIENCE
+        if self._patience == PATIENCE:
             self._window_before = self.window
         if self._queue_is_long and not self._patience:
             self._compete(self._window_before, now)
         elif self._queue_is_long:
             self._patience -= 1
             self._settling = True
-            minimum = progress.round_trip.minimum
+            minimum = self._round_trip.minimum
             self._shrink_to(self.window * max(MIN_DECREASE, DRAIN * minimum / (minimum + queue)))
-        elif self._round.limited:
-            packets = self.window / self._packet_bytes
-            self.window += int(GROWTH * sqrt(packets) * self._packet_bytes)
+        elif limited:
+            self.window += int(GROWTH * sqrt(self.window / self._packet_bytes) * self._packet_bytes)
 
     # Competing
 
     def _compete(self, window: int, now: float) -> None:
+        """Others keep the queue full, or packets are lost: do as CUBIC would, from where that began."""
         if now - self._yielded_at > PEACE:
             self._rival = Cubic(self._packet_bytes)
             self._rival.begin_at(max(window, MIN_WINDOW_PACKETS * self._packet_bytes), self._last_number)
@@ -260,39 +254,30 @@ class LossTolerant:
         self.mode, self.window = Mode.COMPETING, self._rival.window
         self._retry_at = self._join_at = inf
         self._rounds_steady = 0
-        self._unexplained = self._seen_lost = self._seen_total = 0
+        self._suspicion.clear()
 
-    def _plan_retry(self, smoothed: float, now: float) -> None:
-        # By chance, so that flows of this kind that compete with one another alone do not miss each other for ever.
-        patience = max(RETRY_AFTER, RETRY_AFTER_ROUND_TRIPS * smoothed)
-        patience *= 1 << self._retries
-        self._join_at = now + patience / 2
-        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience
-        self._retries = min(self._retries + 1, MAX_RETRY_DOUBLINGS)
-
-    def _rival_shrank(self, now: float) -> None:
-        if self._rival.window >= self.window:
-            return
+    def _shrink(self, newest: int, now: float) -> None:
+        """More is lost than usual."""
+        self.usual_loss.answered()
+        self._answered_until = self._last_number
+        if self.mode is Mode.YIELDING:
+            self._compete(self.window, now)
+        before = self._rival.window
+        self._rival.lost(0, newest, now)
         self.window = self._rival.window
+        if self.window >= before:
+            return
         self._rounds_steady = 0
-        self._unexplained = 0 if self._queue_is_long else self._unexplained + 1
-        if not self._unexplained:
-            self._seen_lost = self._seen_total = 0
+        self._suspicion.shrank(queue_is_long=self._queue_is_long)
         if now >= self._retry_at:
             self._yield(now)
-        elif self._unexplained >= UNEXPLAINED and (now >= self._test_at or self.window < self._failed_window / 2):
-            self._test(now)
+        elif self._suspicion.calls_for_experiment(self.window, now):
+            self._begin_experiment(now)
 
-    def _test(self, now: float) -> None:
-        packet = self._packet_bytes
-        if not self._usual_loss.share: self._usual_before = (0.0, 0.0)
-        else: self._usual_before = (self._usual_loss._lost, self._usual_loss._total)
-        self._usual_loss.assume((self._seen_lost + self._round.lost) / packet, (self._seen_total + self._round.total) / packet)
-        if now >= self._test_at:
-            self._test_at = now + TEST_AFTER * (1 << self._tests)
-            self._tests = min(self._tests + 1, MAX_TEST_DOUBLINGS)
-        self._tested_window = self._proven = self.window
-        self._doubled = False
+    def _begin_experiment(self, now: float) -> None:
+        self._suspicion.take(self._round.lost, self._round.total)
+        self._experiment = self._suspicion.begin(self.window, self.usual_loss, now)
+        self.usual_loss = self._suspicion.usual(self._packet_bytes)
         self.mode, self._long_samples = Mode.STARTING, 0
         self._round = _Round(self._last_number + 1)
 
@@ -302,9 +287,17 @@ class LossTolerant:
         self._last_queue = queue
         self._rounds_steady += 1
         if self._queue_is_long and self._retry_at == inf:
-            self._plan_retry(self._smoothed, now)
+            self._plan_retry(now)
         if now >= self._retry_at + RETRY_AFTER or (another_tries and now >= self._join_at):
             self._yield(now)
+
+    def _plan_retry(self, now: float) -> None:
+        # By chance, so that flows of this kind that compete with one another alone do not miss each other for ever.
+        patience = max(RETRY_AFTER, RETRY_AFTER_ROUND_TRIPS * (self._round_trip.smoothed or 0.0))
+        patience *= 1 << self._retries
+        self._join_at = now + patience / 2
+        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience
+        self._retries = min(self._retries + 1, MAX_RETRY_DOUBLINGS)
 
     def _yield(self, now: float) -> None:
         """See whether the queue drains, when this flow has just left a part of it."""
@@ -314,13 +307,11 @@ class LossTolerant:
 
     # Rules
 
-    def _target(self, round_trip: RoundTrip) -> float:
-        if round_trip.is_local:
+    @property
+    def _target(self) -> float:
+        if self._round_trip.is_local:
             return LOCAL_TARGET_QUEUE
-        smoothed = self._smoothed = round_trip.smoothed or 0.0
-        packets = TARGET_QUEUE_PACKETS * self._packet_bytes / self.window * smoothed
-        least = min(packets, MAX_TARGET_QUEUE_SHARE * round_trip.minimum)
-        return max(MIN_TARGET_QUEUE, TARGET_QUEUE_SHARE * round_trip.minimum, least)
+        return max(MIN_TARGET_QUEUE, TARGET_QUEUE_SHARE * self._round_trip.minimum)
 
     def _shrink_to(self, window: float) -> None:
         self.window = int(max(min(window, self.window), MIN_WINDOW_PACKETS * self._packet_bytes))
