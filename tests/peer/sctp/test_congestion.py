@@ -94,7 +94,8 @@ def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
     used = beside_one_another(path(buffer=buffer), first, second)
     assert sum(used) > (0.85 if buffer == 1 else 0.6)
-    assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
+    least = 0.4 if buffer == 1 else 0.3  # five packets
+    assert least <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
 
 
 @pytest.mark.parametrize("buffer", [0.25, 4])
@@ -112,13 +113,13 @@ def test_cubic_flows_share() -> None:
     assert 0.3 < first / (first + second) < 0.7
 
 
-def test_tolerant_flows_that_competed_with_cubic_stop_when_it_is_gone() -> None:
+def test_a_tolerant_flow_that_competed_with_cubic_stops_when_it_is_gone() -> None:
     simulation = path(buffer=2)
-    cubic, *_ = [simulation.add(control) for control in (CUBIC, LOSS_TOLERANT, LOSS_TOLERANT)]
-    simulation.run(10)
+    cubic, _ = [simulation.add(control) for control in (CUBIC, LOSS_TOLERANT)]
+    simulation.run(8)
     simulation.flows.remove(cubic)
-    used = beside_one_another(simulation, settle=20, seconds=10)
-    assert max(used) < 1.5 * min(used)
+    (used,) = beside_one_another(simulation, settle=12, seconds=5)
+    assert used > 0.9
     assert mean(simulation.queue_seconds) < 0.5 * ROUND_TRIP
 
 
@@ -221,16 +222,24 @@ def test_cubic_answers_one_loss_in_a_round_and_returns_to_where_it_was() -> None
     assert rounds * 0.05 == pytest.approx((before / PACKET * 0.3 / 0.4) ** (1 / 3), rel=0.3)
 
 
-@pytest.mark.parametrize(("share", "shrinks"), [(0.1, False), (0.3, True)])
-def test_the_tolerant_control_takes_loss_above_its_bound_for_congestion(share: float, shrinks: bool) -> None:
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_the_tolerant_control_shrinks_until_losses_are_shown_not_to_grow_with_the_window(
+    share: float,
+) -> None:
     control = tolerant(PACKET)
     fed = Path(control)
     for _ in range(6):
         fed.round()
     before = control.window
-    for _ in range(3):
+    control.lost(before // 4, fed.number, fed.now)
+    assert control.window < before / 2
+    assert control.usual_loss.share == 0
+    rounds = 0
+    while control.window < before:
         fed.round(lost_share=share)
-    assert (control.window < before) is shrinks
+        rounds += 1
+    assert rounds < 100
+    assert control.usual_loss.share == pytest.approx(share, rel=0.5)
 
 
 def test_the_pacer_lets_a_burst_pass_and_then_keeps_to_the_rate() -> None:

@@ -60,6 +60,9 @@ MIN_DECREASE = 0.5
 PATIENCE = 3
 """So many decreases in a row may leave the queue long."""
 
+BELOW = 0.85
+"""Below this share of the window with which too much was lost, the path is not full for a while."""
+
 RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
 """For how long to compete, on average, before it is tried whether others still do; up to twice that later."""
@@ -110,7 +113,9 @@ class LossTolerant:
         self._rival = Cubic(packet_bytes)
         """What decides while competing."""
         self._rounds_steady = 0
-        """How many rounds ago that shrank."""
+        """How many rounds ago that shrank ..."""
+        self._shrunk_from = 0
+        """... and from which window."""
         self._last_queue = 0.0
         self._retry_at = self._join_at = inf
         self._retries = 0
@@ -222,10 +227,13 @@ class LossTolerant:
 
     def _judge(self, ended: _Round, queue: float, now: float) -> None:
         self._queue_is_long = queue > self._target
+        lost, total = ended.lost / self._packet_bytes, ended.total / self._packet_bytes
         if self.mode is Mode.YIELDING:
-            self.usual_loss.follow(ended.lost / self._packet_bytes, ended.total / self._packet_bytes)
+            self.usual_loss.follow(lost, total)
             self._follow(queue, now, limited=ended.limited)
         elif self.mode is Mode.COMPETING:
+            if self.window < BELOW * self._shrunk_from:
+                self.usual_loss.judge(lost, total)
             self._watch(queue, now)
 
     def _follow(self, queue: float, now: float, *, limited: bool) -> None:
@@ -267,7 +275,7 @@ class LossTolerant:
         self.window = self._rival.window
         if self.window >= before:
             return
-        self._rounds_steady = 0
+        self._rounds_steady, self._shrunk_from = 0, before
         self._suspicion.shrank(queue_is_long=self._queue_is_long)
         if now >= self._retry_at:
             self._yield(now)

@@ -16,17 +16,28 @@ EXCESS_PACKETS = 6.0
 """... when so many packets, and what is usual in a window, were lost beyond it."""
 DEFICIT_MARGIN = 0.5
 """Less than usual is lost below so many times the share ..."""
-DEFICIT_PACKETS = 6.0
+DEFICIT_PACKETS = 8.0
 """... when so many packets too few were lost."""
+
+JUDGED_AFTER = 10.0
+"""After so many packets should have been lost while the path cannot have been full, it is seen how many were ..."""
+JUDGED_SHARE = 0.5
+"""... and less than this share of them is less than usual."""
 
 
 class UsualLoss:
-    """An estimate of it. Where nothing is usual, every loss is too much. All numbers are packets."""
+    """An estimate of it. Where nothing is usual, every loss is too much. All numbers are packets.
 
-    __slots__ = ("_deficit", "_excess", "_lost", "_recent_lost", "_recent_total", "_total")
+    When less is lost than that, it was wrong, and nothing is usual until it is found anew.
+    """
+
+    __slots__ = ("_below", "_deficit", "_excess", "_lost", "_total")
 
     def __init__(self, lost: float = 0.0, total: float = 0.0) -> None:
-        self._excess = 0.0
+        self._lost = self._total = 0.0
+        self._excess = self._deficit = 0.0
+        self._below = 0.0, 0.0
+        """What was lost, and of how many, well below the window with which too much was lost."""
         self._assume(lost, total)
 
     @property
@@ -46,24 +57,28 @@ class UsualLoss:
             total += keep * self._total
             self._lost, self._total = min(keep * self._lost + lost, MOST * total), total
 
+    def judge(self, lost: float, total: float) -> None:
+        """Add a round with a window well below the one with which too much was lost: only the path loses then."""
+        self._below = self._below[0] + lost, self._below[1] + total
+        lost, total = self._below
+        if self.share * total > JUDGED_AFTER:
+            if lost < JUDGED_SHARE * self.share * total:
+                self._assume(0.0, 0.0)
+            self._below = 0.0, 0.0
+
     def arrived(self, packets: float) -> None:
         """Note how many packets arrived."""
         share = self.share
         if share:
             self._excess = max(0.0, self._excess - EXCESS_MARGIN * share * packets)
-            self._recent_total += packets
             self._deficit += DEFICIT_MARGIN * share * packets
             if self._deficit > DEFICIT_PACKETS:
-                self._assume(self._recent_lost, self._recent_total)
+                self._assume(0.0, 0.0)
 
     def lost(self, packets: float) -> None:
         """Note how many packets are lost."""
         self._excess += packets
-        self._recent_lost += packets
-        self._recent_total += packets
-        self._deficit -= packets
-        if self._deficit <= 0:
-            self._deficit = self._recent_lost = self._recent_total = 0.0
+        self._deficit = max(0.0, self._deficit - packets)
 
     def exceeded(self, window: float) -> bool:
         """Return whether more than usual was lost since `answered`."""
@@ -76,4 +91,4 @@ class UsualLoss:
 
     def _assume(self, lost: float, total: float) -> None:
         self._lost, self._total = min(lost, MOST * total), total
-        self._deficit = self._recent_lost = self._recent_total = 0.0
+        self._deficit, self._below = 0.0, (0.0, 0.0)
