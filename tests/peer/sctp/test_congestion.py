@@ -38,8 +38,8 @@ def beside_one_another(
     simulation: Simulation,
     *controls: CongestionControl,
     apart: float = 2.0,
-    settle: float = 8.0,
-    seconds: float = 12.0,
+    settle: float = 6.0,
+    seconds: float = 9.0,
 ) -> list[float]:
     """Let flows begin one after another; returns what each carries once they have settled, as a share of the path."""
     for number, control in enumerate(controls):
@@ -87,15 +87,14 @@ def test_loss_costs_cubic_nearly_everything() -> None:
 
 
 @pytest.mark.parametrize("first", CongestionControl)
-@pytest.mark.parametrize("buffer", [0.1, 1])
+@pytest.mark.parametrize("buffer", [0.25, 1])
 def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one(
     first: CongestionControl, buffer: float
 ) -> None:
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
     used = beside_one_another(path(buffer=buffer), first, second)
-    assert sum(used) > (0.85 if buffer == 1 else 0.6)
-    least = 0.4 if buffer == 1 else 0.3  # five packets
-    assert least <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
+    assert sum(used) > 0.8
+    assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
 
 
 @pytest.mark.parametrize("buffer", [0.25, 4])

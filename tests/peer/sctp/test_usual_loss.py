@@ -57,7 +57,7 @@ def test_a_path_that_loses_no_more_is_soon_believed(share: float) -> None:
 
 def test_a_window_below_the_one_that_was_too_much_shows_that_the_path_loses_less() -> None:
     usual = UsualLoss(5, 100)
-    for _ in range(21):
+    for _ in range(22):
         usual.judge(1, 20)
     assert usual.share == 0.05
     for _ in range(11):

@@ -194,7 +194,9 @@ class LossTolerant:
         self._answered_until = self._last_number
 
     def _too_much_for_a_start(self) -> bool:
-        lost, total = self._round.lost / self._packet_bytes, self._round.total / self._packet_bytes
+        lost = self._round.lost / self._packet_bytes
+        # A round that has just begun may see losses of the last one.
+        total = max(self._round.total, self.window / 4) / self._packet_bytes
         if self._experiment is not None and not self._experiment.passed(self._packet_bytes):
             return Experiment.fails(lost, total, self.usual_loss)
         return lost > STARTING_LOSS_PACKETS + (STARTING_LOSS + EXCESS_MARGIN * self.usual_loss.share) * total
@@ -229,7 +231,8 @@ class LossTolerant:
         self._queue_is_long = queue > self._target
         lost, total = ended.lost / self._packet_bytes, ended.total / self._packet_bytes
         if self.mode is Mode.YIELDING:
-            self.usual_loss.follow(lost, total)
+            if not self._queue_is_long:
+                self.usual_loss.follow(lost, total)
             self._follow(queue, now, limited=ended.limited)
         elif self.mode is Mode.COMPETING:
             if self.window < BELOW * self._shrunk_from:
@@ -260,6 +263,7 @@ class LossTolerant:
             self._rival.begin_at(max(window, MIN_WINDOW_PACKETS * self._packet_bytes), self._last_number)
             self._retries = 0
         self.mode, self.window = Mode.COMPETING, self._rival.window
+        self._settling = True
         self._retry_at = self._join_at = inf
         self._rounds_steady = 0
         self._suspicion.clear()
