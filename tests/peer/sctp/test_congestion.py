@@ -16,7 +16,7 @@ from rtcmesh.peer.bench.congestion.simulation import OVERHEAD_BYTES, Simulation
 from rtcmesh.peer.sctp import CongestionControl
 from rtcmesh.peer.sctp.congestion import Congestion, Progress
 from rtcmesh.peer.sctp.cubic import Cubic
-from rtcmesh.peer.sctp.loss_tolerant import LossTolerant
+from rtcmesh.peer.sctp.loss_tolerant import LossTolerant, Mode
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
 
@@ -202,6 +202,19 @@ def test_a_collapse_leaves_a_few_packets(make: Callable[[int], Congestion]) -> N
     for _ in range(5):
         fed.round()
     assert fed.control.window > 8 * 9000
+
+
+def test_a_collapse_ends_an_experiment_without_a_result() -> None:
+    control = tolerant(PACKET)
+    fed = Path(control)
+    for _ in range(6):
+        fed.round()
+    control.lost(control.window // 4, fed.number, fed.now)
+    while not control.usual_loss.share:
+        fed.round(lost_share=0.1)
+    assert control.mode is Mode.STARTING
+    control.collapsed(fed.now)
+    assert control.usual_loss.share == 0
 
 
 def test_cubic_answers_one_loss_in_a_round_and_returns_to_where_it_was() -> None:

@@ -159,7 +159,9 @@ class LossTolerant:
         del now
         self.window = MIN_WINDOW_PACKETS * self._packet_bytes
         self.mode, self._patience, self._settling = Mode.STARTING, PATIENCE, False
-        self._long_samples, self._experiment = 0, None
+        if self._experiment is not None:
+            self.usual_loss, self._experiment = self._experiment.usual_before, None
+        self._long_samples = 0
         self._round.forget()
         self._suspicion.clear()
 
