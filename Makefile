@@ -5,25 +5,36 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STACKS := tests/interop/stacks
 
-.PHONY: setup demo test interop check format bench bench-data bench-peers soak clean
+.PHONY: setup demo test interop check style mypy pyright format bench bench-data bench-peers soak clean
 
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.base
 	$(BIN)/rtcmesh demo
 
+# Tests start some hundred processes of ours. Where Python is told to write no bytecode, as in many containers, each would
+# compile all of it again, which takes longer than what many of them do.
 test: $(VENV)/.dev
+	$(BIN)/python -m compileall -q signaling relay peer netem
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 # Other WebRTC stacks: two from npm, one from PyPI where the Python allows, and Chromium, which the system must have.
 interop: $(VENV)/.interop $(STACKS)/node_modules
 	$(BIN)/pytest $(STACKS)
 
+# Two at a time: each type checker takes a minute of one core.
 check: $(VENV)/.dev
+	$(MAKE) --no-print-directory --jobs 2 mypy pyright style
+
+style:
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-cache
+
+mypy:
 	$(BIN)/mypy
+
+pyright:
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.dev

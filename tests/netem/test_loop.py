@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import socket
 import threading
 import time
@@ -212,3 +214,28 @@ async def test_timers_that_are_cancelled_are_counted_right() -> None:
             timer.cancel()
     await asyncio.sleep(10)
     assert (loop._timers._cancelled, len(loop._timers._heap)) == (0, 0)
+
+
+@on_virtual_time
+async def test_a_signal_is_noticed_while_virtual_time_passes() -> None:
+    loop = asyncio.get_running_loop()
+    seen = asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, seen.set)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for _ in range(1000):
+            await asyncio.sleep(1)
+        assert seen.is_set()
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+
+@on_virtual_time
+async def test_what_a_foreign_thread_asks_for_comes_before_the_clock_jumps() -> None:
+    loop = asyncio.get_running_loop()
+    heard_at: list[float] = []
+    thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(lambda: heard_at.append(now())))
+    thread.start()
+    thread.join()
+    await asyncio.sleep(5)
+    assert heard_at == [0]

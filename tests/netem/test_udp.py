@@ -210,3 +210,23 @@ async def test_names_resolve_to_addresses() -> None:
             await loop.getaddrinfo("nobody", 80)
     with pytest.raises(ValueError, match="alice"):
         network.add_host("alice")
+
+
+@on_virtual_time
+async def test_what_a_protocol_raises_is_reported_and_costs_the_others_no_datagram() -> None:
+    class Fragile(Recorder):
+        def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+            raise ValueError(data)
+
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    _, alice, bob = pair(LinkConfig(delay=0.05))
+    sender, _ = await open_socket(alice)
+    with bob:
+        await asyncio.get_running_loop().create_datagram_endpoint(Fragile, local_addr=("bob", 8))
+    _, receiver = await open_socket(bob, ("bob", 9))
+    for port in (8, 9, 8, 9):
+        sender.sendto(b"hello", ("bob", port))
+    await asyncio.sleep(1)
+    assert [str(context["exception"]) for context in reported] == ["b'hello'"] * 2
+    assert len(receiver.arrived) == 2

@@ -58,7 +58,9 @@ async def test_every_kind_keeps_its_promise(steps: list[tuple[str, int, int]]) -
                 while sum(cost(p) for d, p in mine if d is Delivery.BEST_EFFORT) > WINDOW:
                     mine.remove(next(m for m in mine if m[0] is Delivery.BEST_EFFORT))
             case "take" if not inbox.is_empty:
-                peer_id, taken, payload = inbox.take()
+                following = inbox.take()
+                assert following is not None
+                peer_id, taken, payload = following
                 whose = next(n for n, c in enumerate(conversations) if c.peer_id == peer_id)  # noqa: PLW2901
                 assert waiting[whose].pop(0) == (taken.delivery, payload)
             case "drop":

@@ -14,6 +14,7 @@ from rtcmesh.peer import (
     PathChanged,
     PathKind,
     PathPolicy,
+    Peer,
     PeerLeft,
     PeerUnreachable,
     SessionExpired,
@@ -21,7 +22,9 @@ from rtcmesh.peer import (
 )
 from rtcmesh.peer.paths.network_watch import NetworkWatch
 from rtcmesh.peer.testing import VirtualRoom, run_virtual, virtual_room
-from support.meshes import news, next_event, pair
+from rtcmesh.signaling.config import ServiceConfig
+from rtcmesh.signaling.room import RoomLimits
+from support.meshes import DIRECT_ONLY, news, next_event, pair
 from support.virtual import on_virtual_time
 
 RELAY_ONLY = MeshConfig(path_policy=PathPolicy.RELAY_ONLY)
@@ -121,6 +124,34 @@ def test_a_half_open_connection_to_the_server_disturbs_nothing_and_is_noticed_wi
             assert [event async for event in paths if isinstance(event, PathChanged | PeerLeft)] == []
 
     run_virtual(main())
+
+
+async def until_suspended(remote: Peer, *, suspended: bool) -> None:
+    while remote.suspended != suspended:  # noqa: ASYNC110 (no event of the mesh tells of it)
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_peer_that_comes_back_to_a_snapshot_is_offered_anew_what_it_has_missed(seed: int) -> None:
+    """What the server took for it is gone; nobody waits for the answers that cannot come."""
+    service = ServiceConfig(room=RoomLimits(history_events=2))
+
+    async def main() -> None:
+        async with virtual_room(config=DIRECT_ONLY, service=service) as room:
+            meshes = dict(zip(("ann", "bob"), await pair(room), strict=True))
+            offering, away = sorted(meshes, key=lambda name: meshes[name].peer_id)
+            remote = meshes[offering].peers[meshes[away].peer_id]
+            partition(room, away, "server")
+            await until_suspended(remote, suspended=True)
+            assert room.memory is not None
+            next(iter(room.memory.transports.values())).lose("killed")
+            await asyncio.sleep(8 + seed)
+            heal(room, away, "server")
+            await until_suspended(remote, suspended=False)
+            async with asyncio.timeout(1):
+                await meshes[offering].wait_for_peers(1, path=PathKind.DIRECT)
+
+    run_virtual(main(), seed=seed)
 
 
 @pytest.mark.parametrize("seconds", [10, 60, 75])

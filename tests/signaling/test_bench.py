@@ -66,7 +66,10 @@ def test_every_promise_is_judged_by_the_plan_and_written_to_a_page(tmp_path: Pat
         )
         for task in tasks
     ]
-    measured += [Measured(round=1, work=FLOOD, server=name, figures=figures) for name in ("quiet", "flooded")]
+    of_flood = figures | {"turned away/s": 700.0}
+    measured += [
+        Measured(round=1, work=FLOOD, server=name, figures=of_flood) for name in ("quiet", "flooded")
+    ]
     results = PromiseResults(
         command="rtcmesh",
         date="2026-01-02",
@@ -78,7 +81,7 @@ def test_every_promise_is_judged_by_the_plan_and_written_to_a_page(tmp_path: Pat
     write_to(tmp_path, results)
     page = (tmp_path / "signaling-2026-01-02.md").read_text()
     kept = {promise.what: promise.is_kept for promise in results.promises}
-    assert len(kept) == 10
+    assert len(kept) == 12
     for what, is_kept in kept.items():
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {what} |")]
         assert line.endswith("| yes |" if is_kept else "| NO |")
@@ -100,10 +103,12 @@ def test_a_promise_is_kept_within_its_bound_alone(promise: Promise, kept: bool) 
 
 
 async def test_a_short_flood_has_its_figures() -> None:
-    work = Work(rooms=2, members=3, signals_per_second=100, seconds=0.5)
+    work = Work(rooms=2, members=3, signals_per_second=100, churn_per_second=20, seconds=3)
     results = await asyncio.to_thread(flood.run_flood, work)
-    assert 0 < results.quiet.p50 <= results.quiet.p99
-    assert 0 < results.flooded.p50 <= results.flooded.p99
-    console = Console(width=100, record=True)
+    for beside in (results.quiet, results.flooded):
+        assert 0 < beside.signals.p50 <= beside.signals.p99
+        assert 0 < beside.joins.p50 <= beside.joins.p99
+        assert beside.cpu > 0
+    console = Console(width=120, record=True)
     console.print(flood.table_of(results))
     assert "flooded" in console.export_text()

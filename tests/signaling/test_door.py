@@ -103,6 +103,19 @@ async def test_a_trusted_proxy_comes_as_often_as_it_likes() -> None:
             assert await is_alive(server)
 
 
+async def test_who_is_turned_away_holds_nobody_up_who_comes_behind() -> None:
+    # In a minute 11 connections are accepted if each counts as one.
+    limits = DoorLimits(
+        sockets=Rate(per_second=1 / 60, burst=10), sockets_per_address=Rate(per_second=0.001, burst=1)
+    )
+    async with running(limits) as server, asyncio.timeout(30):
+        for _ in range(40):
+            async with connected(server) as (reader, writer):
+                writer.write(b"\n")
+                await rest_of(reader)
+        assert server.service.stats.rejections["address_rate"] == 39
+
+
 async def test_a_full_server_turns_away_whoever_comes() -> None:
     async with running(DoorLimits(max_sockets=1)) as server, connected(server):
         async with connected(server) as (reader, _):

@@ -27,7 +27,8 @@ from rtcmesh.signaling.messages import (
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.room import RoomLimits
 from rtcmesh.signaling.stats import Trouble
-from rtcmesh.signaling.store.partition import ALL_PARTITIONS, TAGS, keys_of, partition_of, slot_of
+from rtcmesh.signaling.store.hosted_room import HostedRoom
+from rtcmesh.signaling.store.partition import ALL_PARTITIONS, TAGS, Partition, keys_of, partition_of, slot_of
 from rtcmesh.signaling.store.redis_attachment import RedisAttachment
 from rtcmesh.signaling.store.redis_registry import RedisRegistry
 from rtcmesh.signaling.store_url import StoreUrl
@@ -198,7 +199,53 @@ async def test_a_nudge_that_overtakes_an_answer_is_no_loss(store: StoreServer) -
         alice, alice_sink = await attach(one, ALICE)
         partition = partition_of("r")
         one._reader.read(partition, one._reader.room(partition, "r"))
-        one._reader.nudged(partition, b"7 r 2-0")
+        one._reader.nudged(partition, b"999999 r 2-0")
+        alice.signal(signal(ALICE, 1))
+        await alice_sink.until(lambda: heard(alice_sink) == [1])
+        assert alice_sink.ends == []
+
+
+async def test_who_joins_a_room_as_its_last_member_leaves_is_not_held_for_one_of_the_past(
+    store: StoreServer,
+) -> None:
+    async with registry(store.url) as one:
+        alice, alice_sink = await attach(one, ALICE)
+        for id_ in range(1, 6):
+            alice.signal(signal(ALICE, id_))
+        await alice_sink.answered(5)
+        alice.leave()
+        # The room begins again at the first offset, while the nudge of its end names a later one.
+        bob, bob_sink = await attach(one, BOB)
+        bob.signal(signal(BOB, 1))
+        await bob_sink.until(lambda: bool(bob_sink.ends) or heard(bob_sink) == [1])
+        assert bob_sink.ends == []
+        assert one.stats.evictions["trimmed"] == 0
+
+
+async def test_a_small_signal_that_comes_alone_needs_no_reading(
+    store: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with registry(store.url) as one, registry(store.url, seed=1) as two:
+        alice, alice_sink = await attach(one, ALICE)
+        _, bob_sink = await attach(two, BOB)
+        await alice_sink.wait_for(1)
+        reads: list[str] = []
+
+        def note(_: Partition, room: HostedRoom) -> None:
+            reads.append(room.name)
+
+        monkeypatch.setattr(two._reader, "read", note)
+        alice.signal(signal(BOB, 1))
+        await bob_sink.until(lambda: heard(bob_sink) == [1])
+        assert reads == []
+        alice.signal(SendSignal(to=BOB, id=2, sealed=bytes(2000)))
+        await eventually(lambda: reads == ["r"])
+
+
+async def test_a_nudge_that_carries_nonsense_has_the_stream_read(store: StoreServer) -> None:
+    async with registry(store.url) as one:
+        alice, alice_sink = await attach(one, ALICE)
+        one._reader.nudged(partition_of("r"), b"999999 r 2-0 %s %s nonsense" % (BOB.encode(), ALICE.encode()))
         alice.signal(signal(ALICE, 1))
         await alice_sink.until(lambda: heard(alice_sink) == [1])
         assert alice_sink.ends == []

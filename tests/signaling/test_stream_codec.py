@@ -104,6 +104,16 @@ def test_a_nudge_says_how_many_there_were_and_what_is_new() -> None:
     assert decode_nudge(b"12 r 7-1") == Nudge(12, "r", StreamId(7, 1))
 
 
+def test_a_nudge_may_carry_the_signal_that_it_tells_of() -> None:
+    nudge = decode_nudge(b"12 r 7-0 %s %s 3: \xff " % (ALICE.encode(), BOB.encode()))
+    assert nudge[:3] == (12, "r", StreamId(7, 0))
+    assert nudge.entry is not None
+    _, entry = decode_entry(nudge.entry)
+    assert isinstance(entry, StreamEntry)
+    assert entry.receiver == BOB
+    assert entry.event == Signal(offset=7, sender=ALICE, id=3, sealed=b" \xff ")
+
+
 KINDS = st.sampled_from([kind for kind, *_ in EVENTS] + [b"ended", b"", b"x"])
 
 

@@ -18,6 +18,9 @@ class Kind(enum.Enum):
     UDP = 8
     TCP = 20
 
+    # Tables are keyed by it, and looked into for every packet; members are compared by identity anyway.
+    __hash__ = object.__hash__
+
 
 class Endpoint(NamedTuple):
     """An IP address and a port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -44,8 +44,10 @@ class ChannelKind:
 class ChannelSender(Protocol):
     """Where a channel's messages go: into the sessions, or into its outbox first."""
 
-    async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
-        """Send to these peers, or to all."""
+    def send(
+        self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool
+    ) -> Awaitable[None] | None:
+        """Send to these peers, or to all; return what is still to be waited for."""
         ...
 
     def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
@@ -115,7 +117,9 @@ class Channel(Generic[T]):
         """
         if confirm and self.kind.delivery not in (Delivery.RELIABLE, Delivery.UNORDERED):
             raise ValueError(f"a {self.kind.delivery.value} channel confirms nothing")
-        await self._sender.send(self._outgoing(data), _peers(to), confirm=confirm)
+        waiting = self._sender.send(self._outgoing(data), _peers(to), confirm=confirm)
+        if waiting is not None:
+            await waiting
 
     def send_nowait(self, data: T, *, to: PeerId | Iterable[PeerId] | None = None) -> None:
         """Send as `send` does if every addressed peer's session takes the message at once, else to nobody.
@@ -147,32 +151,39 @@ class Channel(Generic[T]):
 
     async def receive(self) -> Message[T]:
         """Return the next message. Cancelling it loses nothing. Raises `Closed` after the last one."""
-        while True:
-            if self.inbox.is_empty:
+        while (message := self._take()) is None:
+            await self.inbox.wait()
+        return message
+
+    def __aiter__(self) -> AsyncIterator[Message[T]]:
+        return self
+
+    async def __anext__(self) -> Message[T]:
+        while (message := self._take()) is None:
+            try:
                 await self.inbox.wait()
-            sender, messages, payload = self.inbox.take()
+            except Closed:
+                raise StopAsyncIteration from None
+        return message
+
+    def _take(self) -> Message[T] | None:
+        """Return the next message that is one, if it is there."""
+        while (taken := self.inbox.take()) is not None:
+            sender, messages, payload = taken
             try:
                 kept = self._outboxes.take(sender, self.label, payload) if messages.stored else payload
                 if kept is not None:
                     return Message(sender, cast("T", self._decode(kept)), self.label)
             except NotDecodable as error:
                 self._host.message_rejected(sender, self.label, error)
-
-    def __aiter__(self) -> AsyncIterator[Message[T]]:
-        return self
-
-    async def __anext__(self) -> Message[T]:
-        try:
-            return await self.receive()
-        except Closed:
-            raise StopAsyncIteration from None
+        return None
 
     def _outgoing(self, data: T) -> Outgoing:
         payload = codec.encode(data)
         if len(payload) > self._max_message_bytes:
             raise MessageTooLarge(len(payload), self._max_message_bytes)
-        stored = self.kind.outbox is not None
-        return Outgoing(self.label, payload, self.kind.delivery, self.kind.priority, stored=stored)
+        kind = self.kind
+        return Outgoing(self.label, payload, kind.delivery, kind.priority, kind.outbox is not None)
 
 
 def _peers(to: PeerId | Iterable[PeerId] | None) -> Iterable[PeerId] | None:

@@ -50,16 +50,17 @@ def decoder(expected: object = Any) -> Callable[[bytes], object]:
     converted and validated by msgspec. The function raises `NotDecodable` and nothing else, whatever the bytes.
     """
     unpack: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(cast("type[object]", expected))
+    anything = expected is Any
 
     def decode(payload: bytes) -> object:
         kind, body = payload[:1], payload[1:]
         try:
+            if kind == _BYTES:
+                return body if anything or expected is bytes else _checked(body, expected)
             if kind == _MSGPACK:
                 return unpack.decode(body)
             if kind == _TEXT:
                 return _checked(body.decode(), expected)
-            if kind == _BYTES:
-                return _checked(body, expected)
         except Exception as error:
             # An application's type may run code of its own, such as __post_init__, on what a stranger sent.
             raise NotDecodable(f"{type(error).__name__}: {error}") from error

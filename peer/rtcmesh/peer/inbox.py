@@ -98,12 +98,14 @@ class Inbox:
             self._arrived.clear()
             await self._arrived.wait()
 
-    def take(self) -> tuple[PeerId, MessagesReceived, bytes]:
-        """Return the sender of the next message, what it came with, and its payload; there must be one."""
-        entry = next(iter(self._entries))
+    def take(self) -> tuple[PeerId, MessagesReceived, bytes] | None:
+        """Return the sender of the next message, what it came with, and its payload; None if nothing waits."""
+        entry = next(iter(self._entries), None)
+        if entry is None:
+            return None
         payloads, taken = entry.messages.payloads, entry.taken
-        entry.taken = taken + 1
-        if entry.taken == len(payloads):
+        entry.taken = following = taken + 1
+        if following == len(payloads):
             del self._entries[entry]
             self._forget(entry)
             entry.conversation.taken(entry.messages, asyncio.get_running_loop().time())

@@ -331,8 +331,10 @@ class Mesh:
 
     # ChannelHost
 
-    async def send(self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool) -> None:
-        """Send to these peers, or to all. See `Channel.send`."""
+    def send(
+        self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool
+    ) -> Awaitable[None] | None:
+        """Send to these peers, or to all, and return what is still to be waited for. See `Channel.send`."""
         conversations, gone = self._addressed(to)
         waiting: list[Awaitable[object]] = []
         for conversation in conversations:
@@ -341,8 +343,7 @@ class Mesh:
                 waiting.append(_confirm(conversation, message.label, result))
             elif not isinstance(result, int):
                 waiting.append(result)
-        if waiting or gone:
-            await self._settle(waiting, gone, to)
+        return self._settle(waiting, gone, to) if waiting or gone else None
 
     def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
         """Send to these peers, or to all, or to none of them. See `Channel.send_nowait`."""

@@ -12,8 +12,11 @@ from .limits.bucket import Bucket
 BACKLOG = 1024
 """Connections that the system keeps for us until they are accepted."""
 
-ACCEPTED_AT_ONCE = 4
-"""Connections that are accepted before the others have a turn."""
+TURNED_AWAY_AT_ONCE = 4
+"""Connections that are turned away before the others have a turn; of those that are let in, one is enough work."""
+
+COST_OF_TURNING_AWAY = 0.2
+"""What it counts for in the rate: so much cheaper it is, and those behind it in the backlog wait for it."""
 
 EXHAUSTED_PAUSE = 0.1
 """Seconds to accept nothing when the process has no descriptor left."""
@@ -24,7 +27,8 @@ _logger = logging.getLogger(__name__)
 class Acceptor:
     """Accepts what the door lets in, no faster than its limits say: whoever comes faster waits in the backlog.
 
-    A connection that is turned away costs two system calls, and no transport.
+    A connection that is turned away costs two system calls, and no transport; it counts for less, so that a flood
+    from one address does not keep everybody else waiting.
     """
 
     def __init__(self, listening: socket.socket, door: Door) -> None:
@@ -55,7 +59,7 @@ class Acceptor:
         self._pause = self._loop.call_later(seconds, self._resume)
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
+        for _ in range(TURNED_AWAY_AT_ONCE):
             try:
                 connection, peer = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -64,21 +68,24 @@ class Acceptor:
                 _logger.exception("cannot accept connections")
                 self._rest(EXHAUSTED_PAUSE)
                 return
-            self._let_in(connection, str(cast("tuple[object, ...]", peer)[0]))
-            wait = 0.0 if self._bucket is None else self._bucket.take(1, self._loop.time())
+            is_in = self._let_in(connection, str(cast("tuple[object, ...]", peer)[0]))
+            cost = 1.0 if is_in else COST_OF_TURNING_AWAY
+            wait = 0.0 if self._bucket is None else self._bucket.take(cost, self._loop.time())
             if wait > 0:
                 self._rest(wait)
+            if is_in or wait > 0:
                 return
 
-    def _let_in(self, connection: socket.socket, host: str) -> None:
+    def _let_in(self, connection: socket.socket, host: str) -> bool:
         address = self._door.enter(host)
         if address is None:
             connection.close()
-            return
+            return False
         connection.setblocking(False)  # noqa: FBT003
         task = self._loop.create_task(self._open(connection, self._door.step(address)))
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
+        return True
 
     async def _open(self, connection: socket.socket, step: asyncio.Protocol) -> None:
         await self._loop.connect_accepted_socket(lambda: step, connection)

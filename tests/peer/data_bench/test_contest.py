@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from rtcmesh.peer.bench.data.coalescing import Coalescer, taken_apart
 from rtcmesh.peer.bench.data.contenders import (
     BARE,
     BULK,
@@ -20,8 +22,7 @@ from rtcmesh.peer.bench.data.contenders import (
     Contender,
     Kind,
 )
-from rtcmesh.peer.bench.data.contest import run_bulk, run_idle, run_ping
-from rtcmesh.peer.bench.data.line import put_together, taken_apart
+from rtcmesh.peer.bench.data.contest import Stream, run_bulk, run_idle, run_ping
 from rtcmesh.peer.bench.data.networks import LOOPBACK, LOSSY, Network
 from rtcmesh.peer.bench.data.pair import ContestFailed, Pair
 from rtcmesh.peer.bench.data.run import Plan, Run, begin_run, continue_run, groups
@@ -44,7 +45,7 @@ async def pair_of(contender: Contender, network: Network = LOOPBACK) -> AsyncGen
 @pytest.mark.parametrize("contender", [OURS, BARE], ids=lambda contender: contender.name)
 async def test_a_stack_does_one_piece_of_work_after_the_other(contender: Contender) -> None:
     async with pair_of(contender) as pair:
-        bulk = await run_bulk(pair, size=1000, settle=0.05, seconds=0.3)
+        bulk = await run_bulk(pair, Stream(1000, turn=256), settle=0.05, seconds=0.3)
         assert bulk.mbit_per_second == pytest.approx(bulk.messages_per_second * 8000 / 1e6)
         assert bulk.cpu_seconds_per_gb > 0
         assert bulk.connect_seconds > 0
@@ -54,21 +55,27 @@ async def test_a_stack_does_one_piece_of_work_after_the_other(contender: Contend
 
 @pytest.mark.parametrize("contender", [OURS, SESSION], ids=lambda contender: contender.name)
 async def test_small_messages_share_large_ones(contender: Contender) -> None:
-    into = 0 if contender.coalesces else 16 * 1024
+    stream = Stream(64, turn=4096, coalesced=True)
     async with pair_of(contender) as pair:
-        bulk = await run_bulk(pair, size=64, settle=0.05, seconds=0.3, into=into)
+        bulk = await run_bulk(pair, stream, settle=0.05, seconds=0.3)
     assert bulk.mbit_per_second == pytest.approx(bulk.messages_per_second * 64 * 8 / 1e6)
 
 
-def test_what_was_put_together_comes_apart() -> None:
+async def test_what_was_put_together_comes_apart() -> None:
+    sent: list[bytes] = []
+    coalescer = Coalescer(sent.append, 1000)
     messages = [bytes([number]) * number for number in range(200)]
-    assert taken_apart(put_together(messages)) == messages
+    makes_room = [coalescer.send(message) for message in messages]
+    await asyncio.sleep(0)
+    assert len(sent) == sum(makes_room) + 1
+    assert all(len(together) <= 1000 for together in sent)
+    assert [message for together in sent for message in taken_apart(together)] == messages
 
 
 @pytest.mark.parametrize("contender", LIMITS, ids=lambda contender: contender.name)
 async def test_the_limit_is_measured(contender: Contender) -> None:
     async with pair_of(contender) as pair:
-        assert (await run_bulk(pair, size=16_384, settle=0.05, seconds=0.2)).mbit_per_second > 0
+        assert (await run_bulk(pair, Stream(16_384, turn=256), settle=0.05, seconds=0.2)).mbit_per_second > 0
 
 
 async def test_idle_connections_are_weighed() -> None:
@@ -100,7 +107,7 @@ def broken(program: str) -> Contender:
 async def test_a_stack_that_fails_is_an_outcome(program: str, what: str) -> None:
     async with pair_of(broken(program)) as pair:
         with pytest.raises(ContestFailed, match=what):
-            await run_bulk(pair, size=1000, settle=0, seconds=0.1)
+            await run_bulk(pair, Stream(1000, turn=256), settle=0, seconds=0.1)
     said: list[str] = []
     run = begin_run("rtcmesh bench data")
     await continue_run(run, Plan([broken(program)], [LOOPBACK], [BULK], 2, MOMENT), said.append, print)

@@ -7,6 +7,7 @@ import pytest
 from rtcmesh.peer.bench.congestion.simulation import Simulation
 from rtcmesh.peer.sctp import CongestionControl, MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
+from rtcmesh.peer.sctp.copies import DOUBTED_PACKETS, MAX_COPIED_BYTES
 from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet
 
 SACK = ChunkType.SACK
@@ -89,24 +90,89 @@ def ping_pong(seed: int, loss: float, count: int) -> list[float]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_conversation_goes_on_when_packets_are_lost(seed: int) -> None:
-    """A message that is lost alone is sent again, twice, after a probe timeout of 1.4 round trips."""
+    """A lone message is copied after a quarter of a round trip, and sent again, twice, after 1.4 of them."""
     times = ping_pong(seed, 0.05, 1000)
     assert times[500] == pytest.approx(0.05, abs=0.001)
-    assert times[990] < 0.15
+    assert times[990] < 0.08
     assert times[-1] < 0.3
     times = ping_pong(seed, 0.1, 500)
-    assert times[495] < 0.225
+    assert times[495] < 0.2
     assert times[-1] < 1.0
+
+
+def lone_copies(network: Network, count: int, message: bytes = b"alone") -> int:
+    """Send so many messages, each alone on its way, and return how many copies of them left."""
+    network.client.sent = []
+    for number in range(count):
+        send(network.client, message)
+        assert network.run(5, lambda: not network.client.association.stats().bytes_in_flight), number
+        network.run(0.1)
+    return sum(message in packet for packet in network.client.sent) - count
+
+
+def test_a_clean_path_carries_few_copies() -> None:
+    network = connected()
+    assert lone_copies(network, 200) == DOUBTED_PACKETS
+    assert lone_copies(network, 100) == 0
+    assert len(network.server.messages) == 300
+    established = network.client.association._established
+    assert established is not None
+    assert established.sender.recovery._reordering_steps == 0
+
+
+def test_a_path_that_has_lost_something_is_doubted_again() -> None:
+    network = connected()
+    lone_copies(network, 100)
+    lose_one(network, b"lost")
+    assert network.run(1, lambda: len(network.server.messages) == 101)
+    network.run(1)
+    assert lone_copies(network, 200) == DOUBTED_PACKETS
+
+
+def test_a_loss_that_a_copy_hides_is_noticed() -> None:
+    network = connected()
+    lone_copies(network, 50)
+    start = network.clock.now
+    lose_one(network, b"lost")
+    assert network.run(1, lambda: len(network.server.messages) == 51)
+    assert network.clock.now - start < 0.03
+    network.run(1)
+    assert lone_copies(network, 200) == DOUBTED_PACKETS + 1
+
+
+def test_what_is_large_or_unreliable_or_answered_soon_is_not_copied() -> None:
+    network = connected()
+    assert lone_copies(network, 5, b"x" * (MAX_COPIED_BYTES + 1)) == 0
+    channel = network.client.association.open_channel(network.clock.now, max_retransmits=0)
+    network.run(1)
+    network.client.sent = []
+    network.client.association.send(channel, b"perhaps", network.clock.now)
+    network.client.drain()
+    network.run(1)
+    assert sum(b"perhaps" in packet for packet in network.client.sent) == 1
+    assert lone_copies(connected(path=Impairments(delay=0.002)), 5) == 0
+
+
+def test_only_the_last_one_is_copied() -> None:
+    network = connected()
+    network.client.sent = []
+    send(network.client, b"first")
+    network.run(0.001)
+    send(network.client, b"second")
+    network.run(1)
+    assert sum(b"first" in packet for packet in network.client.sent) == 1
+    assert sum(b"second" in packet for packet in network.client.sent) == 2
 
 
 def test_a_packet_that_is_sent_twice_is_taken_once_and_is_no_sign_of_reordering() -> None:
     network = connected()
+    lone_copies(network, DOUBTED_PACKETS)
     network.client.sent = []
-    lose_one(network, b"alone")
-    assert network.run(1, lambda: bool(network.server.messages))
+    lose_one(network, b"lost")
+    assert network.run(1, lambda: len(network.server.messages) > DOUBTED_PACKETS)
     network.run(1)
-    assert [message.data for message in network.server.messages] == [b"alone"]
-    assert sum(b"alone" in packet for packet in network.client.sent) == 3
+    assert [message.data for message in network.server.messages[DOUBTED_PACKETS:]] == [b"lost"]
+    assert sum(b"lost" in packet for packet in network.client.sent) == 3
     established = network.client.association._established
     assert established is not None
     assert established.sender.recovery._reordering_steps == 0

@@ -52,15 +52,22 @@ class NetworkStack(Protocol):
         ...
 
 
+TURNS_WITHOUT_POLL = 64
+"""How many turns of a loop that watches nothing but its own wake-up pipe pass before it looks there for signals."""
+
+
 class _Selector(selectors.DefaultSelector):
     """Polls real descriptors, and asks the loop what to do instead of waiting for them."""
 
     def __init__(self, idle: Callable[[bool], bool]) -> None:
         super().__init__()
         self._idle = idle
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        # A thread that writes to the pipe has put its callback where the loop finds it.
+        self._turns += 1
+        ready = super().select(0) if self.is_watching or self._turns % TURNS_WITHOUT_POLL == 0 else []
         if self._idle(bool(ready) or timeout == 0):
             return ready
         return super().select(None)
@@ -237,7 +244,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
 
     def _idle(self, has_work: bool) -> bool:  # noqa: FBT001
         """Make what is due ready, jumping when there is nothing else to do; False when a real event must come."""
-        if self._run_due() or has_work:
+        self._run_due()
+        if self._ready or has_work:
             return True
         if self._jobs:
             return False
@@ -249,12 +257,11 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         if deadline > self._limit:
             raise VirtualTimeExceeded(self._limit)
         self._now = deadline
-        return self._run_due()
+        self._run_due()
+        return True
 
-    def _run_due(self) -> bool:
-        timers = self._timers.due(self._now)
-        self._ready.extend(timers)  # as asyncio does with its own timers
-        return bool(timers)
+    def _run_due(self) -> None:
+        self._ready.extend(self._timers.due(self._now))  # as asyncio does with its own timers
 
 
 def running_virtual_loop() -> VirtualEventLoop:

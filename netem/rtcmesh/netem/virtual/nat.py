@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -59,7 +60,7 @@ class _Mapping:
     kind: Kind
     internal: Endpoint
     scope: _Scope
-    port: int
+    external: Endpoint
     expires_at: float = 0.0
     welcome: dict[_Scope, float] = field(default_factory=dict[_Scope, float])
     """From whom packets may come in, and until when."""
@@ -88,6 +89,8 @@ class Nat:
         """The external address."""
         self.counters = NatCounters()
         self._random = random
+        self._mapping_scope = _SCOPES[config.mapping]
+        self._filtering_scope = _SCOPES[config.filtering]
         self._mappings: dict[tuple[Kind, Endpoint, _Scope], _Mapping] = {}
         self._by_port: dict[tuple[Kind, int], _Mapping] = {}
         self._retired: frozenset[tuple[Kind, int]] = frozenset()
@@ -145,7 +148,7 @@ class Nat:
         if kind is Kind.UDP and self.config.blocks_udp:
             self.counters.blocked += 1
             return Refusal.BLOCKED
-        key = (kind, internal, _scope(self.config.mapping, remote))
+        key = (kind, internal, self._mapping_scope(remote))
         mapping = self._mappings.get(key)
         if mapping is None or mapping.expires_at <= now:
             mapping = self._make_mapping(*key, now)
@@ -153,8 +156,8 @@ class Nat:
                 self.counters.exhausted += 1
                 return Refusal.EXHAUSTED
         mapping.expires_at = now + (self.config.udp_lifetime if kind is Kind.UDP else TCP_LIFETIME)
-        mapping.welcome[_scope(self.config.filtering, remote)] = mapping.expires_at
-        return Endpoint(self.address, mapping.port)
+        mapping.welcome[self._filtering_scope(remote)] = mapping.expires_at
+        return mapping.external
 
     def _admit(self, kind: Kind, remote: Endpoint, port: int, now: float) -> Endpoint | Refusal:
         if kind is Kind.UDP and self.config.blocks_udp:
@@ -164,7 +167,7 @@ class Nat:
         if mapping is None or mapping.expires_at <= now:
             self.counters.unmapped += 1
             return Refusal.UNMAPPED
-        if mapping.welcome.get(_scope(self.config.filtering, remote), now) <= now:
+        if mapping.welcome.get(self._filtering_scope(remote), now) <= now:
             self.counters.filtered += 1
             return Refusal.FILTERED
         return mapping.internal
@@ -178,7 +181,7 @@ class Nat:
         port = self._free_port(kind, internal.port, now)
         if port is None:
             return None
-        mapping = _Mapping(kind, internal, scope, port)
+        mapping = _Mapping(kind, internal, scope, Endpoint(self.address, port))
         self._mappings[kind, internal, scope] = self._by_port[kind, port] = mapping
         self.counters.mapped += 1
         return mapping
@@ -222,15 +225,24 @@ class Nat:
     def _expire(self, mapping: _Mapping) -> None:
         self.counters.expired += 1
         del self._mappings[mapping.kind, mapping.internal, mapping.scope]
-        del self._by_port[mapping.kind, mapping.port]
+        del self._by_port[mapping.kind, mapping.external.port]
 
 
-def _scope(dependence: Dependence, remote: Endpoint) -> _Scope:
-    """Return what of a remote endpoint counts."""
-    match dependence:
-        case Dependence.ENDPOINT_INDEPENDENT:
-            return None
-        case Dependence.ADDRESS_DEPENDENT:
-            return remote.address
-        case Dependence.ADDRESS_AND_PORT_DEPENDENT:
-            return remote
+def _nothing(_: Endpoint) -> _Scope:
+    return None
+
+
+def _address(remote: Endpoint) -> _Scope:
+    return remote.address
+
+
+def _address_and_port(remote: Endpoint) -> _Scope:
+    return remote
+
+
+_SCOPES: dict[Dependence, Callable[[Endpoint], _Scope]] = {
+    Dependence.ENDPOINT_INDEPENDENT: _nothing,
+    Dependence.ADDRESS_DEPENDENT: _address,
+    Dependence.ADDRESS_AND_PORT_DEPENDENT: _address_and_port,
+}
+"""What of a remote endpoint counts."""

@@ -296,7 +296,8 @@ class Network:
         fate = lane.link.send(packet, now)
         if is_first or fate is not Fate.CARRIED:
             self._record(packet, fate.value, now)
-        self._record_given_up(lane, now)
+        if lane.link.given_up:
+            self._record_given_up(lane, now)
         if fate is Fate.CARRIED:
             self._leave(lane, now)
 
@@ -322,7 +323,8 @@ class Network:
                 if lane.announced == at:
                     lane.announced = math.inf
                     batch += [(packet.sequence, lane, packet) for _, packet in lane.link.arrivals(at)]
-                    self._record_given_up(lane, at)
+                    if lane.link.given_up:
+                        self._record_given_up(lane, at)
                     self._leave(lane, at)
             if len(batch) > 1:
                 batch.sort(key=itemgetter(0))

@@ -53,9 +53,20 @@ class UdpTransport(asyncio.DatagramTransport):
             self._protocol.error_received(error)
 
     def receive(self, packet: Packet) -> None:
-        """Hand an arrived packet to the protocol."""
-        if self.remote is None or packet.source == self.remote:
-            self._sockets.wire.loop.call_soon(self._deliver, packet, context=self._context)
+        """Hand an arrived packet to the protocol; what that raises goes to the loop's exception handler."""
+        if self.remote is not None and packet.source != self.remote:
+            return
+        try:
+            self._context.run(self._protocol.datagram_received, packet.payload, packet.source.sockaddr)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        except Exception as error:  # noqa: BLE001, the other packets are for others
+            self._sockets.wire.loop.call_exception_handler(
+                {
+                    "message": "Fatal error: protocol.datagram_received() call failed.",
+                    "exception": error,
+                    "transport": self,
+                    "protocol": self._protocol,
+                }
+            )
 
     def is_closing(self) -> bool:
         """Tell whether the socket is closed or about to be."""
@@ -75,11 +86,6 @@ class UdpTransport(asyncio.DatagramTransport):
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
         return self._protocol
-
-    def _deliver(self, packet: Packet) -> None:
-        if not self._is_closing:
-            assert isinstance(packet.payload, bytes)
-            self._protocol.datagram_received(packet.payload, packet.source.sockaddr)  # pyright: ignore[reportArgumentType]
 
 
 class UdpSockets:

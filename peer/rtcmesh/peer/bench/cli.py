@@ -205,7 +205,7 @@ def flood(
 
     console = Console(quiet=json)
     with console.status("measuring"):
-        results = run_flood(Work(seconds=seconds, signals_per_second=signals))
+        results = run_flood(Work(seconds=seconds, signals_per_second=signals, churn_per_second=10))
     _show(results, [table_of(results)], json=json)
 
 

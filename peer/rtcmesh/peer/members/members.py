@@ -224,8 +224,12 @@ class Members:
         if remote is None:
             return
         match event:
-            case wire.PeerSuspended() | wire.PeerResumed():
-                remote.suspended = isinstance(event, wire.PeerSuspended)
+            case wire.PeerSuspended():
+                remote.suspended = True
+            case wire.PeerResumed():
+                remote.suspended = False
+                if event.anew:
+                    remote.hurry()  # what it was signaled may be lost, and no answer would come
             case wire.PresenceChanged():
                 self._set_presence(event.peer_id, event.presence)
             case wire.RelayChanged():

@@ -313,9 +313,12 @@ class RemotePeer:
             for packet in packets:
                 path.send(packet)
 
-    def _arm_timer(self) -> None:
+    def _deadline(self) -> float | None:
         machines = (self._dialler, self._dialogue.session, self._chooser)
-        due = min((at for machine in machines if (at := machine.deadline()) is not None), default=None)
+        return min([at for machine in machines if (at := machine.deadline()) is not None], default=None)
+
+    def _arm_timer(self) -> None:
+        due = self._deadline()
         # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
         if due is not None and (self._timer is None or due < self._timer.when()):
             if self._timer is not None:
@@ -325,6 +328,10 @@ class RemotePeer:
     def _handle_timeout(self) -> None:
         self._timer = None
         now = self._loop.time()
+        due = self._deadline()
+        if due is None or due > now:
+            self._arm_timer()  # what it was set for has come about since
+            return
         self._dialler.handle_timeout(now)
         self._dialogue.session.handle_timeout(now)
         self._chooser.fell_silent(self._dialogue.session.silent_paths(), now)

@@ -11,6 +11,7 @@ The modules, from the wire to the application:
     outbound      messages that wait, fragments, DATA and I-DATA           RFC 9260 sections 6.1, 6.9; 8260
     scheduler     which channel is next                                    RFC 8260 section 3
     recovery      what is on its way: RACK, probes, retransmission         RFC 9260 section 6.3; 8985
+    copies        second copies of what nothing follows                    -
     round_trip    how long a round trip takes                              RFC 9260 section 6.3.1
     congestion    the seam; cubic, loss_tolerant, pacing                   RFC 9438, 9406
     experiment    whether losses grow with the window; usual_loss          RFC 9743

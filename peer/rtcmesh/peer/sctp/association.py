@@ -186,11 +186,11 @@ class Association:
         channel = self._channels.by_id.get(channel_id)
         if channel is None or not channel.takes_messages or self._shutting_down or self._closed:
             raise self._refusal(channel_id)
-        if isinstance(data, str):
-            data, ppid = data.encode(), _STRING
-        else:
-            ppid = _BINARY
-            if not isinstance(data, bytes):
+        ppid = _BINARY
+        if not isinstance(data, bytes):
+            if isinstance(data, str):
+                data, ppid = data.encode(), _STRING
+            else:
                 data = bytes(data)
         size = len(data)
         if size > self.remote_max_message_bytes > 0:
@@ -221,7 +221,10 @@ class Association:
 
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of messages that wait to be sent for the first time."""
-        return self._channels[channel_id].stream.buffered
+        channel = self._channels.by_id.get(channel_id)
+        if channel is None:
+            raise ChannelNotOpen(channel_id)
+        return channel.stream.buffered
 
     @property
     def is_idle(self) -> bool:

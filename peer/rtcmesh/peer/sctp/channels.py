@@ -24,7 +24,8 @@ MAX_EARLY_BYTES = 64 * 1024
 
 _EMPTY = frozenset({int(PayloadProtocol.STRING_EMPTY), int(PayloadProtocol.BINARY_EMPTY)})
 _TEXTS = frozenset({int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)})
-_OF_USERS = frozenset({*_EMPTY, *_TEXTS, int(PayloadProtocol.BINARY)})
+_BINARY = int(PayloadProtocol.BINARY)
+_OF_USERS = frozenset({*_EMPTY, *_TEXTS, _BINARY})
 
 
 class ChannelState(Enum):
@@ -186,6 +187,11 @@ class Channels:
             size = len(data)
             total += size
             channel = by_id.get(stream_id)
+            if ppid == _BINARY and channel is not None and channel.state is ChannelState.OPEN:
+                channel.messages_received += 1
+                channel.bytes_received += size
+                events.append(MessageReceived(stream_id, data, False))  # noqa: FBT003
+                continue
             if channel is None or ppid not in _OF_USERS or channel.state is ChannelState.CONNECTING:
                 if ppid not in _OF_USERS:
                     self._drop(data)

@@ -22,8 +22,6 @@ from struct import Struct
 
 DATA_HEADER = Struct("!BBHLHHL")
 I_DATA_HEADER = Struct("!BBHLHHLL")
-LAST_FIELD = Struct("!L")
-"""The field that I-DATA has more than DATA, 16 bytes from its beginning."""
 
 E, B, U, IMMEDIATE = 1, 2, 4, 8
 WHOLE = B | E

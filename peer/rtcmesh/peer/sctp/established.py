@@ -111,6 +111,7 @@ class Established:
         self.sender.recovery.may_abandon = outbound.may_abandon
         if self._ours:
             self.inbound.receipts.expect_ours()
+            self.sender.copies_last = True
 
     # What arrives
 

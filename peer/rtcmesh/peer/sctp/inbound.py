@@ -5,14 +5,14 @@ from __future__ import annotations
 from .acknowledgement import MAX_AHEAD, Receipts
 from .chunks import ChunkType, ForwardTsn
 from .config import SctpConfig
-from .data_chunks import DATA_HEADER, IMMEDIATE, LAST_FIELD, WHOLE, U
+from .data_chunks import DATA_HEADER, I_DATA_HEADER, IMMEDIATE, WHOLE, U
 from .errors import ProtocolError
 from .parameters import Cause
 from .reassembly import CHUNK_OVERHEAD_BYTES, InStream, Message, Reassembly
 from .serial import MASK_16, MASK_32, unwrap
 
 _unpack = DATA_HEADER.unpack_from
-_unpack_last = LAST_FIELD.unpack_from
+_unpack_i = I_DATA_HEADER.unpack_from
 
 
 class Inbound:
@@ -51,12 +51,12 @@ class Inbound:
                 break
             if offset + header >= end:
                 raise ProtocolError(Cause.NO_USER_DATA, "a chunk without user data")
-            _, flags, length, wire_tsn, stream_id, number, ppid = _unpack(packet, offset)
+            if interleaved:
+                _, flags, length, wire_tsn, stream_id, _, number, ppid = _unpack_i(packet, offset)
+            else:
+                _, flags, length, wire_tsn, stream_id, number, ppid = _unpack(packet, offset)
             if length <= header or offset + length > end:
                 raise ProtocolError(Cause.NO_USER_DATA, f"a data chunk of {length} bytes")
-            if interleaved:
-                number = ppid
-                ppid = _unpack_last(packet, offset + 16)[0]
             data = packet[offset + header : offset + length]
             offset = (offset + length + 3) & ~3
             room -= length + CHUNK_OVERHEAD_BYTES

@@ -15,6 +15,7 @@ from math import inf
 
 from .chunks import Sack
 from .congestion import Congestion, Progress
+from .copies import Copies
 from .errors import ProtocolError
 from .parameters import Cause
 from .round_trip import MAX_RTO, RoundTrip
@@ -80,8 +81,7 @@ class Recovery:
         self.larger_lost = 0
         """How many larger packets were lost since one that was sent later, or as late, has arrived."""
         self._newest_larger = 0
-        self._copied = range(0)
-        """The TSNs of the packet that was last sent twice."""
+        self.copies = Copies()
         self._progress = Progress(self.round_trip)
 
     # Sending
@@ -116,17 +116,6 @@ class Recovery:
             self.packets_retransmitted += 1
             return packet
         return None
-
-    def copy_of(self, packet: Sent) -> bool:
-        """Return whether a packet is sent twice: it alone is on its way, is reliable, and a timeout has sent it again.
-
-        RFC 9002 section 6.2.4 allows two packets for each timeout. What else would show that the first one is lost is
-        another, longer timeout. The copy is not in flight, and that it arrives is no sign of reordering.
-        """
-        if len(self.outstanding) > 1 or not packet.retransmits or packet.limit is not None:
-            return False
-        self._copied = range(packet.first, packet.following)
-        return True
 
     def divide(self, room: int, now: float) -> None:
         """Take larger packets for lost, and make smaller ones of them: the path does not carry them any more."""
@@ -167,7 +156,9 @@ class Recovery:
         elif self._blocks:
             self._blocks = {}
         self._find_reneged()
-        if any(unwrap(tsn, self.cumulative) not in self._copied for tsn in sack.duplicates):
+        if sack.duplicates and not self.copies.explain(
+            [unwrap(tsn, self.cumulative) for tsn in sack.duplicates]
+        ):
             self._reordered(now)
         if arrived:
             self._arrived(arrived, now)
@@ -334,7 +325,7 @@ class Recovery:
         """When `handle_timeout` is due; infinite while nothing is outstanding."""
         if not self.outstanding:
             return inf
-        return min(self._loss_at, self._timeout_at())
+        return min(self._loss_at, self._timeout_at(), self.copies.at)
 
     def handle_timeout(self, now: float) -> bool:
         """Find what is lost by time, and probe when nothing arrives. Returns whether this was another timeout."""

@@ -30,6 +30,8 @@ class Sender:
         self.remote_window = remote_window
         """What the remote end had room for, when it last said so, beyond what it had received."""
         self.packet_bytes = 0
+        self.copies_last = False
+        """Whether `Copies` are sent, which takes a remote end that reports duplicates."""
         self._abandonment = Abandonment(self.recovery)
         self._pacer = Pacer()
         self._paced = False
@@ -63,8 +65,8 @@ class Sender:
             if lead and len(lead) + packet.size <= room:
                 body, lead = lead + body, b""
             packets.append(envelope.seal(body))
-        if due and self.recovery.timeouts and self.recovery.copy_of(due[-1]):
-            packets.append(envelope.seal(due[-1].body))
+        if (copy := self._copy(due, now)) is not None:
+            packets.append(envelope.seal(copy.body))
         self._abandonment.advance(now)
         if self._abandonment.pending:
             lead += self._forward_tsn(now)
@@ -106,6 +108,25 @@ class Sender:
                 recovery.passed_over(packet)
         pacer.spent(spent)
         return due
+
+    def _copy(self, due: list[Sent], now: float) -> Sent | None:
+        """Return what goes a second time: the last one, later; a lone one, at once if a timeout has sent it again.
+
+        RFC 9002 section 6.2.4 allows two packets for each timeout. What else would show that the first one is lost is
+        another, longer timeout.
+        """
+        recovery, copies = self.recovery, self.recovery.copies
+        if not due:
+            return copies.due(now) if now >= copies.at else None
+        copies.followed()
+        last = due[-1]
+        if not last.retransmits:
+            if self.copies_last and len(due) == 1:
+                copies.watch(last, recovery.round_trip, recovery.packets_lost, now)
+        elif recovery.timeouts and last.limit is None and len(recovery.outstanding) == 1:
+            copies.probed(last)
+            return last
+        return None
 
     def _remote_has_room(self, now: float) -> bool:
         """Return whether the remote end takes another packet, though its window may not have room for a full one.

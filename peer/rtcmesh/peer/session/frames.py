@@ -38,6 +38,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from rtcmesh.peer.delivery import Delivery
@@ -348,14 +349,12 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     if number == 0 or not 1 <= count <= MAX_TOGETHER:
         raise ValueError(f"fragment {number} of {count} messages")
     offset += _MESSAGES.size
-    begin = end = offset + LENGTH_BYTES * count
-    payloads: list[bytes] = []
-    for length in struct.unpack_from(f"!{count}H", packet, offset):
-        payloads.append(packet[end : end + length])
-        end += length
+    begin = offset + LENGTH_BYTES * count
+    borders = list(accumulate(struct.unpack_from(f"!{count}H", packet, offset), initial=begin))
+    end = borders[-1]
     if end > len(packet) or end - begin > FRAGMENT_BYTES:
         raise ValueError("messages longer than a fragment, or than the packet")
-    return Messages(channel, number, payloads), end
+    return Messages(channel, number, [packet[start:stop] for start, stop in pairwise(borders)]), end
 
 
 def _is_well_cut(flags: int, length: int, total: int) -> bool:

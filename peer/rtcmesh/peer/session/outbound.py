@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -213,19 +213,29 @@ class OutboundStream(OutboundChannel):
 
     def _put_together(self) -> Fragment:
         """Make one fragment of the messages that wait, as many as there are room and credit for: one at least."""
-        waiting, messages = self._waiting, list[bytes]()
-        room, credit = TOGETHER_BYTES, self._limit - self._handed_out_cost
-        while waiting and len(messages) < MAX_TOGETHER:
-            size = len(waiting[0])
-            room -= size + LENGTH_BYTES
-            credit -= size + FRAGMENT_OVERHEAD
-            if room < 0 or credit < 0:
-                break
-            messages.append(waiting.popleft())
+        take = self._waiting.popleft
+        messages = [take() for _ in range(self._how_many_fit())]
         self._last_number = number = self._last_number + 1
         self._kept.append((number, messages))
         encode = partial(encode_messages, self.number, number, messages)
         return Fragment(self.number, number, messages_cost(messages), self._small_urgency, encode)
+
+    def _how_many_fit(self) -> int:
+        """Return how many of the messages that wait make one fragment; looks first at as many as if all were alike."""
+        waiting, credit = self._waiting, self._limit - self._handed_out_cost
+        count = min(len(waiting), MAX_TOGETHER, TOGETHER_BYTES // (len(waiting[0]) + LENGTH_BYTES) or 1)
+        sizes = list(map(len, islice(waiting, count)))
+        size = sum(sizes)
+        while count > 1 and not _fit(size, count, credit):
+            count -= 1
+            size -= sizes[count]
+        if count == len(sizes):
+            for message in islice(waiting, count, MAX_TOGETHER):
+                size += len(message)
+                if not _fit(size, count + 1, credit):
+                    break
+                count += 1
+        return count
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
         fragment = self._on_the_way.pop(number)
@@ -238,6 +248,11 @@ class OutboundStream(OutboundChannel):
         """Forget what was taken for lost and has arrived after all."""
         while self._again and self._again[0].done:
             self._again.popleft()
+
+
+def _fit(size: int, count: int, credit: int) -> bool:
+    """Whether so many messages of so many bytes together make one fragment."""
+    return size + count * LENGTH_BYTES <= TOGETHER_BYTES and size + count * FRAGMENT_OVERHEAD <= credit
 
 
 class OutboundLatest(OutboundChannel):

@@ -333,14 +333,16 @@ class Connection:
 
     def _report(self, events: list[Event]) -> None:
         consumed = messages = 0
+        receive = self._listener.event_received
         for event in events:
             if isinstance(event, MessageReceived):
                 consumed += len(event.data)
                 messages += 1
-            if isinstance(event, AssociationClosed):
+            elif isinstance(event, AssociationClosed):
                 self._end(f"{event.reason.value}: {event.detail}" if event.detail else event.reason.value)
-            elif not self._closing:
-                self._listener.event_received(event)
+                continue
+            if not self._closing:
+                receive(event)
         if messages and self._association is not None:
             self._association.consumed(consumed, messages)
 

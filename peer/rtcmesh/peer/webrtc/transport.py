@@ -67,7 +67,8 @@ class WebRtcTransport:
     @property
     def buffered_amount(self) -> int:
         """Bytes of packets that wait to be sent for the first time."""
-        return self._buffered(PACKETS)
+        association = self._association
+        return association.buffered_amount(PACKETS) if self._open and association is not None else 0
 
     async def create_offer(self) -> str:
         """Return an offer with the host candidates. See `Transport`."""
@@ -93,7 +94,12 @@ class WebRtcTransport:
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the other channel, unless too many wait there. See `Transport`."""
-        if self._open and self._buffered(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
+        association = self._association
+        if (
+            self._open
+            and association is not None
+            and association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES
+        ):
             self._send(DATAGRAMS, datagram)
 
     def stats(self) -> TransportStats:
@@ -147,9 +153,6 @@ class WebRtcTransport:
         self._end(reason)
 
     # Rules
-
-    def _buffered(self, channel_id: int) -> int:
-        return self._association.buffered_amount(channel_id) if self._open and self._association else 0
 
     def _send(self, channel_id: int, data: bytes) -> None:
         if self._association is None or not self._open:

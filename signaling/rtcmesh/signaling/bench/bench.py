@@ -33,6 +33,7 @@ MAX_MEMBERS = 1000
 """Of one room."""
 
 _SLOW_CONSUMERS = 'rtcmesh_signaling_connections_ended_total{reason="slow_consumer"}'
+_REJECTIONS = "rtcmesh_signaling_handshakes_rejected_total{"
 
 PRESENCE_PER_SECOND = 50
 """How often one member of each room changes its presence."""
@@ -303,15 +304,20 @@ async def _stretch(seconds: float, servers: list[Server], count: Callable[[], in
 
 
 async def cut_off(servers: list[Server]) -> int:
-    """Return what the servers count themselves; nothing where they do not."""
-    count = 0
-    async with aiohttp.ClientSession() as session:
-        for server in servers:
-            async with session.get(f"{server.url}/metrics") as response:
-                for line in (await response.text()).splitlines():
-                    if line.startswith(_SLOW_CONSUMERS):
-                        count += int(float(line.split()[-1]))
-    return count
+    """Return how many peers the servers count as too slow; nothing where they do not."""
+    return sum([await _counted(server, _SLOW_CONSUMERS) for server in servers])
+
+
+async def turned_away(server: Server) -> int:
+    """Return how many connections a server of ours did not let in."""
+    return await _counted(server, _REJECTIONS)
+
+
+async def _counted(server: Server, metric: str) -> int:
+    """Return the sum of the metrics whose name and labels begin so."""
+    async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith(metric))
 
 
 def total_usage(servers: list[Server]) -> Usage:

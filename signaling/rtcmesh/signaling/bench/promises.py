@@ -48,7 +48,7 @@ BUSY = Work(rooms=20, members=10)
 STEADY = Work(rooms=20, members=10, signals_per_second=400)
 QUIET = Work(rooms=1, members=4)
 SLOW = Work(rooms=1, members=4, slow_readers=1)
-FLOODED = Work(rooms=20, members=10, signals_per_second=200)
+FLOODED = Work(rooms=20, members=10, signals_per_second=200, churn_per_second=10)
 
 AT_MOST = "as many signals as are taken"
 STEADILY = "400 signals a second"
@@ -209,9 +209,17 @@ def _measure_all(
         progress(f"{task.name}: {task.contender.name} x{task.contender.servers}, round {task.round}")
         yield measure(task)
     progress(FLOOD)
-    flood = run_flood(msgspec.structs.replace(FLOODED, seconds=seconds))
+    flood = run_flood(msgspec.structs.replace(FLOODED, seconds=4 * seconds))
     for name, row in (("quiet", flood.quiet), ("flooded", flood.flooded)):
-        yield Measured(round=1, work=FLOOD, server=name, figures={"p50 ms": row.p50, "p99 ms": row.p99})
+        figures = {
+            "p50 ms": row.signals.p50,
+            "p99 ms": row.signals.p99,
+            "join p50 ms": row.joins.p50,
+            "join p99 ms": row.joins.p99,
+            "CPU": row.cpu,
+            "turned away/s": row.turned_away_per_second,
+        }
+        yield Measured(round=1, work=FLOOD, server=name, figures=figures)
 
 
 async def _figures(work: Work, contender: Contender, servers: list[Server]) -> dict[str, float]:
@@ -270,11 +278,22 @@ def judge(measured: Sequence[Measured]) -> Iterator[Promise]:
         ratio = median(work, pair, efficiency) / median(work, rivals, efficiency)
         what = f"signals per CPU second, times python-socketio: {work}"
         yield Promise(what=what, measured=ratio, at_least=2)
-    for what, loud, quiet in (
-        ("p99 beside a flood, times quiet", (FLOOD, "flooded"), (FLOOD, "quiet")),
-        ("p99 beside a member that reads nothing, times quiet", (NOT_READING, memory), (READING, memory)),
+    yield Promise(
+        what="connections a second in the flood, or it was none",
+        measured=median(FLOOD, "flooded", "turned away/s"),
+        at_least=500,
+    )
+    for what, figure, loud, quiet in (
+        ("p99 of signals beside a flood, times quiet", "p99 ms", (FLOOD, "flooded"), (FLOOD, "quiet")),
+        ("p99 of joins beside a flood, times quiet", "join p99 ms", (FLOOD, "flooded"), (FLOOD, "quiet")),
+        (
+            "p99 beside a member that reads nothing, times quiet",
+            "p99 ms",
+            (NOT_READING, memory),
+            (READING, memory),
+        ),
     ):
-        yield Promise(what=what, measured=median(*loud, "p99 ms") / median(*quiet, "p99 ms"), at_most=2)
+        yield Promise(what=what, measured=median(*loud, figure) / median(*quiet, figure), at_most=2)
 
 
 def _values(measured: Sequence[Measured], work: str, server: str, figure: str) -> list[float]:

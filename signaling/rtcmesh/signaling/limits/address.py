@@ -1,6 +1,7 @@
 """Where a connection comes from, as far as limits are concerned."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NewType, TypeAlias
 
@@ -15,7 +16,11 @@ UNKNOWN = Address("unknown")
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """This machine, where a reverse proxy may run."""
 
+_REMEMBERED = 4096
+"""Hosts whose address is not worked out again: whoever comes often, as a flood does, is to cost little."""
 
+
+@lru_cache(_REMEMBERED)
 def address_of(host: str) -> Address:
     """Return the address of a host that a socket or a proxy names; all that cannot be read are one."""
     parsed = _parse(host)
@@ -47,6 +52,7 @@ def origin_of(host: str, forwarded_for: str, trusted: Sequence[Network]) -> Addr
     return address_of(host)
 
 
+@lru_cache(_REMEMBERED)
 def _parse(host: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(host.partition("%")[0])

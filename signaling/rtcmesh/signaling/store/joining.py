@@ -12,7 +12,7 @@ from rtcmesh.signaling.registry import Sink
 from rtcmesh.signaling.resume_token import ResumeKey
 from rtcmesh.signaling.room import Admission, StreamEntry
 
-from .hosted_room import LocalMember
+from .hosted_room import LocalMember, Position
 from .lane import Outcome
 from .redis_attachment import Home, RedisAttachment
 from .scripts import Script
@@ -27,7 +27,9 @@ from .stream_codec import (
     encode_presence,
 )
 
-_Admitted: TypeAlias = tuple[bytes, int, bytes, int, int, bytes, list[RawEntry], list[bytes], list[bytes]]
+_Admitted: TypeAlias = tuple[
+    bytes, int, bytes, int, int, bytes, int, list[RawEntry], list[bytes], list[bytes]
+]
 
 
 _logger = logging.getLogger(__name__)
@@ -103,7 +105,7 @@ class Joining:
             self.answer.set_exception(JoinRefused(code))
 
     def _admit(self, outcome: _Admitted) -> None:
-        _, attachment, _, _, resumed, newest, *_ = outcome
+        _, attachment, epoch, _, resumed, newest, sequence, *_ = outcome
         room, place = self._home.room, StreamId.parse(newest)
         member = LocalMember(self._join.peer_id, attachment, self._sink, since=place.offset)
         if self.answer.done():
@@ -116,14 +118,15 @@ class Joining:
             self._home.depart(member, "suspend")
             self._refuse(RefusalCode.INTERNAL)
             return
-        room.add(member, place, resumed=bool(resumed))
+        displaced = room.add(member, Position(epoch, place, sequence), resumed=bool(resumed))
+        self._home.store.stats.evictions["trimmed"] += displaced
         self._sink.welcome(admission)
         self.answer.set_result(RedisAttachment(self._home, member))
         if room.has_news:
             self._home.reader.read(self._home.partition, room)
 
     def _admission(self, outcome: _Admitted) -> Admission:
-        _, attachment, raw_epoch, offset, resumed, _, missed, public, standing = outcome
+        _, attachment, raw_epoch, offset, resumed, _, _, missed, public, standing = outcome
         epoch, peer_id = raw_epoch.decode(), self._join.peer_id
         replay = (decode_entry(raw)[1] for raw in missed)
         return Admission(

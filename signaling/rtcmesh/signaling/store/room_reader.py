@@ -12,7 +12,7 @@ from .hosted_room import HostedRoom
 from .lane import Outcome
 from .partition import ALL_PARTITIONS, Partition, keys_of
 from .store import Store
-from .stream_codec import CorruptStore, RawEntry, StreamId, decode_nudge
+from .stream_codec import CorruptStore, Nudge, RawEntry, StreamId, decode_nudge
 
 READ_AT_ONCE = 256
 
@@ -81,10 +81,20 @@ class RoomReader:
             self._store.stats.resyncs["missed"] += 1
             self._read_all(partition)
         room = None if nudge.room is None else self._rooms[partition].get(nudge.room)
-        if room is not None and nudge.place is not None:
-            room.wanted = max(room.wanted, nudge.place)
-            if room.has_news:
-                self.read(partition, room)
+        if room is not None:
+            self._take_nudge(partition, room, nudge)
+
+    def _take_nudge(self, partition: Partition, room: HostedRoom, nudge: Nudge) -> None:
+        was_in_step = room.is_in_step
+        if not room.note(nudge):
+            return
+        if was_in_step and nudge.entry is not None and nudge.place is not None and room.is_next(nudge.place):
+            try:
+                room.take([nudge.entry])
+            except CorruptStore as error:
+                _logger.warning("a nudge carries what cannot be read: %s", error)
+        if room.has_news:
+            self.read(partition, room)
 
     def read(self, partition: Partition, room: HostedRoom) -> None:
         """Read a room from where it was left; while that is under way, read it once more afterwards."""
@@ -129,13 +139,13 @@ class RoomReader:
             return
         entries = cast("list[RawEntry]", outcome)
         try:
-            whole = room.take(entries)
+            self._store.stats.evictions["trimmed"] += room.take(entries)
         except CorruptStore:
             _logger.exception("a room cannot be read")
             self._evict_room(partition, room, RefusalCode.EPOCH_CHANGED, "corrupt")
             return
-        # Entries that are gone before they were read: only a snapshot can say what the room is now.
-        if not whole or (gone_unless_found and not entries):
+        # What is gone before it was read: only a snapshot can say what the room is now.
+        if gone_unless_found and not entries:
             self._evict_room(partition, room, RefusalCode.EPOCH_CHANGED, "trimmed")
         elif len(entries) == READ_AT_ONCE or room.read_again or room.has_news:
             self.read(partition, room)

@@ -49,14 +49,6 @@ class StreamId(NamedTuple):
         return f"{self.offset}-{self.note}"
 
 
-class Nudge(NamedTuple):
-    """What the bus says: how many nudges the partition has had, and which room has news up to which place, if any."""
-
-    sequence: int
-    room: str | None = None
-    place: "StreamId | None" = None
-
-
 START = StreamId(0, 0)
 """Before the first event."""
 
@@ -73,6 +65,16 @@ class AttachmentsEnded:
 
 StoredEntry: TypeAlias = tuple[StreamId, StreamEntry | AttachmentsEnded]
 RawEntry: TypeAlias = tuple[bytes, list[bytes]]
+
+
+class Nudge(NamedTuple):
+    """What the bus says: how many nudges the partition has had, and which room has news up to which place, if any."""
+
+    sequence: int
+    room: str | None = None
+    place: StreamId | None = None
+    entry: RawEntry | None = None
+    """The news itself, where it is a single small signal."""
 
 
 class Standing(Struct, frozen=True):
@@ -130,13 +132,19 @@ def decode_entry(raw: RawEntry, place: StreamId | None = None) -> StoredEntry:
 def decode_nudge(payload: bytes) -> Nudge:
     """Return what a message on the bus says; raises `CorruptStore`."""
     try:
-        sequence, *news = payload.decode().split(" ")
-        if not news:
-            return Nudge(int(sequence))
-        room, place = news
-        return Nudge(int(sequence), room, StreamId.parse(place.encode()))
+        match payload.split(b" ", 5):
+            case [sequence]:
+                return Nudge(int(sequence))
+            case [sequence, room, place]:
+                return Nudge(int(sequence), room.decode(), StreamId.parse(place))
+            case [sequence, room, place, subject, receiver, data]:
+                entry = [b"k", b"signal", b"s", subject, b"r", receiver, b"d", data]
+                return Nudge(int(sequence), room.decode(), StreamId.parse(place), (place, entry))
+            case _:
+                pass
     except ValueError:
-        raise CorruptStore(f"{payload!r} is no nudge") from None
+        pass
+    raise CorruptStore(f"{payload!r} is no nudge")
 
 
 def receiver_of(raw: RawEntry) -> bytes:

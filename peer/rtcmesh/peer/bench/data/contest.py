@@ -11,6 +11,8 @@ from .pair import SLACK, Pair, together
 
 IDLE_SECONDS = 5.0
 
+COALESCED_BYTES = 16 * 1024
+
 
 class Bulk(msgspec.Struct, frozen=True):
     """Messages of one size, as many as there can be."""
@@ -39,13 +41,23 @@ class Idle(msgspec.Struct, frozen=True):
     """For all of them together."""
 
 
-async def run_bulk(pair: Pair, *, size: int, settle: float, seconds: float, into: int = 0) -> Bulk:
+class Stream(msgspec.Struct, frozen=True):
+    """What is sent one way."""
+
+    size: int
+    turn: int
+    coalesced: bool = False
+    """Whether messages share larger ones, of `COALESCED_BYTES`, if the contender does not see to that by itself."""
+
+
+async def run_bulk(pair: Pair, stream: Stream, *, settle: float, seconds: float) -> Bulk:
     """Send one way."""
+    into = COALESCED_BYTES if stream.coalesced and not pair.contender.coalesces else 0
     async with pair.connected() as ends:
         left, right, number = ends.left, ends.right, ends.number
         await pair.usages()
         await right.tell(Count(settle, seconds, number, coalesced=into > 0))
-        await left.tell(Flood(size, number, into))
+        await left.tell(Flood(stream.size, number, stream.turn, into))
         counted = await right.hear(Counted, settle + seconds + SLACK)
         usages = await together(left.usage(), right.usage())
     cpu = sum(usage.cpu_seconds for usage in usages)

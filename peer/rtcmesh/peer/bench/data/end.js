@@ -3,7 +3,6 @@
 
 function makeEnd(RTCPeerConnection, number, report) {
   const HIGH_WATER_BYTES = 1024 * 1024;
-  const SENDS_PER_TURN = 256;
   const PING_BYTES = 64;
 
   const connection = new RTCPeerConnection({ iceServers: [] });
@@ -43,16 +42,24 @@ function makeEnd(RTCPeerConnection, number, report) {
     report({ type: "description", sdp: connection.localDescription.sdp, connection: number });
   };
 
-  const putTogether = (message, count) => {
-    const together = new Uint8Array(count * (LENGTH_BYTES + message.length));
-    let offset = 0;
-    for (let index = 0; index < count; index += 1) {
-      together[offset] = message.length >> 8;
-      together[offset + 1] = message.length & 0xff;
-      together.set(message, offset + LENGTH_BYTES);
-      offset += LENGTH_BYTES + message.length;
-    }
-    return together;
+  // Messages come one by one; what has come leaves when the next one does not fit, or at the end of the turn.
+  const coalescer = (limit) => {
+    const together = new Uint8Array(limit);
+    let used = 0;
+    const flush = () => {
+      if (used) channel.send(together.slice(0, used));
+      used = 0;
+    };
+    return (message) => {
+      const full = used + LENGTH_BYTES + message.length > limit;
+      if (full) flush();
+      if (!used) queueMicrotask(flush);
+      together[used] = message.length >> 8;
+      together[used + 1] = message.length & 0xff;
+      together.set(message, used + LENGTH_BYTES);
+      used += LENGTH_BYTES + message.length;
+      return full;
+    };
   };
 
   const takeApart = (data, take) => {
@@ -65,17 +72,20 @@ function makeEnd(RTCPeerConnection, number, report) {
     }
   };
 
-  const flood = async (size, into) => {
+  const flood = async (size, perTurn, into) => {
     const data = new Uint8Array(size);
-    const coalesced = Math.floor(into / (LENGTH_BYTES + size));
+    const hasRoom = () => channel.bufferedAmount < HIGH_WATER_BYTES;
+    const coalesce = coalescer(into);
+    const sendAlone = (message) => {
+      channel.send(message);
+      return hasRoom();
+    };
+    const send = into ? (message) => !coalesce(message) || hasRoom() : sendAlone;
     while (!closed) {
-      let sent = 0;
-      while (sent < SENDS_PER_TURN && channel.bufferedAmount < HIGH_WATER_BYTES) {
-        channel.send(coalesced ? putTogether(data, coalesced) : data);
-        sent += 1;
-      }
+      let room = hasRoom();
+      for (let sent = 0; room && sent < perTurn; sent += 1) room = send(data);
       // The event is not to be relied on in every stack.
-      if (sent < SENDS_PER_TURN) await Promise.race([new Promise((resolve) => (onWritable = resolve)), pause(0.005)]);
+      if (!room) await Promise.race([new Promise((resolve) => (onWritable = resolve)), pause(0.005)]);
       else await turn();
     }
   };
@@ -139,7 +149,7 @@ function makeEnd(RTCPeerConnection, number, report) {
       case "accept":
         return connection.setRemoteDescription({ type: "answer", sdp: order.sdp });
       case "flood":
-        return flood(order.size, order.into);
+        return flood(order.size, order.turn, order.into);
       case "count":
         return count(order.settle, order.seconds, order.coalesced);
       case "echo":

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import repeat
-from struct import Struct
 
+from .coalescing import Coalescer, taken_apart
 from .orders import Count, Counted, Flood
 from .stack import HIGH_WATER_BYTES, Stack, StackListener
 
 PING_BYTES = 64
-
-SENDS_PER_TURN = 256
-"""After so many messages the loop has its turn, so that stacks which flush once a turn can."""
-
-_LENGTH = Struct("!H")
-OVERHEAD_BYTES = _LENGTH.size
-"""What a message costs that shares another one."""
 
 
 class Tally:
@@ -44,11 +36,9 @@ class Tally:
         self._last_at = now
 
     def take_apart(self, data: bytes) -> None:
-        """Take the messages that share one."""
-        messages = taken_apart(data)
-        self.take(data)
-        self._messages += len(messages) - 1
-        self._bytes -= OVERHEAD_BYTES * len(messages)
+        """Take the messages that share one, one by one."""
+        for message in taken_apart(data):
+            self.take(message)
 
     def start(self, now: float) -> None:
         """Begin to measure."""
@@ -75,13 +65,8 @@ class Line:
 
     def flood(self, order: Flood) -> None:
         """Send as much as is taken, from now on."""
-        data = bytes(order.size)
-        coalesced = order.into // (OVERHEAD_BYTES + order.size)
-
-        def send() -> None:
-            self.stack.send(put_together(repeat(data, coalesced)) if coalesced else data)
-
-        self._flooding = asyncio.get_running_loop().create_task(self._repeat(send))
+        send = self._send_coalesced(order.into) if order.into else self._send
+        self._flooding = asyncio.get_running_loop().create_task(self._repeat(send, order))
 
     async def count(self, order: Count) -> Counted:
         """Count what comes."""
@@ -119,35 +104,30 @@ class Line:
                 await self._flooding
         await self.stack.close()
 
-    async def _repeat(self, send: Callable[[], None]) -> None:
+    def _send(self, data: bytes) -> bool:
+        """Send a message. Returns whether another one may follow."""
+        self.stack.send(data)
+        return self.stack.buffered_amount < HIGH_WATER_BYTES
+
+    def _send_coalesced(self, into: int) -> Callable[[bytes], bool]:
+        """Return what sends a message with others, and says whether another one may follow."""
+        stack, coalescer = self.stack, Coalescer(self.stack.send, into)
+
+        def send(data: bytes) -> bool:
+            return not coalescer.send(data) or stack.buffered_amount < HIGH_WATER_BYTES
+
+        return send
+
+    async def _repeat(self, send: Callable[[bytes], bool], order: Flood) -> None:
+        data = bytes(order.size)
         writable = asyncio.Event()
         self._listener.writable = writable.set
-        stack = self.stack
         while True:
             writable.clear()
-            for _ in range(SENDS_PER_TURN):
-                if stack.buffered_amount >= HIGH_WATER_BYTES:
-                    await writable.wait()
+            if self.stack.buffered_amount >= HIGH_WATER_BYTES:
+                await writable.wait()
+            for _ in range(order.turn):
+                if not send(data):
                     break
-                send()
             else:
                 await asyncio.sleep(0)
-
-
-def put_together(messages: Iterable[bytes]) -> bytes:
-    """Return one message that has these in it, each behind its length."""
-    parts: list[bytes] = []
-    for message in messages:
-        parts += (_LENGTH.pack(len(message)), message)
-    return b"".join(parts)
-
-
-def taken_apart(data: bytes) -> list[bytes]:
-    """Return the messages that share one."""
-    messages: list[bytes] = []
-    offset, unpack = 0, _LENGTH.unpack_from
-    while offset < len(data):
-        begin = offset + OVERHEAD_BYTES
-        offset = begin + unpack(data, offset)[0]
-        messages.append(data[begin:offset])
-    return messages

@@ -30,6 +30,8 @@ class Flood(msgspec.Struct, frozen=True, tag="flood"):
 
     size: int
     connection: int
+    turn: int
+    """After so many the loop has its turn, so that what leaves once a turn can."""
     into: int = 0
     """How many bytes of such messages, each behind two bytes with its length, share one of the stack; 0: none do."""
 

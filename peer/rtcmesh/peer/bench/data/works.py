@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from .contenders import BULK, COALESCED, IDLE, LARGE_BULK, PING_PONG, SMALL, Contender
-from .contest import Bulk, Idle, PingPong, run_bulk, run_idle, run_ping
+from .contest import Bulk, Idle, PingPong, Stream, run_bulk, run_idle, run_ping
 from .networks import Network
 from .pair import Pair
 
 SMALL_BYTES = 64
-COALESCED_BYTES = 16 * 1024
+
+SENDS_PER_TURN = 256
+COALESCED_PER_TURN = 4096
+"""A quarter of a megabyte: a turn that was shorter would leave larger messages unfilled."""
 
 SETTLE = 0.3
 SETTLE_IMPAIRED = 1.0
@@ -52,17 +55,12 @@ def begin(pair: Pair, work: str, network: Network, effort: Effort) -> Awaitable[
     return _WORKS[work](pair, network, effort)
 
 
-def _bulk(size: int, into: int = 0) -> Callable[[Pair, Network, Effort], Awaitable[Figures]]:
+def _bulk(stream: Stream) -> Callable[[Pair, Network, Effort], Awaitable[Figures]]:
     def begin_bulk(pair: Pair, network: Network, effort: Effort) -> Awaitable[Figures]:
         settle, times = (SETTLE_IMPAIRED, IMPAIRED_BULK_TIMES) if network.impaired else (SETTLE, 1)
-        return run_bulk(pair, size=size, settle=settle, seconds=times * effort.seconds, into=into)
+        return run_bulk(pair, stream, settle=settle, seconds=times * effort.seconds)
 
     return begin_bulk
-
-
-def _coalesced(pair: Pair, network: Network, effort: Effort) -> Awaitable[Figures]:
-    into = 0 if pair.contender.coalesces else COALESCED_BYTES
-    return _bulk(SMALL_BYTES, into)(pair, network, effort)
 
 
 def _ping(pair: Pair, network: Network, effort: Effort) -> Awaitable[Figures]:
@@ -76,10 +74,10 @@ def _idle(pair: Pair, network: Network, effort: Effort) -> Awaitable[Figures]:
 
 
 _WORKS: dict[str, Callable[[Pair, Network, Effort], Awaitable[Figures]]] = {
-    BULK: _bulk(16 * 1024),
-    LARGE_BULK: _bulk(64 * 1024),
-    SMALL: _bulk(SMALL_BYTES),
-    COALESCED: _coalesced,
+    BULK: _bulk(Stream(16 * 1024, SENDS_PER_TURN)),
+    LARGE_BULK: _bulk(Stream(64 * 1024, SENDS_PER_TURN)),
+    SMALL: _bulk(Stream(SMALL_BYTES, SENDS_PER_TURN)),
+    COALESCED: _bulk(Stream(SMALL_BYTES, COALESCED_PER_TURN, coalesced=True)),
     PING_PONG: _ping,
     IDLE: _idle,
 }

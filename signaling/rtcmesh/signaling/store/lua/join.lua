@@ -1,6 +1,7 @@
 -- Make a peer a member: anew, as the same membership with a snapshot, or resumed. The rules are those of room.py.
 --
--- Returns {ok, attachment, epoch, offset, resumed, newest id, missed entries, public hash, standing hash} or {code}.
+-- Returns {ok, attachment, epoch, offset, resumed, newest id, number of the nudge, missed entries, public hash,
+-- standing hash} or {code}.
 local NODE, PREKEY, PRESENCE, RELAY, FRESH = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 -- CLAIM: whether the peer comes back at all; TOKEN: the attachment that its token proves, 0 for none.
 local CLAIM, TOKEN, EPOCH, OFFSET = ARGV[12] == '1', tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15])
@@ -93,16 +94,11 @@ if was_attached then
   append_note(PEER, attachment, resumed and '' or 'replaced')
 end
 redis.call('SADD', AT, ENTRY)
-local newest_id = newest
-if not newest_id then
-  local last = redis.call('XREVRANGE', STREAM, '+', '-', 'COUNT', 1)[1]
-  newest_id = last and last[1] or head() .. '-0'
-end
-finish()
+local sequence = finish()
 if resumed then
-  return { 'ok', attachment, epoch(), OFFSET, 1, newest_id, replay, {}, {} }
+  return { 'ok', attachment, epoch(), OFFSET, 1, newest, sequence, replay, {}, {} }
 end
 return {
-  'ok', attachment, epoch(), head(), 0, newest_id,
+  'ok', attachment, epoch(), head(), 0, newest, sequence,
   {}, redis.call('HGETALL', PUBLIC), redis.call('HGETALL', STANDING),
 }

@@ -104,7 +104,10 @@ local function append_note(peer, below, reason)
 end
 
 -- Write the counts back and nudge the servers, once, or forget a room without members: the next one begins a new epoch.
-local function finish()
+-- CARRIED is the only event that there is, written for the nudge, so that nobody has to read the stream for it. Returns
+-- the number of the nudge.
+local function finish(carried)
+  local sequence = 0
   if newest then
     if counts then
       trim()
@@ -112,12 +115,13 @@ local function finish()
         'HSET', META, 'offset', counts.offset, 'bytes', counts.bytes, 'trimmed', counts.trimmed
       )
     end
-    local sequence = redis.call('INCR', SEQUENCE)
-    redis.call('SPUBLISH', BUS, sequence .. ' ' .. ROOM .. ' ' .. newest)
+    sequence = redis.call('INCR', SEQUENCE)
+    redis.call('SPUBLISH', BUS, sequence .. ' ' .. ROOM .. ' ' .. newest .. (carried or ''))
     if redis.call('HLEN', STANDING) == 0 then
       redis.call('DEL', META, PUBLIC, STANDING, STREAM)
     end
   end
+  return sequence
 end
 
 local function remove(peer, reason)

@@ -15,7 +15,6 @@ from .ours import make as make_ours
 
 LABEL = "bench"
 PATH = 1
-MESSAGE_BYTES = 64
 
 
 class OverSession:
@@ -32,12 +31,10 @@ class OverSession:
         self._transport = make_ours(beneath)
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._probe = bytes(MESSAGE_BYTES)
-
-    @property
-    def buffered_amount(self) -> int:
-        """Nothing while there is credit for another message, or else too much."""
-        return 0 if self._session.fits(LABEL, self._probe) else HIGH_WATER_BYTES
+        self._held: bytes | None = None
+        """A message that waits for room in the window."""
+        self.buffered_amount = 0
+        """Nothing, or too much while a message waits."""
 
     async def offer(self) -> str:
         """See `Stack`."""
@@ -53,7 +50,8 @@ class OverSession:
 
     def send(self, data: bytes) -> None:
         """See `Stack`."""
-        self._session.send(LABEL, data)
+        if not self._session.send(LABEL, data):
+            self._held, self.buffered_amount = data, HIGH_WATER_BYTES
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._drain)
@@ -76,7 +74,8 @@ class OverSession:
                 for payload in event.payloads:
                     self._listener.message(payload)
                 self._session.taken(event, now)
-            elif isinstance(event, CreditGrew):
+            elif isinstance(event, CreditGrew) and self._held and self._session.send(LABEL, self._held):
+                self._held, self.buffered_amount = None, 0
                 self._listener.writable()
         self._drain()
 
