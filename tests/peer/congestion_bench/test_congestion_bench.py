@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rtcmesh.peer.bench.congestion.figures import share, total
+from rtcmesh.peer.bench.congestion.figures import shares, total
 from rtcmesh.peer.bench.congestion.results import tables_of, write_to
 from rtcmesh.peer.bench.congestion.run import Case, Run, run_congestion_bench, run_trial
 from rtcmesh.peer.bench.congestion.situations import CUBIC, TOLERANT, Situation, Topic, situations
 from rtcmesh.peer.bench.page import Provenance
 from rtcmesh.peer.cli import app
 
-QUICK = Situation(
-    topic=Topic.LIKE, controls=(CUBIC, TOLERANT), mbit_per_second=5, apart=1.0, settle=1.0, seconds=2.0
-)
+QUICK = Situation(topic=Topic.LIKE, controls=(CUBIC, TOLERANT), apart=1.0, settle=1.0, seconds=2.0)
 
 
 def test_a_trial_repeats() -> None:
@@ -27,8 +25,10 @@ def test_a_trial_repeats() -> None:
 
 def test_a_trial_shows_who_got_what_and_the_course_of_it() -> None:
     trial = run_trial(QUICK, 1)
-    assert 4 < total(trial) < 5
-    assert 0 < share(trial) < 100
+    assert 8 < total(trial) < 10
+    first_share, second_share = shares(Case(QUICK, (trial,)))
+    assert 0 < first_share < 100
+    assert first_share + second_share == pytest.approx(100)
     assert 0 < trial.mean_queue <= trial.p99_queue <= 0.05
     first, second = trial.rates
     assert len(first) == len(second) == len(trial.queues) == 8
@@ -48,7 +48,7 @@ def test_a_run_is_written_as_a_page_pictures_and_raw_figures(tmp_path: Path) -> 
     assert [table.row_count for table in tables_of(run)] == [1, 1]
     write_to(tmp_path, run)
     page = (tmp_path / "congestion-2026-11-26.md").read_text()
-    assert "| 5 Mbit/s, 50 ms, buffer 1 | cubic, then loss-tolerant |" in page
+    assert "| 10 Mbit/s, 50 ms, buffer 1 | cubic, then loss-tolerant |" in page
     for name in ("alone", "shared"):
         assert f"(congestion-2026-11-26-{name}.png)" in page
         assert (tmp_path / f"congestion-2026-11-26-{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,7 @@
-"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 20 Mbit/s, 50 ms away."""
+"""How much is sent: alone, on paths that lose packets, and beside others. A bottleneck of 10 Mbit/s, 50 ms away.
+
+One seed each, and short: `rtcmesh bench congestion` has more of both, and every kind of path.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from rtcmesh.peer.bench.congestion.simulation import OVERHEAD_BYTES, Simulation
 from rtcmesh.peer.sctp import CongestionControl
 from rtcmesh.peer.sctp.congestion import Congestion, Progress
 from rtcmesh.peer.sctp.cubic import Cubic
-from rtcmesh.peer.sctp.loss_tolerant import LossTolerant
+from rtcmesh.peer.sctp.loss_tolerant import LossTolerant, Mode
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
 
-RATE, ROUND_TRIP = 20e6, 0.05
+RATE, ROUND_TRIP = 10e6, 0.05
 PACKET = 1188
 CUBIC, LOSS_TOLERANT = CongestionControl.CUBIC, CongestionControl.LOSS_TOLERANT
 PAYLOAD_SHARE = 16_384 / (16_384 + 14.2 * (12 + 20 + OVERHEAD_BYTES))
@@ -35,8 +38,8 @@ def beside_one_another(
     simulation: Simulation,
     *controls: CongestionControl,
     apart: float = 2.0,
-    settle: float = 10.0,
-    seconds: float = 15.0,
+    settle: float = 6.0,
+    seconds: float = 9.0,
 ) -> list[float]:
     """Let flows begin one after another; returns what each carries once they have settled, as a share of the path."""
     for number, control in enumerate(controls):
@@ -64,7 +67,7 @@ def test_a_clean_path_is_filled(control: CongestionControl) -> None:
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.1])
 def test_loss_without_a_queue_costs_the_tolerant_control_little_more_than_what_is_lost(loss: float) -> None:
     simulation = path(loss=loss)
-    (used,) = beside_one_another(simulation, LOSS_TOLERANT, settle=3, seconds=5)
+    (used,) = beside_one_another(simulation, LOSS_TOLERANT, settle=4, seconds=5)
     assert used > 0.9 * (1 - loss)
     assert mean(simulation.queue_seconds) < 0.5 * ROUND_TRIP
 
@@ -74,13 +77,13 @@ def test_loss_that_begins_in_the_midst_is_soon_found_to_be_no_congestion() -> No
     simulation.add(LOSS_TOLERANT)
     simulation.run(3)
     simulation.lose(0.1)
-    (used,) = beside_one_another(simulation, settle=5, seconds=5)
+    (used,) = beside_one_another(simulation, settle=6, seconds=5)
     assert used > 0.8
 
 
 def test_loss_costs_cubic_nearly_everything() -> None:
     (used,) = beside_one_another(path(loss=0.05), CUBIC, settle=3, seconds=5)
-    assert used < 0.15
+    assert used < 0.25
 
 
 @pytest.mark.parametrize("first", CongestionControl)
@@ -88,11 +91,10 @@ def test_loss_costs_cubic_nearly_everything() -> None:
 def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one(
     first: CongestionControl, buffer: float
 ) -> None:
-    """One seed each: `rtcmesh bench congestion` has more, and more paths."""
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
-    used = beside_one_another(path(buffer=buffer), first, second)
-    assert sum(used) > 0.85
-    assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
+    used = beside_one_another(path(buffer=buffer), first, second, settle=8, seconds=12)
+    assert sum(used) > 0.8
+    assert 0.35 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
 
 
 @pytest.mark.parametrize("buffer", [0.25, 4])
@@ -110,13 +112,13 @@ def test_cubic_flows_share() -> None:
     assert 0.3 < first / (first + second) < 0.7
 
 
-def test_tolerant_flows_that_competed_with_cubic_stop_when_it_is_gone() -> None:
+def test_a_tolerant_flow_that_competed_with_cubic_stops_when_it_is_gone() -> None:
     simulation = path(buffer=2)
-    cubic, *_ = [simulation.add(control) for control in (CUBIC, LOSS_TOLERANT, LOSS_TOLERANT)]
-    simulation.run(10)
+    cubic, _ = [simulation.add(control) for control in (CUBIC, LOSS_TOLERANT)]
+    simulation.run(8)
     simulation.flows.remove(cubic)
-    used = beside_one_another(simulation, settle=20, seconds=10)
-    assert max(used) < 1.5 * min(used)
+    (used,) = beside_one_another(simulation, settle=12, seconds=5)
+    assert used > 0.9
     assert mean(simulation.queue_seconds) < 0.5 * ROUND_TRIP
 
 
@@ -202,6 +204,19 @@ def test_a_collapse_leaves_a_few_packets(make: Callable[[int], Congestion]) -> N
     assert fed.control.window > 8 * 9000
 
 
+def test_a_collapse_ends_an_experiment_without_a_result() -> None:
+    control = tolerant(PACKET)
+    fed = Path(control)
+    for _ in range(6):
+        fed.round()
+    control.lost(control.window // 4, fed.number, fed.now)
+    while not control.usual_loss.share:
+        fed.round(lost_share=0.1)
+    assert control.mode is Mode.STARTING
+    control.collapsed(fed.now)
+    assert control.usual_loss.share == 0
+
+
 def test_cubic_answers_one_loss_in_a_round_and_returns_to_where_it_was() -> None:
     control = Cubic(PACKET)
     fed = Path(control)
@@ -219,16 +234,24 @@ def test_cubic_answers_one_loss_in_a_round_and_returns_to_where_it_was() -> None
     assert rounds * 0.05 == pytest.approx((before / PACKET * 0.3 / 0.4) ** (1 / 3), rel=0.3)
 
 
-@pytest.mark.parametrize(("share", "shrinks"), [(0.1, False), (0.3, True)])
-def test_the_tolerant_control_takes_loss_above_its_bound_for_congestion(share: float, shrinks: bool) -> None:
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_the_tolerant_control_shrinks_until_losses_are_shown_not_to_grow_with_the_window(
+    share: float,
+) -> None:
     control = tolerant(PACKET)
     fed = Path(control)
     for _ in range(6):
         fed.round()
     before = control.window
-    for _ in range(3):
+    control.lost(before // 4, fed.number, fed.now)
+    assert control.window < before / 2
+    assert control.usual_loss.share == 0
+    rounds = 0
+    while control.window < before:
         fed.round(lost_share=share)
-    assert (control.window < before) is shrinks
+        rounds += 1
+    assert rounds < 100
+    assert control.usual_loss.share == pytest.approx(share, rel=0.5)
 
 
 def test_the_pacer_lets_a_burst_pass_and_then_keeps_to_the_rate() -> None:

@@ -14,6 +14,7 @@ The modules, from the wire to the application:
     copies        second copies of what nothing follows                    -
     round_trip    how long a round trip takes                              RFC 9260 section 6.3.1
     congestion    the seam; cubic, loss_tolerant, pacing                   RFC 9438, 9406
+    experiment    whether losses grow with the window; usual_loss          RFC 9743
     abandonment   partial reliability                                      RFC 3758, 7496, 8260
     acknowledgement  what has arrived, and when to say so                  RFC 9260 section 6.2
     reassembly    fragments to messages, order                             RFC 9260 sections 6.5, 6.6, 6.9; 8260

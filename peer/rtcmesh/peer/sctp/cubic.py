@@ -81,9 +81,9 @@ class Cubic:
         self.window = max(self.window, MIN_WINDOW_PACKETS * packet_bytes)
         self._packet_bytes = packet_bytes
 
-    def begin_at(self, window: int) -> None:
-        """Begin with a window that was found otherwise, and without slow start."""
-        self.window, self._threshold = window, window
+    def begin_at(self, window: int, last_number: int) -> None:
+        """Begin with a window that was found otherwise, and without slow start, after so many transmissions."""
+        self.window, self._threshold, self._last_number = window, window, last_number
 
     def _shrink(self, window: float) -> None:
         self.window = int(max(window, MIN_WINDOW_PACKETS * self._packet_bytes))

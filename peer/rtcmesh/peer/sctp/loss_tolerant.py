@@ -1,23 +1,27 @@
-"""Congestion control for paths that lose packets without being full: a queue is congestion, a loss alone is not.
+"""Congestion control for paths that lose packets without being full: a loss is congestion until it is shown not to be.
 
 It works in rounds, from the sending of a packet to its acknowledgement. The least round trip of a round, less the
 minimum, is the queue: jitter and delayed acknowledgements are left out of it.
 
-    STARTING    double, until the queue is long or a fifth is lost ──▶ YIELDING
+    STARTING    double, until the queue is long or too much is lost  ──▶ YIELDING or COMPETING
     YIELDING    queue empty or short        grow by the root of the window: a few packets in a round
                 queue long                  shrink to a little less than what the path itself holds
-                more lost than usual        shrink; if that does not help, it is usual from now on
-                the queue stays long, `PATIENCE` times, or too much is lost once more
-                                            ──▶ COMPETING, with the window from before
-    COMPETING   do as CUBIC does; every few seconds, when it shrinks, see whether the queue drains ──▶ YIELDING
+                the queue stays long, `PATIENCE` times, or more is lost than usual   ──▶ COMPETING
+    COMPETING   do as CUBIC does
+                losses come without a queue      double, to see whether more is lost (`Experiment`); if not,
+                                                 so much is usual                     ──▶ YIELDING
+                the queue is long for seconds    shrink, to see whether it drains     ──▶ YIELDING
 
-Every decrease empties the queue. So each flow sees the true minimum again and again, one that comes late as well, and
-flows that share a queue shrink at the same time, by the same share, and grow by amounts that differ less than their
-windows: their shares become equal (Chiu and Jain 1989; Bansal and Balakrishnan 2001 for growth by the root).
+Alone or among its like, it empties the queue with every decrease. So each flow sees the true minimum again and again,
+one that comes late as well, and flows that share a queue shrink at the same time, by the same share, and grow by
+amounts that differ less than their windows: their shares become equal (Chiu and Jain 1989; Bansal and Balakrishnan 2001
+for growth by the root). For that they must mean the same by a long queue: it depends on the path alone.
 
-A flow that always yields gets nothing beside CUBIC, which leaves a queue only when it overflows, and one that ignores
-loss takes everything from CUBIC where the buffer is too short to show as a queue. Both end in COMPETING, where CUBIC
-shares with its like.
+A flow that always yields gets nothing beside CUBIC, which leaves a queue only when it overflows; one that ignores loss
+takes everything from CUBIC where the buffer is too short to show as a queue (Ware et al. 2019, on BBR). So a queue that
+stays and a loss that is not usual both end in COMPETING, which is CUBIC itself and shares as CUBIC does with its like,
+the yardstick of RFC 9743. Copa (Arun and Balakrishnan 2018) and Nimbus (Goyal et al. 2022) change sides by the queue as
+well; losses need a test of their own, since without a queue nothing that a flow sees at one rate tells what they are.
 """
 
 from __future__ import annotations
@@ -27,13 +31,15 @@ from math import inf, sqrt
 from random import Random
 
 from .congestion import INITIAL_WINDOW_PACKETS, Progress
-from .cubic import BETA, Cubic
+from .cubic import Cubic
+from .experiment import TOLERANT_PACKETS, Experiment, Suspicion
 from .round_trip import RoundTrip
+from .usual_loss import EXCESS_MARGIN, UsualLoss
 
 MIN_WINDOW_PACKETS = 4
 
-MIN_TARGET_QUEUE = 0.005
-"""A queue above it is long; the target of CoDel (RFC 8289 section 3.2) ..."""
+MIN_TARGET_QUEUE = 0.01
+"""A queue above it is long: ten packets of 10 Mbit/s, of which one acknowledgement covers eight ..."""
 TARGET_QUEUE_SHARE = 0.125
 """... or this share of the minimal round trip, where that is longer. Half of it is as good as empty."""
 LOCAL_TARGET_QUEUE = 0.02
@@ -41,9 +47,9 @@ LOCAL_TARGET_QUEUE = 0.02
 
 STARTING_SAMPLES = 8
 """So many long round trips in a row end the doubling: fewer are jitter."""
-STARTING_LOSS = 0.2
-STARTING_LOSS_PACKETS = 40
-"""A larger share than `STARTING_LOSS` of at least so many packets ends it too."""
+STARTING_LOSS = 0.05
+STARTING_LOSS_PACKETS = 3
+"""More than so many packets and this share of a round, beyond what is usual, ends it too."""
 
 GROWTH = 0.5
 """Packets a round, times the root of the packets in the window."""
@@ -54,27 +60,17 @@ MIN_DECREASE = 0.5
 PATIENCE = 3
 """So many decreases in a row may leave the queue long."""
 
-DEVIATIONS = 3.0
-EXCESS_PACKETS = 3
-"""More than usual is lost above so many deviations and packets: less is chance. One packet where the queue is long."""
-OVERFLOWS_WITHIN = 5.0
-"""Two overflows within so many seconds are not of this flow alone, or the buffer is too short to be seen."""
-SAME_OVERFLOW_ROUND_TRIPS = 3
-"""What is lost so soon after an overflow belongs to it."""
-OVERFLOWED_SHARE = 0.5
-"""How much of the window is left then: what grew faster than CUBIC has taken from CUBIC."""
+BELOW = 0.85
+"""Below this share of the window with which too much was lost, the path is not full for a while."""
 
 RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
-"""For how long to compete, on average, before it is tried whether others still do; up to four times that later."""
+"""For how long to compete, on average, before it is tried whether others still do; up to twice that later."""
 MAX_RETRY_DOUBLINGS = 1
 RETRY_PATIENCE = 2
 DIP = 0.75
 STEADY_ROUNDS = 3
 """A queue that falls below this share in a round, so long after the own window has shrunk, is another flow's trial."""
-SOON_ROUNDS = 8
-VAIN_DECREASES = 2
-"""Who shrinks so often, each time within so many rounds, and without a queue, does so in vain."""
 PEACE = 5.0
 """Who competes again within so many seconds goes on where it was."""
 
@@ -97,10 +93,15 @@ class LossTolerant:
         self.window = INITIAL_WINDOW_PACKETS * packet_bytes
         self.pacing_rate: float | None = None
         self.mode = Mode.STARTING
+        self.usual_loss = UsualLoss()
+        """What the path loses without being full."""
         self._packet_bytes = packet_bytes
         self._random = random
+        self._round_trip = RoundTrip()
         self._round = _Round(0)
-        self._usual_loss = _UsualLoss()
+        self._last_number = 0
+        self._answered_until = 0
+        """Losses of transmissions up to this number are of the congestion that was already answered."""
         self._long_samples = 0
         self._queue_is_long = False
         self._settling = False
@@ -109,28 +110,30 @@ class LossTolerant:
         """How many more decreases may leave the queue long."""
         self._window_before = 0
         """The window before the decreases that have not emptied the queue."""
-        self._overflowed_at = -inf
-        self._fresh = False
-        """Whether the window is still what doubling has left."""
         self._rival = Cubic(packet_bytes)
         """What decides while competing."""
         self._rounds_steady = 0
-        """How many rounds ago that shrank."""
-        self._vain_decreases = 0
-        """How often in a row it shrank, soon after it had, and with no queue."""
+        """How many rounds ago that shrank ..."""
+        self._shrunk_from = 0
+        """... and from which window."""
         self._last_queue = 0.0
         self._retry_at = self._join_at = inf
         self._retries = 0
         self._yielded_at = -inf
+        self._suspicion = Suspicion()
+        self._experiment: Experiment | None = None
 
     def acknowledged(self, progress: Progress, now: float) -> None:
         """See `Congestion`."""
+        self._round_trip = progress.round_trip
+        self._last_number = progress.next_number - 1
         self._round.take(progress)
+        self.usual_loss.arrived(progress.acknowledged / self._packet_bytes)
         if self.mode is Mode.COMPETING:
             self._rival.acknowledged(progress, now)
             self.window = self._rival.window
         elif self.mode is Mode.STARTING:
-            self._double(progress)
+            self._double(progress, now)
         if progress.newest >= self._round.end:
             self._end_round(progress, now)
         if self.mode is Mode.COMPETING:
@@ -142,18 +145,25 @@ class LossTolerant:
     def lost(self, size: int, newest: int, now: float) -> None:
         """See `Congestion`."""
         self._round.lost += size
-        if self.mode is Mode.COMPETING and self._too_much_is_lost():
-            self._rival.lost(size, newest, now)
-            if self._rival.window < self.window:
-                self._rival_shrank(now)
+        self.usual_loss.lost(size / self._packet_bytes)
+        if newest <= self._answered_until:
+            self.usual_loss.answered()
+        elif self.mode is Mode.STARTING:
+            if self._too_much_for_a_start():
+                self._end_start(newest, now)
+        elif self.usual_loss.exceeded(self.window / self._packet_bytes):
+            self._shrink(newest, now)
 
     def collapsed(self, now: float) -> None:
         """See `Congestion`."""
         del now
         self.window = MIN_WINDOW_PACKETS * self._packet_bytes
         self.mode, self._patience, self._settling = Mode.STARTING, PATIENCE, False
+        if self._experiment is not None:
+            self.usual_loss, self._experiment = self._experiment.usual_before, None
         self._long_samples = 0
         self._round.forget()
+        self._suspicion.clear()
 
     def packet_size_changed(self, packet_bytes: int) -> None:
         """See `Congestion`."""
@@ -161,120 +171,147 @@ class LossTolerant:
         self._packet_bytes = packet_bytes
         self._rival.packet_size_changed(packet_bytes)
 
-    # Starting
+    # Starting, and experiments, which double as well
 
-    def _double(self, progress: Progress) -> None:
-        """Grow by what arrives, until the round trip is long and stays so, or too much is lost."""
+    def _double(self, progress: Progress, now: float) -> None:
+        """Grow by what arrives, until the round trip is long and stays so."""
+        experiment = self._experiment
         if progress.limited:
-            self.window += progress.acknowledged
+            most = inf if experiment is None else experiment.limit
+            self.window = int(max(self.window, min(self.window + progress.acknowledged, most)))
         if progress.sample is not None:
-            is_long = progress.sample > progress.round_trip.minimum + _target(progress.round_trip)
+            is_long = progress.sample > progress.round_trip.minimum + self._target
             self._long_samples = self._long_samples + 1 if is_long else 0
-        lost, total = self._round.lost, self._round.total
-        too_much = lost > STARTING_LOSS * total and total > STARTING_LOSS_PACKETS * self._packet_bytes
-        if too_much or self._long_samples >= STARTING_SAMPLES:
-            # What shows now was sent a round trip ago, out of half the window.
-            self.mode, self._settling, self._fresh = Mode.YIELDING, True, True
-            self._shrink_to(self.window / 2)
+        if self._long_samples < STARTING_SAMPLES:
+            return
+        if experiment is not None and not experiment.passed(self._packet_bytes):
+            self._end_start(self._last_number, now)
+            return
+        # What shows now was sent a round trip ago, out of half the window; what was lost by then had no queue to fill.
+        self._shrink_to(self.window / 2)
+        if experiment is None and self.window >= TOLERANT_PACKETS * self._packet_bytes:
+            self._suspicion.take(self._round.lost, self._round.total)
+            self.usual_loss = self._suspicion.usual(self._packet_bytes)
+        self.mode, self._settling, self._experiment = Mode.YIELDING, True, None
+        self._answered_until = self._last_number
+
+    def _too_much_for_a_start(self) -> bool:
+        lost = self._round.lost / self._packet_bytes
+        # A round that has just begun may see losses of the last one.
+        total = max(self._round.total, self.window / 4) / self._packet_bytes
+        if self._experiment is not None and not self._experiment.passed(self._packet_bytes):
+            return Experiment.fails(lost, total, self.usual_loss)
+        return lost > STARTING_LOSS_PACKETS + (STARTING_LOSS + EXCESS_MARGIN * self.usual_loss.share) * total
+
+    def _end_start(self, newest: int, now: float) -> None:
+        """Go on as CUBIC does after a loss: from half of what was too much, or from what an experiment has proven."""
+        experiment, window = self._experiment, self.window // 2
+        if experiment is not None:
+            window = experiment.proven
+            if not experiment.passed(self._packet_bytes):
+                window, self.usual_loss = experiment.begun_at, experiment.usual_before
+                self._suspicion.failed(experiment)
+        self._experiment, self._answered_until, self._yielded_at = None, self._last_number, -inf
+        self._compete(window, now)
+        self._rival.lost(0, newest, now)
+        self.window = self._rival.window
 
     # Rounds
 
     def _end_round(self, progress: Progress, now: float) -> None:
-        round_trip = progress.round_trip
+        ended, self._round = self._round, _Round(progress.next_number)
         if self._settling:
             self._settling = False
-            if self.mode is Mode.YIELDING and self._too_much_is_lost():
-                self._overflowed(progress, now)
-        elif self._round.shortest < inf:
-            queue = self._round.shortest - round_trip.minimum
-            self._queue_is_long = queue > _target(round_trip)
-            if self.mode is Mode.YIELDING:
-                self._follow(queue, progress, now)
-            elif self.mode is Mode.COMPETING:
-                self._watch(queue, now)
-        self._round = _Round(progress.next_number)
+        elif self._experiment is not None:
+            self._experiment.round_ended(self.window)
+        else:
+            self._suspicion.take(ended.lost, ended.total)
+            if ended.shortest < inf:
+                self._judge(ended, ended.shortest - progress.round_trip.minimum, now)
 
-    def _follow(self, queue: float, progress: Progress, now: float) -> None:
-        too_much = self._too_much_is_lost()
+    def _judge(self, ended: _Round, queue: float, now: float) -> None:
+        self._queue_is_long = queue > self._target
+        lost, total = ended.lost / self._packet_bytes, ended.total / self._packet_bytes
+        if self.mode is Mode.YIELDING:
+            if not self._queue_is_long:
+                self.usual_loss.follow(lost, total)
+            self._follow(queue, now, limited=ended.limited)
+        elif self.mode is Mode.COMPETING:
+            if self.window < BELOW * self._shrunk_from:
+                self.usual_loss.judge(lost, total)
+            self._watch(queue, now)
+
+    def _follow(self, queue: float, now: float, *, limited: bool) -> None:
+        if self._patience < PATIENCE and queue < self._target / 2:
+            self._patience = PATIENCE
         if self._patience == PATIENCE:
             self._window_before = self.window
-        elif queue < _target(progress.round_trip) / 2:
-            self._drained(too_much=too_much)
-            too_much = False
-        if too_much:
-            self._overflowed(progress, now)
-            if self.mode is Mode.COMPETING:
-                return
-        else:
-            self._fresh = False
         if self._queue_is_long and not self._patience:
-            self._compete(self._window_before, progress, now)
-        elif too_much or self._queue_is_long:
-            self._decrease(queue, progress.round_trip.minimum)
-        elif self._round.limited:
-            packets = self.window / self._packet_bytes
-            self.window += int(GROWTH * sqrt(packets) * self._packet_bytes)
-
-    def _overflowed(self, progress: Progress, now: float) -> None:
-        """Note that a buffer has overflowed, or seems to: once by chance, twice by others, or as it is too short."""
-        if self._fresh:
-            return  # by doubling
-        since = now - self._overflowed_at
-        self._overflowed_at = now
-        if SAME_OVERFLOW_ROUND_TRIPS * (progress.round_trip.smoothed or 0.0) < since < OVERFLOWS_WITHIN:
-            self._compete(int(OVERFLOWED_SHARE * self._window_before), progress, now)
-
-    def _decrease(self, queue: float, minimum: float) -> None:
-        """Empty the queue; where there is none to be seen, by as much as CUBIC would."""
-        self._patience -= 1
-        self._settling = True
-        share = DRAIN * minimum / (minimum + queue) if self._queue_is_long else BETA
-        self._shrink_to(self.window * max(MIN_DECREASE, share))
-
-    def _drained(self, *, too_much: bool) -> None:
-        """Note that a decrease has emptied the queue: nobody else keeps it, and what is lost is lost without it."""
-        self._patience = PATIENCE
-        self._window_before = self.window
-        self._usual_loss.take(self._round, forget=0.9 if too_much else 0.1)
-        if too_much:
-            self._overflowed_at = -inf
+            self._compete(self._window_before, now)
+        elif self._queue_is_long:
+            self._patience -= 1
+            self._settling = True
+            minimum = self._round_trip.minimum
+            self._shrink_to(self.window * max(MIN_DECREASE, DRAIN * minimum / (minimum + queue)))
+        elif limited:
+            self.window += int(GROWTH * sqrt(self.window / self._packet_bytes) * self._packet_bytes)
 
     # Competing
 
-    def _compete(self, window: int, progress: Progress, now: float) -> None:
-        """Others keep the queue full: share the path with them as CUBIC would, from where that began."""
+    def _compete(self, window: int, now: float) -> None:
+        """Others keep the queue full, or packets are lost: do as CUBIC would, from where that began."""
         if now - self._yielded_at > PEACE:
             self._rival = Cubic(self._packet_bytes)
-            self._rival.begin_at(max(window, MIN_WINDOW_PACKETS * self._packet_bytes))
+            self._rival.begin_at(max(window, MIN_WINDOW_PACKETS * self._packet_bytes), self._last_number)
             self._retries = 0
-        # By chance, so that flows of this kind that compete with one another alone do not miss each other for ever.
-        patience = max(RETRY_AFTER, RETRY_AFTER_ROUND_TRIPS * (progress.round_trip.smoothed or 0.0))
-        patience *= 1 << self._retries
-        self._join_at = now + patience / 2
-        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience
-        self._retries = min(self._retries + 1, MAX_RETRY_DOUBLINGS)
         self.mode, self.window = Mode.COMPETING, self._rival.window
-        self._rounds_steady = self._vain_decreases = 0
-
-    def _rival_shrank(self, now: float) -> None:
-        self.window = self._rival.window
-        soon = self._rounds_steady <= SOON_ROUNDS and not self._queue_is_long
-        self._vain_decreases = self._vain_decreases + 1 if soon else 0
+        self._settling = True
+        self._retry_at = self._join_at = inf
         self._rounds_steady = 0
-        if self._vain_decreases >= VAIN_DECREASES:
-            # Smaller and smaller, and as much is lost: the path is like that.
-            self._usual_loss.take(self._round, forget=0.9)
+        self._suspicion.clear()
+
+    def _shrink(self, newest: int, now: float) -> None:
+        """More is lost than usual."""
+        self.usual_loss.answered()
+        self._answered_until = self._last_number
+        if self.mode is Mode.YIELDING:
+            self._compete(self.window, now)
+        before = self._rival.window
+        self._rival.lost(0, newest, now)
+        self.window = self._rival.window
+        if self.window >= before:
+            return
+        self._rounds_steady, self._shrunk_from = 0, before
+        self._suspicion.shrank(queue_is_long=self._queue_is_long)
+        if now >= self._retry_at:
             self._yield(now)
-        elif now >= self._retry_at:
-            self._yield(now)
+        elif self._suspicion.calls_for_experiment(self.window, now):
+            self._begin_experiment(now)
+
+    def _begin_experiment(self, now: float) -> None:
+        self._suspicion.take(self._round.lost, self._round.total)
+        self._experiment = self._suspicion.begin(self.window, self.usual_loss, now)
+        self.usual_loss = self._suspicion.usual(self._packet_bytes)
+        self.mode, self._long_samples = Mode.STARTING, 0
+        self._round = _Round(self._last_number + 1)
 
     def _watch(self, queue: float, now: float) -> None:
         """See whether it is time to try, or another flow does: then the queue falls, though this one has not shrunk."""
         another_tries = queue < DIP * self._last_queue and self._rounds_steady >= STEADY_ROUNDS
         self._last_queue = queue
         self._rounds_steady += 1
+        if self._queue_is_long and self._retry_at == inf:
+            self._plan_retry(now)
         if now >= self._retry_at + RETRY_AFTER or (another_tries and now >= self._join_at):
             self._yield(now)
+
+    def _plan_retry(self, now: float) -> None:
+        # By chance, so that flows of this kind that compete with one another alone do not miss each other for ever.
+        patience = max(RETRY_AFTER, RETRY_AFTER_ROUND_TRIPS * (self._round_trip.smoothed or 0.0))
+        patience *= 1 << self._retries
+        self._join_at = now + patience / 2
+        self._retry_at = now + self._random.uniform(0.5, 1.5) * patience
+        self._retries = min(self._retries + 1, MAX_RETRY_DOUBLINGS)
 
     def _yield(self, now: float) -> None:
         """See whether the queue drains, when this flow has just left a part of it."""
@@ -284,12 +321,11 @@ class LossTolerant:
 
     # Rules
 
-    def _too_much_is_lost(self) -> bool:
-        """Return whether more is lost in this round than usual and than by chance."""
-        packet = self._packet_bytes
-        usual = self._usual_loss.share * self._round.total / packet
-        chance = 0 if self.mode is Mode.COMPETING else 1 if self._queue_is_long else EXCESS_PACKETS
-        return self._round.lost / packet > usual + DEVIATIONS * sqrt(usual) + chance
+    @property
+    def _target(self) -> float:
+        if self._round_trip.is_local:
+            return LOCAL_TARGET_QUEUE
+        return max(MIN_TARGET_QUEUE, TARGET_QUEUE_SHARE * self._round_trip.minimum)
 
     def _shrink_to(self, window: float) -> None:
         self.window = int(max(min(window, self.window), MIN_WINDOW_PACKETS * self._packet_bytes))
@@ -323,28 +359,3 @@ class _Round:
     def total(self) -> int:
         """Bytes of which it is known what became of them."""
         return self.acknowledged + self.lost
-
-
-class _UsualLoss:
-    """The share that is lost where there is no queue."""
-
-    __slots__ = ("_lost", "_total")
-
-    def __init__(self) -> None:
-        self._lost = self._total = 0.0
-
-    @property
-    def share(self) -> float:
-        """Between 0 and 1."""
-        return self._lost / self._total if self._total else 0.0
-
-    def take(self, seen: _Round, *, forget: float) -> None:
-        """Add a round, and forget a share of what was before."""
-        self._lost = (1 - forget) * self._lost + seen.lost
-        self._total = (1 - forget) * self._total + seen.total
-
-
-def _target(round_trip: RoundTrip) -> float:
-    if round_trip.is_local:
-        return LOCAL_TARGET_QUEUE
-    return max(MIN_TARGET_QUEUE, TARGET_QUEUE_SHARE * round_trip.minimum)

@@ -14,7 +14,7 @@ BURST_SECONDS = 0.002
 PAUSE_SECONDS = 0.001
 """How long to wait at least: a timer for every packet would cost more than the packet."""
 
-MIN_BURST_PACKETS = 4
+MIN_BURST_PACKETS = 2
 
 
 class Pacer:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {CUBIC: "#f59e0b", TOLERANT: "#2563eb"}
 _QUEUE = "#d1d5db"
-_COLUMNS = 3
+_COLUMNS = 4
+_DRAWN = (0.05, 10.0)
 _PANEL_INCHES = (5.2, 2.3)
 
 
@@ -34,23 +35,30 @@ def draw(run: Run, folder: Path, stem: str) -> list[tuple[Path, str]]:
         path = folder / f"{stem}-alone.png"
         _save(_alone(alone), path)
         pictures.append((path, "One flow: throughput and mean queue"))
-    shared = [case for topic in (Topic.LIKE, Topic.MIXED) for case in cases_of(run, topic)]
+    shared = [case for topic in (Topic.LIKE, Topic.MIXED) for case in cases_of(run, topic) if _is_drawn(case)]
     if shared:
         path = folder / f"{stem}-shared.png"
         _save(_shared(shared), path)
         pictures.append(
-            (path, "Two flows: throughput of each in Mbit/s, and the queue (grey), with the first seed")
+            (
+                path,
+                "Shared paths of 50 ms: throughput of each flow in Mbit/s, and the queue (grey), first seed",
+            )
         )
     return pictures
+
+
+def _is_drawn(case: Case) -> bool:
+    """Return whether the course is drawn: of one round trip and one rate, or nobody could find anything."""
+    return (case.situation.round_trip, case.situation.mbit_per_second) == _DRAWN
 
 
 def _alone(groups: Sequence[list[Case]]) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(
-        figsize=(2 * _PANEL_INCHES[0], 1.4 * _PANEL_INCHES[1] * len(groups)), layout="constrained"
-    )
-    axes = figure.subplots(len(groups), 2, squeeze=False)
+    heights = [1.0 + 0.1 * len(cases) for cases in groups]
+    figure = Figure(figsize=(2 * _PANEL_INCHES[0], sum(heights)), layout="constrained")
+    axes = figure.subplots(len(groups), 2, squeeze=False, height_ratios=heights)
     for (left, right), cases in zip(axes, groups, strict=True):
         _bars(left, cases, [middle(case, total) for case in cases], "Mbit/s")
         queues = [1000 * middle(case, lambda trial: trial.mean_queue) for case in cases]
@@ -102,7 +110,7 @@ def _course(axes: Axes, case: Case) -> None:
     axes.set_zorder(behind.get_zorder() + 1)
     axes.patch.set_visible(False)
     for number, (control, rates) in enumerate(zip(case.situation.controls, trial.rates, strict=True)):
-        axes.plot(times, rates, color=_COLOURS[control], linestyle=("-", "--")[number], linewidth=1)
+        axes.plot(times, rates, color=_COLOURS[control], linestyle=("-", "--", ":")[number], linewidth=1)
     axes.set_ylim(0, 1.05 * case.situation.mbit_per_second)
     axes.set_title(f"{name_of(case)}\n{case.situation.path}", loc="left", fontsize=7)
     axes.tick_params(labelsize=6)

@@ -24,9 +24,12 @@ def total(trial: Trial) -> float:
     return sum(trial.mbit_per_second)
 
 
-def share(trial: Trial) -> float:
-    """Return the share of the first flow, in per cent."""
-    return 100 * trial.mbit_per_second[0] / total(trial)
+def shares(case: Case) -> list[float]:
+    """Return the median share of each flow, in per cent, in the order in which they begin."""
+    flows = range(len(case.situation.controls))
+    return [
+        median(100 * trial.mbit_per_second[flow] / total(trial) for trial in case.trials) for flow in flows
+    ]
 
 
 def middle(case: Case, figure: Callable[[Trial], float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from random import Random
 
 import msgspec
 
@@ -83,9 +84,12 @@ def run_trial(situation: Situation, seed: int) -> Trial:
         seed=seed,
     )
     course = _Course(simulation)
+    # Where nothing is lost at random, when a flow begins is all that chance decides.
+    random = Random(seed)
     for number, control in enumerate(situation.controls):
         if number:
             course.run(situation.apart)
+            simulation.run(random.uniform(0.0, STEP_SECONDS))
         simulation.add(control)
     course.run(situation.settle)
     before = [flow.received_bytes for flow in simulation.flows]

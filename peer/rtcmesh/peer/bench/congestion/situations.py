@@ -17,7 +17,7 @@ class Topic(Enum):
     LOSS = "One flow, packets lost at random"
     PATHS = "One flow on paths of all kinds"
     LIKE = "Two flows of one kind, the second one later"
-    MIXED = "CUBIC beside the loss-tolerant control"
+    MIXED = "CUBIC beside the loss-tolerant control (two of CUBIC beside one another are the yardstick)"
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,44 +46,46 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.mbit_per_second:g} Mbit/s, {1000 * self.round_trip:g} ms, buffer {self.buffer:g}{loss}"
 
 
+RATES = (10.0, 20.0, 50.0)
+ROUND_TRIPS = (0.01, 0.05, 0.1)
+BUFFERS = (0.1, 0.5, 1.0, 4.0)
+LOSSES = (0.01, 0.05, 0.1)
+RIVALS = ((CUBIC, TOLERANT), (TOLERANT, CUBIC), (CUBIC, CUBIC, TOLERANT))
+
+
 def situations() -> list[Situation]:
     """Return all of them."""
+    return [*_lossy(), *_clean()]
+
+
+def _lossy() -> list[Situation]:
+    paths = [(100.0, 0.05, 0.0), *((100.0, 0.05, loss) for loss in LOSSES)]
+    paths += [(rate, trip, loss) for rate in RATES for trip in ROUND_TRIPS for loss in LOSSES]
+    return [
+        Situation(
+            topic=Topic.LOSS,
+            controls=(control,),
+            mbit_per_second=rate,
+            round_trip=trip,
+            loss=loss,
+            settle=4.0,
+            seconds=6.0,
+        )
+        for rate, trip, loss in paths
+        for control in (CUBIC, TOLERANT)
+    ]
+
+
+def _clean() -> list[Situation]:
     found: list[Situation] = []
-    alone = {"settle": 3.0, "seconds": 5.0}
-    for loss in (0.0, 0.01, 0.05, 0.1):
-        found += [
-            Situation(topic=Topic.LOSS, controls=(control,), mbit_per_second=100, loss=loss, **alone)
-            for control in (CUBIC, TOLERANT)
-        ]
-    alone = {"settle": 8.0, "seconds": 12.0}
-    for round_trip, buffer, loss in (
-        (0.01, 1.0, 0.0),
-        (0.05, 0.25, 0.0),
-        (0.05, 4.0, 0.0),
-        (0.1, 1.0, 0.0),
-        (0.2, 1.0, 0.0),
-        (0.2, 1.0, 0.05),
-    ):
-        found += [
-            Situation(
-                topic=Topic.PATHS,
-                controls=(control,),
-                round_trip=round_trip,
-                buffer=buffer,
-                loss=loss,
-                **alone,
-            )
-            for control in (CUBIC, TOLERANT)
-        ]
-    shared = ((0.01, 1.0), (0.05, 0.25), (0.05, 0.5), (0.05, 1.0), (0.05, 2.0), (0.1, 1.0), (0.2, 1.0))
-    for round_trip, buffer in shared:
-        found += [
-            Situation(topic=Topic.LIKE, controls=(control, control), round_trip=round_trip, buffer=buffer)
-            for control in (CUBIC, TOLERANT)
-        ]
-    for round_trip, buffer in ((0.05, 0.1), *shared):
-        found += [
-            Situation(topic=Topic.MIXED, controls=controls, round_trip=round_trip, buffer=buffer)
-            for controls in ((CUBIC, TOLERANT), (TOLERANT, CUBIC))
-        ]
+    for rate in RATES:
+        for trip in ROUND_TRIPS:
+            for buffer in BUFFERS:
+                path = {"mbit_per_second": rate, "round_trip": trip, "buffer": buffer}
+                for control in (CUBIC, TOLERANT):
+                    found.append(
+                        Situation(topic=Topic.PATHS, controls=(control,), settle=8.0, seconds=12.0, **path)
+                    )
+                    found.append(Situation(topic=Topic.LIKE, controls=(control, control), **path))
+                found += [Situation(topic=Topic.MIXED, controls=controls, **path) for controls in RIVALS]
     return found
