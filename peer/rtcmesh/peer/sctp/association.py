@@ -29,6 +29,7 @@ from .events import (
     CloseReason,
     Event,
 )
+from .first_data import FirstData
 from .handshake import Handshake, HandshakeState, Verdict
 from .outbound import MESSAGE_OVERHEAD_BYTES, Outbound
 from .packet import HEADER_BYTES, Envelope, tag_of
@@ -63,7 +64,8 @@ class Association:
         self._random = random
         self._outbound = Outbound()
         self._channels = Channels(config.role, self._outbound, config.max_streams)
-        self._handshake = Handshake(config, random)
+        self._first_data = FirstData(config, self._outbound)
+        self._handshake = Handshake(config, self._first_data, random)
         self._established: Established | None = None
         self._shutting_down = False
         self._closed = False
@@ -358,6 +360,7 @@ class Association:
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
         established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated
+        self._first_data.hand_over(established.sender.recovery)
         if self._handshake.round_trip is not None:
             established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)
         if self._shutting_down:

@@ -60,8 +60,7 @@ class Established:
         now: float,
     ) -> None:
         extensions = Extensions(agreement.extensions)
-        outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
-        outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
+        outbound.agreed(config, extensions)
         self.incoming = Envelope(
             config.remote_port, config.local_port, agreement.local_tag, zero_checksum=config.zero_checksum
         )
