@@ -1,4 +1,4 @@
-"""DATA behind COOKIE ECHO, theirs and ours: it arrives with the cookie, once, and never before there is an association."""
+"""DATA behind COOKIE ECHO, theirs and ours: it arrives with the cookie, once, and never before both ends agree."""
 
 from __future__ import annotations
 
