@@ -191,7 +191,8 @@ class Recorded(Random):
         super().__init__(1)
         self._tag, self._tsn = tag, tsn
 
-    def randrange(self, *_arguments: int) -> int:
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        del start, stop, step
         return self._tag
 
     def getrandbits(self, k: int, /) -> int:

@@ -222,11 +222,8 @@ class Association:
         stream.low_water, stream.high_water = low_bytes, high_bytes
 
     def buffered_amount(self, channel_id: int) -> int:
-        """Bytes of messages that wait to be sent for the first time."""
-        channel = self._channels.by_id.get(channel_id)
-        if channel is None:
-            raise ChannelNotOpen(channel_id)
-        return channel.stream.buffered
+        """Bytes of messages that wait to be sent for the first time. Raises `ChannelNotOpen`."""
+        return self._channels[channel_id].stream.buffered
 
     @property
     def is_idle(self) -> bool:
@@ -257,30 +254,14 @@ class Association:
 
     def stats(self) -> AssociationStats:
         """Return the figures of the association."""
-        established = self._established
-        if established is None:
+        if self._established is None:
             return self._last_stats
-        recovery, receipts = established.sender.recovery, established.inbound.receipts
-        round_trip = recovery.round_trip
-        return AssociationStats(
+        return self._established.stats(
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             bytes_sent=self._bytes_sent,
             bytes_received=self._bytes_received,
-            packets_retransmitted=recovery.packets_retransmitted,
-            packets_lost=recovery.packets_lost,
             packets_discarded=self._packets_discarded,
-            chunks_discarded=established.malformed + established.inbound.dropped,
-            chunks_repeated=receipts.repeated,
-            messages_abandoned=recovery.messages_abandoned + self._outbound.expired,
-            smoothed_round_trip_time=round_trip.smoothed,
-            min_round_trip_time=None if round_trip.minimum == inf else round_trip.minimum,
-            congestion_window=recovery.congestion.window,
-            bytes_in_flight=recovery.in_flight,
-            pacing_rate=recovery.congestion.pacing_rate,
-            receive_window=established.sender.remote_window,
-            mtu=established.mtu.size,
-            buffered_amount=self._outbound.buffered,
         )
 
     def channel_stats(self, channel_id: int) -> ChannelStats:
