@@ -263,8 +263,8 @@ class Established:
         if self._ours and sender.recovery.round_trip.smoothed is not None:
             receipts.round_trip_measured(sender.recovery.round_trip.smoothed)
         chunks, self.control = self.control, []
-        if receipts.due or (sender.outbound.active and receipts.pending):
-            # RFC 9260 section 6.1: an acknowledgement travels with data when there is some.
+        if receipts.due or ((sender.outbound.active or chunks) and receipts.pending):
+            # RFC 9260 sections 5.1, 6.1: an acknowledgement travels with data when there is some, and with COOKIE ACK.
             chunks.append(self.inbound.sack(self._room))
         if reconfiguration := self._reset.chunk(sender.recovery.next_tsn - 1, self._timeout, now):
             chunks.append(reconfiguration)
