@@ -21,7 +21,9 @@ KINDS = {RELAY: PathKind.RELAYED, DIRECT: PathKind.DIRECT}
 
 
 def chooser() -> PathChooser:
-    return PathChooser(0, ping_interval=0.5, standby_ping_interval=5, path_timeout=4, session_timeout=120)
+    return PathChooser(
+        0, follows=False, ping_interval=0.5, standby_ping_interval=5, path_timeout=4, session_timeout=120
+    )
 
 
 class Lab:

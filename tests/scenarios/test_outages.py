@@ -83,7 +83,8 @@ async def test_a_gateway_that_reboots_is_a_blackout_and_a_new_mapping(victim: st
         at = await talk.apply(Reboot(node=f"{victim}-home", seconds=10))
         await asyncio.sleep(10)
         await talk.until(PathKind.DIRECT)
-        assert 10 < talk.silence(at) < 13
+        # What is dialled meanwhile asks again after pauses that double: up to four seconds late.
+        assert 10 < talk.silence(at) < 14
         await talk.finish()
 
 

@@ -48,7 +48,7 @@ class MeshConfig:
     """How many attempts may gather and connect at once; connecting is what costs the processor most."""
 
     ping_interval: float = 0.5
-    """How often the path in use is probed: every tenth time once it has carried nothing for 5 s, and every fourth time
+    """How often the path in use is probed: every tenth time once it has carried nothing for 2 s, and every fourth time
     after 10 s if it is a relay."""
 
     standby_ping_interval: float = 30.0

@@ -103,8 +103,7 @@ def _measure(what: str, peers: int, seconds: float, *, outage: float) -> Virtual
 
 async def _greet(meshes: list[Mesh]) -> None:
     """Let everybody say something to everybody, and wait until all of it was heard."""
-    for mesh in meshes:
-        await mesh.channel("greeting").send("hello", confirm=True)
+    await asyncio.gather(*(mesh.channel("greeting").send("hello", confirm=True) for mesh in meshes))
 
 
 async def _live_through(room: VirtualRoom, seconds: float, meshes: list[Mesh]) -> None:

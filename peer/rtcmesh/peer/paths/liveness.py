@@ -4,10 +4,10 @@ ICE's consent checks (RFC 7675) and TCP notice a dead path only after tens of se
 in time is *missed*; the next one follows at once, so that two misses, which are reason for doubt, take little longer
 than one. A path on which nothing at all was heard for `timeout` after a ping is *silent*.
 
-Both ends ask, and fall into step by themselves: who is pinged when its own ping is due before long sends it with the
-answer, so that the two share their packets.
+Both ends ask, and fall into step: the one that *follows* waits a little longer from ping to ping, and who is pinged
+when its own ping is due before long sends it with the answer, so that the two share their packets.
 
-    A ── ping ──▶ B    B ── pong, ping ──▶ A    A ── pong ──▶ B
+    leader ── ping ──▶ follower    follower ── pong, ping ──▶ leader    leader ── pong ──▶ follower
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STALL = 1.0
 """A timer that is later than this many seconds, or than the interval, shows that this process stood still."""
 
 MAX_LAG = 0.1
-"""By how much an end that was pinged first waits longer than the interval, in seconds, to be pinged first again."""
+"""By how much the end that follows waits longer than the interval, in seconds, to be pinged first."""
 
 _REMEMBERED_PINGS = 64
 
@@ -40,12 +40,12 @@ class Liveness:
     loop was blocked, is not held against the path.
     """
 
-    def __init__(self, now: float, *, interval: float, timeout: float) -> None:
+    def __init__(self, now: float, *, interval: float, timeout: float, follows: bool) -> None:
         self._interval = interval
         self._timeout = timeout
+        self._follows = follows
         self._asked_at: float | None = None
         self._due_at = now
-        self._lag = 0.0
         self._number = 0
         self._missed_through = 0
         self._sent_at: dict[int, float] = {}
@@ -107,7 +107,8 @@ class Liveness:
         if probe.type is ProbeType.PING:
             if self._may_answer(now):
                 self._probes.append(Probe(ProbeType.PONG, probe.number))
-                self._fall_into_step(now)
+                if not self._awaits_answer and 0 < self._due_at - now <= self._interval / 2:
+                    self._send_ping(now)
         elif (sent_at := self._sent_at.pop(probe.number, None)) is not None:
             self._measure(now - sent_at)
             self.unanswered = 0
@@ -130,12 +131,15 @@ class Liveness:
             self.missed += 1
             self.unanswered += 1
         self.silent = self._asked_at is not None and now - self._asked_at >= self._timeout
-        self._lag = 0.0
         self._send_ping(now)
 
     @property
     def _awaits_answer(self) -> bool:
         return self._number > self._missed_through and self._number in self._sent_at
+
+    @property
+    def _lag(self) -> float:
+        return min(MAX_LAG, self._interval / 4) if self._follows else 0.0
 
     @property
     def _patience(self) -> float:
@@ -155,17 +159,6 @@ class Liveness:
             return False
         self._pongs_left -= 1
         return True
-
-    def _fall_into_step(self, now: float) -> None:
-        """Ping with the answer if that is due before long; of pings that cross, let the later one follow next time."""
-        lag = min(MAX_LAG, self._interval / 4)
-        if self._awaits_answer:
-            waited = now - self._sent_at[self._number]
-            if self._smoothed is not None and waited < self._smoothed / 2:
-                self._lag = waited + lag
-        elif 0 < self._due_at - now <= self._interval / 2:
-            self._lag = lag
-            self._send_ping(now)
 
     def _measure(self, sample: float) -> None:
         self._smoothed = sample if self._smoothed is None else 0.875 * self._smoothed + 0.125 * sample

@@ -35,7 +35,7 @@ class Rest(NamedTuple):
     """How many times as seldom."""
 
 
-RESTS = {PathKind.DIRECT: Rest(5.0, 10), PathKind.RELAYED: Rest(10.0, 4)}
+RESTS = {PathKind.DIRECT: Rest(2.0, 10), PathKind.RELAYED: Rest(10.0, 4)}
 """A direct path that dies in its sleep costs nothing: who has something to say notices at once, and there is the relay.
 A dead connection to a relay can only be mended by the end that has it, which may have nothing to say."""
 
@@ -130,18 +130,21 @@ class PathChooser:
     """Watches the paths to one remote peer and decides which of them carry.
 
     Guarantees: as long as any path is open there is one that carries; a direct path carries alone only while its pings
-    are answered; every change of how the peer is reached is told once, with its reason.
+    are answered; every change of how the peer is reached is told once, with its reason. One of the two ends *follows*
+    the other with its pings (see `Liveness`).
     """
 
     def __init__(
         self,
         now: float,
         *,
+        follows: bool,
         ping_interval: float,
         standby_ping_interval: float,
         path_timeout: float,
         session_timeout: float,
     ) -> None:
+        self._follows = follows
         self._ping_interval = ping_interval
         self._standby_ping_interval = standby_ping_interval
         self._path_timeout = path_timeout
@@ -199,7 +202,9 @@ class PathChooser:
 
     def opened(self, path: int, kind: PathKind, now: float) -> None:
         """Note a new path; its number is greater than those of the paths before."""
-        liveness = Liveness(now, interval=self._ping_interval, timeout=self._path_timeout)
+        liveness = Liveness(
+            now, interval=self._ping_interval, timeout=self._path_timeout, follows=self._follows
+        )
         self._paths[path] = _Path(path, kind, liveness)
         self._decide(PathChangeReason.OPENED, now)
         self._collect_probes()
