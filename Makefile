@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STACKS := tests/interop/stacks
 
-.PHONY: setup demo test interop check style mypy pyright format bench bench-data bench-peers soak clean
+.PHONY: setup demo test interop captures check style mypy pyright format bench bench-data bench-peers soak clean
 
 setup: $(VENV)/.dev
 
@@ -21,6 +21,10 @@ test: $(VENV)/.dev
 # Other WebRTC stacks: two from npm, one from PyPI where the Python allows, and Chromium, which the system must have.
 interop: $(VENV)/.interop $(STACKS)/node_modules
 	$(BIN)/pytest $(STACKS)
+
+# How the other stacks talk, for the tests of the SCTP association to replay.
+captures: $(VENV)/.interop $(STACKS)/node_modules
+	PYTHONPATH=tests $(BIN)/python -m interop.record
 
 # Two at a time: each type checker takes a minute of one core.
 check: $(VENV)/.dev

@@ -19,6 +19,8 @@ RELIABILITIES = {
 }
 OpenRemote = Callable[[], AbstractAsyncContextManager[Remote]]
 
+EARLY = "echo early"
+"""The channel that opens before there is an association."""
 
 LOST_AFTER = 2.0
 """When a message that may be lost is sent again; a slow machine only sends more of them."""
@@ -35,21 +37,33 @@ def messages(remote: Remote, reliability: Reliability) -> list[bytes | str]:
 
 
 @asynccontextmanager
-async def connected(remote: Remote, *, offering: bool) -> AsyncGenerator[Endpoint]:
-    """Connect a fresh endpoint to another stack."""
-    endpoint = Endpoint()
+async def connected(
+    remote: Remote, *, offering: bool, endpoint: Endpoint | None = None
+) -> AsyncGenerator[Endpoint]:
+    """Connect an endpoint, fresh unless it is given, to another stack, with a first message behind the COOKIE ECHO."""
+    endpoint = endpoint or Endpoint()
     endpoint.echoes = True
     try:
         if offering:
             answer = await remote.answer(await endpoint.connection.create_offer(complete=True))
             await endpoint.connection.accept_answer(answer)
+            _send_early(endpoint)
         else:
-            await remote.accept(await endpoint.connection.create_answer(await remote.offer(), complete=True))
-        await endpoint.wait_for(lambda: endpoint.is_connected or endpoint.reason is not None)
+            answer = await endpoint.connection.create_answer(await remote.offer(), complete=True)
+            _send_early(endpoint)
+            await remote.accept(answer)
+        await endpoint.wait_for(lambda: bool(endpoint.received[EARLY]) or endpoint.reason is not None)
         assert endpoint.reason is None
+        assert endpoint.received[EARLY] == ["first"]
         yield endpoint
     finally:
         await endpoint.connection.close()
+
+
+def _send_early(endpoint: Endpoint) -> None:
+    assert not endpoint.is_connected
+    endpoint.open(EARLY)
+    endpoint.send(EARLY, "first")
 
 
 async def check_everything(open_remote: OpenRemote, *, offering: bool) -> None:

@@ -8,6 +8,7 @@ The modules, from the wire to the application:
     chunks        the control chunks                                       RFC 9260 section 3.3, 3758, 6525, 8260
     cookie        the state cookie                                         RFC 9260 section 5.1.3
     handshake     INIT to COOKIE ACK, collisions, restart                  RFC 9260 section 5
+    first_data    what travels with COOKIE ECHO                            RFC 9260 section 5.1
     outbound      messages that wait, fragments, DATA and I-DATA           RFC 9260 sections 6.1, 6.9; 8260
     scheduler     which channel is next                                    RFC 8260 section 3
     recovery      what is on its way: RACK, probes, retransmission         RFC 9260 section 6.3; 8985

@@ -29,6 +29,7 @@ from .events import (
     CloseReason,
     Event,
 )
+from .first_data import FirstData
 from .handshake import Handshake, HandshakeState, Verdict
 from .outbound import MESSAGE_OVERHEAD_BYTES, Outbound
 from .packet import HEADER_BYTES, Envelope, tag_of
@@ -63,7 +64,8 @@ class Association:
         self._random = random
         self._outbound = Outbound()
         self._channels = Channels(config.role, self._outbound, config.max_streams)
-        self._handshake = Handshake(config, random)
+        self._first_data = FirstData(config, self._outbound)
+        self._handshake = Handshake(config, self._first_data, random)
         self._established: Established | None = None
         self._shutting_down = False
         self._closed = False
@@ -220,11 +222,8 @@ class Association:
         stream.low_water, stream.high_water = low_bytes, high_bytes
 
     def buffered_amount(self, channel_id: int) -> int:
-        """Bytes of messages that wait to be sent for the first time."""
-        channel = self._channels.by_id.get(channel_id)
-        if channel is None:
-            raise ChannelNotOpen(channel_id)
-        return channel.stream.buffered
+        """Bytes of messages that wait to be sent for the first time. Raises `ChannelNotOpen`."""
+        return self._channels[channel_id].stream.buffered
 
     @property
     def is_idle(self) -> bool:
@@ -255,30 +254,14 @@ class Association:
 
     def stats(self) -> AssociationStats:
         """Return the figures of the association."""
-        established = self._established
-        if established is None:
+        if self._established is None:
             return self._last_stats
-        recovery, receipts = established.sender.recovery, established.inbound.receipts
-        round_trip = recovery.round_trip
-        return AssociationStats(
+        return self._established.stats(
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             bytes_sent=self._bytes_sent,
             bytes_received=self._bytes_received,
-            packets_retransmitted=recovery.packets_retransmitted,
-            packets_lost=recovery.packets_lost,
             packets_discarded=self._packets_discarded,
-            chunks_discarded=established.malformed + established.inbound.dropped,
-            chunks_repeated=receipts.repeated,
-            messages_abandoned=recovery.messages_abandoned + self._outbound.expired,
-            smoothed_round_trip_time=round_trip.smoothed,
-            min_round_trip_time=None if round_trip.minimum == inf else round_trip.minimum,
-            congestion_window=recovery.congestion.window,
-            bytes_in_flight=recovery.in_flight,
-            pacing_rate=recovery.congestion.pacing_rate,
-            receive_window=established.sender.remote_window,
-            mtu=established.mtu.size,
-            buffered_amount=self._outbound.buffered,
         )
 
     def channel_stats(self, channel_id: int) -> ChannelStats:
@@ -358,6 +341,7 @@ class Association:
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
         established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated
+        self._first_data.hand_over(established.sender.recovery)
         if self._handshake.round_trip is not None:
             established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)
         if self._shutting_down:

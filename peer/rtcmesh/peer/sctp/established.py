@@ -6,6 +6,7 @@ A restart of the remote end (RFC 9260 section 5.2.4) makes another one of these;
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from random import Random
 
 from . import parameters
@@ -38,6 +39,7 @@ from .parameters import Cause, Parameter
 from .reset import StreamReset
 from .sender import Sender
 from .shutdown import Shutdown, ShutdownState
+from .stats import AssociationStats
 
 MAX_ANSWERS = 64
 """How many answers wait at most for the end of a read batch."""
@@ -60,8 +62,7 @@ class Established:
         now: float,
     ) -> None:
         extensions = Extensions(agreement.extensions)
-        outbound.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
-        outbound.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
+        outbound.agreed(config, extensions)
         self.incoming = Envelope(
             config.remote_port, config.local_port, agreement.local_tag, zero_checksum=config.zero_checksum
         )
@@ -262,8 +263,8 @@ class Established:
         if self._ours and sender.recovery.round_trip.smoothed is not None:
             receipts.round_trip_measured(sender.recovery.round_trip.smoothed)
         chunks, self.control = self.control, []
-        if receipts.due or (sender.outbound.active and receipts.pending):
-            # RFC 9260 section 6.1: an acknowledgement travels with data when there is some.
+        if receipts.due or ((sender.outbound.active or chunks) and receipts.pending):
+            # RFC 9260 sections 5.1, 6.1: an acknowledgement travels with data when there is some, and with COOKIE ACK.
             chunks.append(self.inbound.sack(self._room))
         if reconfiguration := self._reset.chunk(sender.recovery.next_tsn - 1, self._timeout, now):
             chunks.append(reconfiguration)
@@ -318,6 +319,39 @@ class Established:
         failures = max(self.sender.recovery.timeouts, self._heartbeat.timeouts, self._reset.timeouts)
         if failures > self._max_retransmissions or self.shutdown.failed:
             self.ended = AssociationClosed(CloseReason.UNREACHABLE, "nothing was acknowledged")
+
+    def stats(
+        self,
+        *,
+        packets_sent: int,
+        packets_received: int,
+        bytes_sent: int,
+        bytes_received: int,
+        packets_discarded: int,
+    ) -> AssociationStats:
+        """Return the figures of the association, with those that are counted above it."""
+        sender, recovery = self.sender, self.sender.recovery
+        round_trip = recovery.round_trip
+        return AssociationStats(
+            packets_sent=packets_sent,
+            packets_received=packets_received,
+            bytes_sent=bytes_sent,
+            bytes_received=bytes_received,
+            packets_retransmitted=recovery.packets_retransmitted,
+            packets_lost=recovery.packets_lost,
+            packets_discarded=packets_discarded,
+            chunks_discarded=self.malformed + self.inbound.dropped,
+            chunks_repeated=self.inbound.receipts.repeated,
+            messages_abandoned=recovery.messages_abandoned + sender.outbound.expired,
+            smoothed_round_trip_time=round_trip.smoothed,
+            min_round_trip_time=None if round_trip.minimum == inf else round_trip.minimum,
+            congestion_window=recovery.congestion.window,
+            bytes_in_flight=recovery.in_flight,
+            pacing_rate=recovery.congestion.pacing_rate,
+            receive_window=sender.remote_window,
+            mtu=self.mtu.size,
+            buffered_amount=sender.outbound.buffered,
+        )
 
 
 def _ignore(_flags: int, _value: bytes, _now: float) -> None:

@@ -2,7 +2,7 @@
 
     CLOSED ── connect ──▶ INIT                          COOKIE_WAIT
                               ◀── INIT ACK (cookie)                         the answering end is still CLOSED
-                          COOKIE ECHO ──▶               COOKIE_ECHOED
+                          COOKIE ECHO, DATA ──▶         COOKIE_ECHOED
                               ◀── COOKIE ACK            ESTABLISHED         ESTABLISHED
 
 Both ends may begin at once (section 5.2.1); one that lost its state may begin again in the middle of an association
@@ -36,6 +36,7 @@ from .chunks import (
 )
 from .config import SctpConfig
 from .cookie import Cookie
+from .first_data import FirstData
 from .packet import Envelope
 from .parameters import Cause, Parameter, ParameterType
 
@@ -68,7 +69,7 @@ class Verdict(Enum):
 class Handshake:
     """Gets two ends to agree on tags, first numbers and extensions. `agreement` holds them once it has."""
 
-    def __init__(self, config: SctpConfig, random: Random) -> None:
+    def __init__(self, config: SctpConfig, first_data: FirstData, random: Random) -> None:
         self.state = HandshakeState.CLOSED
         self.agreement: Cookie | None = None
         self.packets: list[bytes] = []
@@ -78,6 +79,7 @@ class Handshake:
         self.failed = False
         """Whether it never did."""
         self._config = config
+        self._first_data = first_data
         self._random = random
         self._key = random.randbytes(32)
         self._local_tag = self._new_tag()
@@ -119,6 +121,8 @@ class Handshake:
         self._timeout = min(LAST_TIMEOUT, 2 * self._timeout)
         self._due_at = now + self._timeout
         self.packets.append(self._pending)
+        if self.state is HandshakeState.COOKIE_ECHOED:
+            self._first_data.sent_again(now)
 
     def stop(self) -> None:
         """Ask no more."""
@@ -158,7 +162,7 @@ class Handshake:
         self.packets.append(self._seal(answer, init.initiate_tag))
 
     def receive_init_ack(self, value: bytes, now: float) -> None:
-        """Send the cookie back. Raises `ProtocolError`."""
+        """Send the cookie back, and with it what waits. Raises `ProtocolError`."""
         if self.state is not HandshakeState.COOKIE_WAIT:
             return  # section 5.2.3
         init = decode_init(value)
@@ -182,7 +186,9 @@ class Handshake:
         )
         self.state = HandshakeState.COOKIE_ECHOED
         self._retransmissions = 0
-        self._ask(self._seal(encode_chunk(ChunkType.COOKIE_ECHO, cookie), init.initiate_tag), now)
+        echo = encode_chunk(ChunkType.COOKIE_ECHO, cookie)
+        echo += self._first_data.beside(echo, self.agreement, now)
+        self._ask(self._seal(echo, init.initiate_tag), now)
 
     def receive_cookie_echo(self, value: bytes, tag: int, now: float) -> Verdict:
         """Decide what a COOKIE ECHO in a packet with this tag means: the table above."""

@@ -10,7 +10,9 @@ from collections import deque
 from typing import TypeAlias
 
 from .chunks import ChunkType, Skip
+from .config import SctpConfig
 from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U
+from .extensions import Extensions
 from .sent import Limit, Sent
 from .serial import MASK_16, MASK_32
 
@@ -78,7 +80,7 @@ class Outbound:
 
     def __init__(self) -> None:
         self.interleaved = False
-        """Whether to send I-DATA: both ends support it. Set before anything is sent."""
+        """Whether to send I-DATA: both ends support it."""
         self.may_abandon = True
         """Whether the remote end can pass over what is abandoned; otherwise every message is reliable."""
         self.buffered = 0
@@ -89,6 +91,11 @@ class Outbound:
         """Messages that were abandoned before any of them was sent."""
         self.active: deque[OutStream] = deque()
         """Streams with something to send, in the order of their turns."""
+
+    def agreed(self, config: SctpConfig, extensions: Extensions) -> None:
+        """Note what the remote end can do. Call it before anything is sent."""
+        self.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
+        self.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
 
     def add(self, stream: OutStream, message: Waiting) -> None:
         """Let a message wait."""

@@ -65,13 +65,16 @@ class Parameter(NamedTuple):
     value: bytes
 
     def encode(self) -> bytes:
-        """Return it with its padding."""
-        return _HEADER.pack(self.kind, 4 + len(self.value)) + self.value + bytes(-len(self.value) % 4)
+        """Return it without padding."""
+        return _HEADER.pack(self.kind, 4 + len(self.value)) + self.value
 
 
 def encode(parameters: Iterable[Parameter]) -> bytes:
-    """Return the parameters one after the other, all of them padded."""
-    return b"".join(parameter.encode() for parameter in parameters)
+    """Return the parameters one after the other; the padding of the last one is that of the chunk (section 3.2)."""
+    encoded = b""
+    for parameter in parameters:
+        encoded += bytes(-len(encoded) % 4) + parameter.encode()
+    return encoded
 
 
 def decode(value: bytes) -> list[Parameter]:

@@ -1,0 +1,350 @@
+"""DATA behind COOKIE ECHO, theirs and ours: it arrives with the cookie, once, and never before both ends agree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcmesh.peer.sctp import (
+    AssociationClosed,
+    AssociationConnected,
+    ChannelOpened,
+    CloseReason,
+    MessageReceived,
+    Role,
+    SctpConfig,
+)
+from rtcmesh.peer.sctp.chunks import (
+    CHUNK_HEADER,
+    ChunkType,
+    Init,
+    decode_init,
+    encode_causes,
+    encode_chunk,
+    encode_init,
+)
+from rtcmesh.peer.sctp.data_chunks import DATA_HEADER, WHOLE
+from rtcmesh.peer.sctp.dcep import Open, PayloadProtocol, encode_open
+from rtcmesh.peer.sctp.extensions import cookie_of
+from rtcmesh.peer.sctp.packet import HEADER_BYTES
+from rtcmesh.peer.sctp.parameters import Cause, Parameter, ParameterType
+from support.sctp import Clock, End, Impairments, Network, seal
+
+DELAY = 0.025
+"""One way."""
+ROUND_TRIP = 2 * DELAY
+
+
+def chunks_of(packet: bytes) -> list[int]:
+    """Return the types of the chunks in a packet."""
+    kinds: list[int] = []
+    offset = HEADER_BYTES
+    while offset < len(packet):
+        kind, _, length = CHUNK_HEADER.unpack_from(packet, offset)
+        kinds.append(kind)
+        offset += (length + 3) & ~3
+    return kinds
+
+
+def echoes(end: End) -> list[bytes]:
+    """Return the packets with a COOKIE ECHO that an end has sent."""
+    assert end.sent is not None
+    return [packet for packet in end.sent if packet[HEADER_BYTES] == ChunkType.COOKIE_ECHO]
+
+
+def asking(network: Network, *messages: bytes) -> None:
+    """Let the client open a channel, send on it, and ask."""
+    client = network.client
+    client.sent = []
+    client.association.open_channel(0, label="early")
+    for message in messages:
+        client.association.send(0, message, 0)
+    client.do(lambda association, now: association.connect(now))
+
+
+def received(end: End) -> list[bytes]:
+    return [event.data for event in end.messages]
+
+
+def kinds_of_events(end: End) -> list[type]:
+    return [type(event) for event in end.events]
+
+
+# Ours
+
+
+def test_the_first_message_takes_one_round_trip_and_a_half() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    asking(network, b"first", b"second")
+    assert network.run(1, lambda: bool(network.server.messages))
+    assert network.clock.now == pytest.approx(1.5 * ROUND_TRIP)
+    assert kinds_of_events(network.server) == [AssociationConnected, ChannelOpened, *[MessageReceived] * 2]
+    assert network.run(1, lambda: any(isinstance(event, ChannelOpened) for event in network.client.events))
+    assert network.clock.now == pytest.approx(2 * ROUND_TRIP)
+    assert [len(echoes(network.client)), network.client.association.stats().packets_retransmitted] == [1, 0]
+
+
+def test_both_may_ask_and_send_at_once() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    for end, channel in ((network.client, 0), (network.server, 1)):
+        end.association.open_channel(0, label="early")
+        end.association.send(channel, b"first", 0)
+    for end in (network.client, network.server):
+        end.do(lambda association, now: association.connect(now))
+    assert network.run(1, lambda: bool(network.client.messages and network.server.messages))
+    assert network.clock.now == pytest.approx(1.5 * ROUND_TRIP)
+    network.run(5)
+    for end in (network.client, network.server):
+        assert received(end) == [b"first"]
+        assert end.association.stats().packets_retransmitted == 0
+
+
+def test_one_packet_leaves_and_no_more_until_the_cookie_ack_is_there() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    asking(network, bytes(100_000))
+    network.run(2 * ROUND_TRIP - 0.001)
+    assert network.client.sent is not None
+    assert [chunks_of(packet) for packet in network.client.sent] == [
+        [ChunkType.INIT],
+        [ChunkType.COOKIE_ECHO, ChunkType.I_DATA, ChunkType.I_DATA],
+    ]
+    assert max(map(len, network.client.sent)) <= SctpConfig(role=Role.CLIENT).packet_bytes
+    network.run(5)
+    assert received(network.server) == [bytes(100_000)]
+
+
+def test_a_lost_cookie_echo_is_sent_again_with_its_data() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client = network.client
+    asking(network, b"first")
+    network.run(ROUND_TRIP - 0.001)
+    assert client.pipe is not None
+    client.pipe.impairments = Impairments(loss=1)
+    network.run(0.002)
+    client.pipe.impairments = Impairments(delay=DELAY)
+    network.run(5)
+    first, second = echoes(client)
+    assert first == second
+    assert received(network.server) == [b"first"]
+    stats = client.association.stats()
+    assert stats.packets_retransmitted == 1
+    # Karn's rule: which of the two was acknowledged is not known.
+    assert stats.smoothed_round_trip_time == pytest.approx(ROUND_TRIP)
+
+
+def test_a_lost_cookie_ack_brings_no_message_twice() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    server = network.server
+    asking(network, b"first")
+    network.run(1.5 * ROUND_TRIP - 0.001)
+    assert server.pipe is not None
+    server.pipe.impairments = Impairments(loss=1)
+    network.run(0.2)
+    assert received(server) == [b"first"]
+    server.pipe.impairments = Impairments(delay=DELAY)
+    network.run(5)
+    assert len(echoes(network.client)) == 2
+    assert kinds_of_events(server) == [AssociationConnected, ChannelOpened, MessageReceived]
+    assert kinds_of_events(network.client) == [AssociationConnected, ChannelOpened]
+
+
+def test_the_data_behind_a_stale_cookie_is_taken_with_the_next_one() -> None:
+    network = Network(1, Impairments(delay=0.01), server=SctpConfig(role=Role.SERVER, cookie_lifetime=0.015))
+    client, server = network.client, network.server
+    asking(network, b"first")
+    network.run(0.015)
+    assert client.pipe is not None
+    client.pipe.impairments = Impairments(delay=0.04)  # of the COOKIE ECHO alone
+    network.run(0.02)
+    assert server.pipe is not None
+    client.pipe.impairments = server.pipe.impairments = Impairments(delay=0.001)
+    server.sent = []
+    network.run(0.03, lambda: bool(server.sent))
+    assert server.sent[0][HEADER_BYTES] == ChunkType.ERROR
+    assert not server.events
+    network.run(5)
+    first, second = (chunks_of(packet) for packet in echoes(client))
+    assert first == second == [ChunkType.COOKIE_ECHO, ChunkType.I_DATA, ChunkType.I_DATA]
+    assert kinds_of_events(server) == [AssociationConnected, ChannelOpened, MessageReceived]
+
+
+class Answering:
+    """An end that asks, and a remote end without extensions that answers what the test wants."""
+
+    def __init__(self) -> None:
+        self.end = End(Clock(), SctpConfig(role=Role.CLIENT), 1)
+        self.end.sent = []
+        self._tag = 0
+
+    def ask(self) -> None:
+        self.end.do(lambda association, now: association.connect(now))
+
+    def init_ack(self, cookie: bytes = b"cookie", *, window: int = 100_000, streams: int = 10) -> bytes:
+        """Answer the newest INIT, and return the packet that follows."""
+        assert self.end.sent is not None
+        self._tag = int.from_bytes(self.end.sent[-1][16:20], "big")
+        state = Parameter(ParameterType.STATE_COOKIE, cookie)
+        self.say(encode_init(ChunkType.INIT_ACK, Init(9, window, streams, streams, 5, [state])))
+        return self.end.sent[-1]
+
+    def say(self, chunk: bytes) -> None:
+        self.end.receive([seal(chunk, self._tag)])
+
+
+ALONE, WITH_DATA = [ChunkType.COOKIE_ECHO], [ChunkType.COOKIE_ECHO, ChunkType.DATA]
+
+
+@pytest.mark.parametrize(
+    ("cookie_bytes", "window", "streams", "expected"),
+    [
+        (100, 100_000, 10, WITH_DATA),
+        (100, 100_000, 3, WITH_DATA),
+        (1040, 100_000, 10, WITH_DATA),
+        (1060, 100_000, 10, ALONE),
+        (5000, 100_000, 10, ALONE),
+        (100, 500, 10, ALONE),
+        (100, 0, 10, ALONE),
+        (100, 100_000, 2, ALONE),
+    ],
+)
+def test_a_cookie_goes_alone_where_data_has_no_room_at_the_other_end_or_beside_it(
+    cookie_bytes: int, window: int, streams: int, expected: list[int]
+) -> None:
+    remote = Answering()
+    remote.end.association.open_channel(0, negotiated_id=2)
+    remote.end.association.send(2, b"first", 0)
+    remote.ask()
+    assert chunks_of(remote.init_ack(bytes(cookie_bytes), window=window, streams=streams)) == expected
+
+
+@pytest.mark.parametrize("limits", [{"max_retransmits": 0}, {"max_lifetime": 1.0}])
+def test_what_may_be_lost_is_not_sent_again_with_a_cookie(limits: dict[str, int]) -> None:
+    remote = Answering()
+    remote.end.association.open_channel(0, negotiated_id=0, **limits)  # type: ignore[arg-type]
+    remote.end.association.send(0, b"first", 0)
+    remote.ask()
+    assert chunks_of(remote.init_ack()) == ALONE
+
+
+def test_what_a_larger_cookie_leaves_no_room_for_follows_it() -> None:
+    remote = Answering()
+    end = remote.end
+    end.association.open_channel(0, negotiated_id=0)
+    end.association.send(0, b"x" * 900, 0)
+    remote.ask()
+    assert chunks_of(remote.init_ack()) == WITH_DATA
+    remote.say(encode_causes(ChunkType.ERROR, [Parameter(Cause.STALE_COOKIE, bytes(4))]))
+    assert chunks_of(remote.init_ack(bytes(400))) == ALONE
+    remote.say(encode_chunk(ChunkType.COOKIE_ACK))
+    assert end.sent is not None
+    sent_before = len(end.sent)
+    end._clock.run(1)
+    assert b"x" * 900 in end.sent[sent_before]
+
+
+def test_a_channel_that_closes_meanwhile_closes_after_its_message_has_arrived() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    asking(network, b"first")
+    network.run(ROUND_TRIP + 0.001)
+    network.client.do(lambda association, now: association.close_channel(0, now))
+    network.client.do(lambda association, now: association.shutdown(now))
+    network.run(5)
+    assert received(network.server) == [b"first"]
+    for end in (network.client, network.server):
+        assert end.events[-1] == AssociationClosed(CloseReason.SHUTDOWN)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    path=st.builds(
+        Impairments, loss=st.floats(0, 0.4), duplication=st.floats(0, 0.5), reordering=st.floats(0, 0.5)
+    ),
+    cookie_lifetime=st.sampled_from([0.03, 60.0]),
+    both_ask=st.booleans(),
+    sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=6),
+)
+def test_whatever_happens_to_the_handshake_every_message_arrives_once(
+    seed: int,
+    path: Impairments,
+    cookie_lifetime: float,
+    both_ask: bool,
+    sizes: list[int],
+) -> None:
+    server = SctpConfig(role=Role.SERVER, cookie_lifetime=cookie_lifetime)
+    network = Network(seed, path, server=server)
+    both = ((network.client, 0), (network.server, 1))
+    sent = [bytes([number]) * size for number, size in enumerate(sizes)]
+    for end, channel in both:
+        end.association.open_channel(0, label="early")
+        for message in sent:
+            end.association.send(channel, message, 0)
+    for end, _ in both if both_ask else both[:1]:
+        end.do(lambda association, now: association.connect(now))
+    network.run(2)
+    network.heal()
+    network.run(60)
+    for end, _ in both:
+        assert received(end) == sent
+        assert end.events[0] == AssociationConnected()
+        assert end.events.count(AssociationConnected()) == 1
+
+
+# Theirs
+
+
+class Asking:
+    """A remote end that sends DATA behind its COOKIE ECHO, to an end that answers."""
+
+    def __init__(self) -> None:
+        self.end = End(Clock(), SctpConfig(role=Role.SERVER), 1)
+        self.end.sent = []
+        self.end.receive([seal(encode_init(ChunkType.INIT, Init(9, 100_000, 10, 10, 5)), 0)])
+        (answer,) = self.end.sent
+        init_ack = decode_init(answer[HEADER_BYTES + CHUNK_HEADER.size :])
+        self.cookie = cookie_of(init_ack.parameters)
+        self._tag = init_ack.initiate_tag
+
+    def say(self, *chunks: bytes) -> None:
+        self.end.receive([seal(b"".join(chunks), self._tag)])
+
+    def echo_with_data(self, cookie: bytes) -> None:
+        """Send a COOKIE ECHO, and behind it what opens a channel, and a message on it."""
+        opening = encode_open(Open("theirs", "", True, None, None, 256))
+        self.say(
+            encode_chunk(ChunkType.COOKIE_ECHO, cookie),
+            data_chunk(5, 0, PayloadProtocol.DCEP, opening),
+            data_chunk(6, 1, PayloadProtocol.BINARY, b"first"),
+        )
+
+
+def data_chunk(tsn: int, number: int, ppid: int, payload: bytes) -> bytes:
+    header = DATA_HEADER.pack(ChunkType.DATA, WHOLE, 16 + len(payload), tsn, 0, number, ppid)
+    return header + payload + bytes(-len(payload) % 4)
+
+
+EVENTS = [AssociationConnected, ChannelOpened, MessageReceived]
+
+
+def test_data_of_others_is_taken_after_their_cookie_and_once() -> None:
+    remote = Asking()
+    remote.echo_with_data(remote.cookie)
+    assert kinds_of_events(remote.end) == EVENTS
+    assert remote.end.sent is not None
+    # The acknowledgement does not wait for company: the first sample of the round trip would be too long.
+    assert chunks_of(remote.end.sent[1])[:2] == [ChunkType.COOKIE_ACK, ChunkType.SACK]
+    for _ in range(3):
+        remote.echo_with_data(remote.cookie)
+    assert kinds_of_events(remote.end) == EVENTS
+
+
+def test_data_without_a_cookie_or_behind_a_bad_one_is_not_taken() -> None:
+    remote = Asking()
+    remote.say(data_chunk(6, 1, PayloadProtocol.BINARY, b"first"))
+    remote.echo_with_data(remote.cookie[:-1] + bytes([remote.cookie[-1] ^ 1]))
+    remote.say(
+        data_chunk(6, 1, PayloadProtocol.BINARY, b"first"), encode_chunk(ChunkType.COOKIE_ECHO, remote.cookie)
+    )
+    assert not remote.end.events
+    remote.echo_with_data(remote.cookie)
+    assert kinds_of_events(remote.end) == EVENTS
