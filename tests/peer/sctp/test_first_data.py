@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rtcmesh.peer.sctp import (
     AssociationClosed,
     AssociationConnected,
+    AssociationRestarted,
     ChannelOpened,
     CloseReason,
     MessageReceived,
@@ -241,6 +242,54 @@ def test_what_a_larger_cookie_leaves_no_room_for_follows_it() -> None:
     sent_before = len(end.sent)
     end._clock.run(1)
     assert b"x" * 900 in end.sent[sent_before]
+
+
+def test_the_first_sample_of_the_round_trip_is_no_longer_than_one() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client = network.client
+    for end in (client, network.server):
+        end.association.open_channel(0, negotiated_id=0)
+    client.association.send(0, b"first", 0)
+    client.do(lambda association, now: association.connect(now))
+    network.run(1)
+    assert received(network.server) == [b"first"]
+    stats = client.association.stats()
+    assert stats.bytes_in_flight == 0
+    assert stats.smoothed_round_trip_time == pytest.approx(ROUND_TRIP)
+
+
+def test_what_went_with_a_repeated_cookie_has_the_time_of_the_last_one_to_be_acknowledged() -> None:
+    remote = Answering()
+    end, clock = remote.end, remote.end._clock
+    assert end.sent is not None
+    end.association.open_channel(0, negotiated_id=0)
+    end.association.send(0, b"first", 0)
+    remote.ask()
+    clock.run(0.1)
+    echo = remote.init_ack()
+    clock.run(0.45)
+    assert end.sent[-2:] == [echo, echo]
+    remote.say(encode_chunk(ChunkType.COOKIE_ACK))
+    sent_before = len(end.sent)
+    clock.run(0.7)
+    assert len(end.sent) == sent_before
+    clock.run(0.8)
+    assert chunks_of(end.sent[sent_before]) == [ChunkType.DATA]
+
+
+def test_a_remote_end_that_begins_anew_does_not_get_what_the_last_one_got() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    asking(network, b"first")
+    network.run(1)
+    old = network.server
+    network.server = End(network.clock, SctpConfig(role=Role.SERVER), 77)
+    network.server.pipe, network.server.remote = old.pipe, network.client
+    network.client.remote = network.server
+    network.server.do(lambda association, now: association.connect(now))
+    network.run(5)
+    assert AssociationRestarted() in network.client.events
+    assert network.server.events == [AssociationConnected()]
+    assert network.client.association.stats().bytes_in_flight == 0
 
 
 def test_a_channel_that_closes_meanwhile_closes_after_its_message_has_arrived() -> None:

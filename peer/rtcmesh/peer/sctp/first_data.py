@@ -32,8 +32,10 @@ class FirstData:
         """Return the chunks to send behind this COOKIE ECHO; the same ones behind another, when the first was stale."""
         room = self._config.packet_bytes - HEADER_BYTES - len(cookie_echo)
         if self._packet is not None:
+            if self._packet.size > room:
+                return b""
             self.sent_again(now)
-            return self._packet.body if self._packet.size <= room else b""
+            return self._packet.body
         if room < LEAST_ROOM or room > agreement.remote_window or not self._may_go(agreement):
             return b""
         self._outbound.agreed(self._config, Extensions(agreement.extensions))
