@@ -248,8 +248,10 @@ def main() -> None:
     undertaker = fork_undertaker(building.namespaces)
     process = LinkProcess(task, building, rest)
     _say(Built(building.namespaces, building.boxes, building.in_user_namespace, _run_ahead()))
-    if not process.run(undertaker):
-        kill_inhabitants(building.namespaces)
+    is_watched = process.run(undertaker)
+    # The undertaker does so as well, if it was not killed together with our owner.
+    kill_inhabitants(building.namespaces)
+    if not is_watched:
         sys.exit("who ends what is left in the namespaces was killed")
 
 
