@@ -83,8 +83,8 @@ def test_a_chain_without_memory_has_the_variance_of_independent_losses(loss: flo
 def test_four_states_have_the_mean_of_their_balance(
     p13: float, p31: float, p32: float, p23: float, p14: float
 ) -> None:
-    total = p31 + p32
-    model = FourState(p13=p13 * 0.9, p31=p31 / max(1, total), p32=p32 / max(1, total), p23=p23, p14=p14)
+    scale = max(1, p31 + p32) * 1.000001  # so that rounding leaves their sum below 1
+    model = FourState(p13=p13 * 0.9, p31=p31 / scale, p32=p32 / scale, p23=p23, p14=p14)
     third = model.p13 / model.p31
     second = third * model.p32 / model.p23
     lost = third + model.p14
