@@ -250,6 +250,8 @@ class VirtualEventLoop(asyncio.SelectorEventLoop):
         if self._jobs:
             return False
         deadline = self._timers.deadline()
+        if self._ready:
+            return True  # a signal came just now, and its handler has cancelled what waited
         if deadline is None:
             if self._virtual_selector.is_watching:
                 return False
