@@ -149,7 +149,7 @@ class Dialler:
     def described(self, attempt: Attempt, sdp: str) -> None:
         """Pass the description on to the remote peer."""
         now = self._loop.time()
-        if self._offers:
+        if self.offers:
             self._negotiation.offer_made(attempt.number, sdp, now)
         else:
             self._negotiation.answer_made(attempt.number, sdp, now)
@@ -218,14 +218,14 @@ class Dialler:
             self._owner.direct_closed(opened, "replaced")
 
     @property
-    def _offers(self) -> bool:
+    def offers(self) -> bool:
         """The peer with the smaller id makes the offers, always."""
         return self._mesh.peer_id < self._peer_id
 
     def _new_negotiation(self) -> Negotiation:
         config = self._mesh.config
         return Negotiation(
-            offers=self._offers,
+            offers=self.offers,
             random=self._mesh.random,
             connect_timeout=config.connect_timeout,
             pause=config.redial_delay,

@@ -408,7 +408,7 @@ class RemotePeer:
         config = self._mesh.config
         return PathChooser(
             self._loop.time(),
-            follows=self._mesh.peer_id > self.peer_id,
+            follows=not self._dialler.offers,
             ping_interval=config.ping_interval,
             standby_ping_interval=config.standby_ping_interval,
             path_timeout=config.path_timeout,
