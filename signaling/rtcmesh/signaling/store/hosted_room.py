@@ -98,10 +98,8 @@ class HostedRoom:
         """
         left_over = 0
         if found.epoch != self.epoch:
-            left_over, self.position = (
-                self._end(list(self._members.values()), RefusalCode.EPOCH_CHANGED),
-                None,
-            )
+            left_over = self._end(list(self._members.values()), RefusalCode.EPOCH_CHANGED)
+            self.position = None
         before = self._members.get(member.peer_id)
         if before is not None:
             # The stream says so too, but nothing may reach the old connection after the new one's welcome.
