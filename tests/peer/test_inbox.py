@@ -28,7 +28,7 @@ def conversation() -> Conversation:
 
 
 def messages(delivery: Delivery, *payloads: bytes) -> MessagesReceived:
-    return MessagesReceived("x", 0, payloads, delivery, stored=False)
+    return MessagesReceived("x", 0, payloads, delivery, stored=False, cost=sum(map(cost, payloads)))
 
 
 STEPS = st.lists(

@@ -112,7 +112,7 @@ def test_a_message_leaves_before_anything_was_heard_and_is_delivered_from_the_fi
     assert frames.decode_header(packet.data).destination == 0
     lab.bob.session.receive(packet.data, 1, 0)
     (event,) = lab.bob.session.events()
-    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False)
+    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False, cost=69)
 
 
 def test_the_messages_of_one_turn_share_a_packet() -> None:
@@ -128,7 +128,9 @@ def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_
     for number in range(1, 101):
         assert remote.session.send("x", b"%d" % number) == number
     _, together = remote.hear()
-    assert together == Messages(0, 1, [b"%d" % number for number in range(1, 101)])
+    assert together == Messages(
+        0, 1, [b"%d" % number for number in range(1, 101)], 100 * FRAGMENT_OVERHEAD + 192
+    )
     remote.say(frames.encode_ack(Ack(0, 1, 1 << 40, ())))
     assert Acknowledged("x", 100) in remote.session.events()
     assert remote.session.unacknowledged == 0
@@ -150,7 +152,7 @@ def test_messages_that_came_together_are_credited_together() -> None:
     remote = Counterpart()
     remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
     (event,) = remote.session.events()
-    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False)
+    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False, cost=195)
     assert isinstance(event, MessagesReceived)
     remote.session.taken(event, 0)
     remote.session.handle_timeout(1)
@@ -158,10 +160,16 @@ def test_messages_that_came_together_are_credited_together() -> None:
     assert ack == Ack(0, 1, WINDOW + 3 + 3 * FRAGMENT_OVERHEAD, ())
 
 
-@given(st.lists(st.binary(max_size=300), min_size=1, max_size=50), st.integers(1, 2**64 - 1))
+SOME_OR_ALIKE = st.lists(st.binary(max_size=300), min_size=1, max_size=50) | st.integers(0, 300).flatmap(
+    lambda size: st.lists(st.binary(min_size=size, max_size=size), min_size=1, max_size=50)
+)
+
+
+@given(SOME_OR_ALIKE, st.integers(1, 2**64 - 1))
 def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], number: int) -> None:
     packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
-    assert frames.decode_frames(packet) == [Messages(7, number, payloads)]
+    size = sum(map(frames.cost, payloads))
+    assert frames.decode_frames(packet) == [Messages(7, number, payloads, size)]
 
 
 def test_a_small_message_overtakes_a_bulk_transfer_within_one_fragment() -> None:
@@ -244,7 +252,7 @@ def test_a_reader_that_stops_stops_its_sender_and_the_window_bounds_what_waits()
     for _ in range(100):
         lab.run(1)
         lab.send(lab.ann, "x", bytes(1000), Delivery.RELIABLE, INTERACTIVE)
-    assert sum(frames.messages_cost(messages.payloads) for messages in lab.bob.untaken) <= WINDOW
+    assert sum(messages.cost for messages in lab.bob.untaken) <= WINDOW
     lab.bob.reading = True
     lab.run(30)
     lab.check_complete()

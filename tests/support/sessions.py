@@ -13,7 +13,6 @@ from rtcmesh.peer.session.frames import (
     MAX_MESSAGE_BYTES,
     MIN_WINDOW_BYTES,
     message_cost,
-    messages_cost,
 )
 from rtcmesh.peer.session.session import Session
 from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded
@@ -195,7 +194,9 @@ class Lab:
                     case Delivery.LATEST:
                         numbers = [sent.index(payload) for payload in received]
                         assert numbers == sorted(set(numbers)), "not ever newer"
-            untaken = sum(messages_cost(m.payloads) for m in remote.untaken if m.delivery in RELIABLE)
+            for messages in remote.untaken:
+                assert messages.cost == sum(message_cost(len(payload)) for payload in messages.payloads)
+            untaken = sum(messages.cost for messages in remote.untaken if messages.delivery in RELIABLE)
             assert untaken <= MAX_CHANNELS * WINDOW + message_cost(MAX_MESSAGE_BYTES)
 
     def check_complete(self) -> None:

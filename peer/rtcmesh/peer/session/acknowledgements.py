@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .flight import ACK_DELAY
+from .flight import ACK_DELAY, MIN_WINDOW_BYTES
 from .frames import encode_ack
 from .inbound import InboundChannel
+
+URGENT_FRAGMENTS = 64
+URGENT_COST = MIN_WINDOW_BYTES
+"""As much may come before it is acknowledged at once: nobody's window is full before."""
 
 
 class Acknowledgements:
     """The acknowledgements that are owed.
 
-    Guarantees: what is owed goes out within `ACK_DELAY`, or at once if the channel says so; before that, when there is
-    company; each says how long the newest that it reports has waited.
+    Guarantees: what is owed goes out within `ACK_DELAY`, or at once if the channel says so or much has come; before
+    that, when there is company; each says how long the newest that it reports has waited.
     """
 
     def __init__(self) -> None:
@@ -22,10 +26,16 @@ class Acknowledgements:
         self._owing: dict[int, InboundChannel] = {}
         self._arrived_at: dict[int, float] = {}
         self._are_due = False
+        self._fragments = self._cost = 0
+        """What has come since the last one went out, on all channels."""
 
-    def arrived(self, channel: InboundChannel, now: float) -> None:
-        """Note that a fragment came, new or not."""
+    def arrived(self, channel: InboundChannel, size: int, now: float) -> None:
+        """Note that a fragment of this cost came, new or not."""
         self._arrived_at[channel.number] = now
+        self._fragments += 1
+        self._cost += size
+        if self._fragments >= URGENT_FRAGMENTS or self._cost >= URGENT_COST:
+            self.due_at, self._are_due = None, True
         self.owe(channel, now)
 
     def owe(self, channel: InboundChannel, now: float) -> None:
@@ -52,3 +62,4 @@ class Acknowledgements:
         """Owe nothing any more."""
         self._owing.clear()
         self.due_at, self._are_due = None, False
+        self._fragments = self._cost = 0

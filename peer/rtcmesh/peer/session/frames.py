@@ -180,6 +180,8 @@ class Messages(NamedTuple):
     channel: int
     number: int
     payloads: list[bytes]
+    cost: int
+    """What they take of their channel's credit."""
 
 
 class Ack(NamedTuple):
@@ -237,13 +239,6 @@ def message_cost(size: int) -> int:
     return size + FRAGMENT_OVERHEAD * fragment_count(size)
 
 
-def messages_cost(payloads: Sequence[bytes]) -> int:
-    """Return what the messages of one fragment, or a single one of any length, take of their channel's credit."""
-    if len(payloads) == 1:
-        return message_cost(len(payloads[0]))
-    return sum(map(len, payloads)) + FRAGMENT_OVERHEAD * len(payloads)
-
-
 def fragment_count(size: int) -> int:
     """Return of how many fragments a message of this length consists."""
     return max(1, -(-size // FRAGMENT_BYTES))
@@ -269,11 +264,13 @@ def encode_data(channel: int, flags: int, number: int, total: int, payload: byte
     return b"".join((head, payload))
 
 
-def encode_messages(channel: int, number: int, payloads: Sequence[bytes]) -> bytes:
-    """Return the frame's bytes."""
+def encode_messages(
+    channel: int, number: int, payloads: Sequence[bytes], sizes: Sequence[int] | None = None
+) -> bytes:
+    """Return the frame's bytes; `sizes` are the lengths of the payloads, if they are known."""
     count = len(payloads)
     head = _MESSAGES.pack(FrameType.MESSAGES, channel, number, count)
-    return b"".join((head, struct.pack(f"!{count}H", *map(len, payloads)), *payloads))
+    return b"".join((head, struct.pack(f"!{count}H", *(sizes or map(len, payloads))), *payloads))
 
 
 def encode_ack(ack: Ack) -> bytes:
@@ -349,12 +346,20 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     if number == 0 or not 1 <= count <= MAX_TOGETHER:
         raise ValueError(f"fragment {number} of {count} messages")
     offset += _MESSAGES.size
+    sizes = struct.unpack_from(f"!{count}H", packet, offset)
     begin = offset + LENGTH_BYTES * count
-    borders = list(accumulate(struct.unpack_from(f"!{count}H", packet, offset), initial=begin))
-    end = borders[-1]
-    if end > len(packet) or end - begin > FRAGMENT_BYTES:
+    size = sum(sizes)
+    if begin + size > len(packet) or size > FRAGMENT_BYTES:
         raise ValueError("messages longer than a fragment, or than the packet")
-    return Messages(channel, number, [packet[start:stop] for start, stop in pairwise(borders)]), end
+    messages = Messages(channel, number, _cut(packet, begin, sizes), size + FRAGMENT_OVERHEAD * count)
+    return messages, begin + size
+
+
+def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> list[bytes]:
+    """Return what lies one after the other from `begin` on; those of one size, as most of a kind are, at one blow."""
+    if sizes.count(sizes[0]) == len(sizes):
+        return list(struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin))
+    return [packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin))]
 
 
 def _is_well_cut(flags: int, length: int, total: int) -> bool:

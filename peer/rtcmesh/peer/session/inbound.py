@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
-from typing import assert_never
+from collections.abc import Iterable
+from typing import NamedTuple, assert_never
 
 from rtcmesh.peer.delivery import Delivery
 from rtcmesh.peer.errors import ProtocolViolation
@@ -24,13 +24,16 @@ from .frames import (
     Open,
     cost,
     message_cost,
-    messages_cost,
 )
 from .number_set import NumberSet
 
-URGENT_FRAGMENTS = 64
-URGENT_COST = 32 * 1024
-"""As much may come before it is acknowledged without waiting for company."""
+
+class Together(NamedTuple):
+    """Messages that were one fragment, or one message; the application takes all before any is credited."""
+
+    payloads: list[bytes]
+    cost: int
+    """What they take of their channel's credit."""
 
 
 class Assembly:
@@ -115,14 +118,14 @@ class InboundChannel:
         self.owes_now = False
         """Whether the sender should hear at once what has come."""
 
-    def receive(self, data: Data) -> list[list[bytes]]:
-        """Take a fragment. Returns the messages that may be delivered now, in order: together what came together.
+    def receive(self, data: Data) -> list[Together]:
+        """Take a fragment. Returns the messages that may be delivered now, in order.
 
         Raises `ProtocolViolation` for what an honest sender does not send.
         """
         raise ProtocolViolation("bad_frame", f"a fragment on channel {self.number}")
 
-    def receive_messages(self, messages: Messages) -> list[list[bytes]]:
+    def receive_messages(self, messages: Messages) -> list[Together]:
         """Take a fragment of whole messages; otherwise as `receive`."""
         raise ProtocolViolation("bad_frame", f"messages together on channel {self.number}")
 
@@ -130,9 +133,9 @@ class InboundChannel:
         """Take a datagram's number. Returns whether it is new."""
         raise ProtocolViolation("bad_frame", f"a datagram on channel {self.number}")
 
-    def take(self, payloads: Sequence[bytes]) -> bool:
-        """Note that the application has taken what came together. Returns whether the sender should be told."""
-        del payloads
+    def take(self, size: int) -> bool:
+        """Note that the application has taken messages of this cost. Returns whether the sender should be told."""
+        del size
         return False
 
     def acknowledgement(self) -> Ack:
@@ -158,10 +161,8 @@ class InboundStream(InboundChannel):
         self._limit = window
         self._allowance = 0
         self._next_message: int = 1
-        self._complete: dict[int, tuple[int, list[bytes]]] = {}
-        """Messages that wait for earlier ones: by the first fragment, the last one and the payloads."""
-        self._unreported_fragments = 0
-        self._unreported_cost = 0
+        self._complete: dict[int, tuple[int, Together]] = {}
+        """Messages that wait for earlier ones, after the last of their fragments: by the first one."""
         self._reported_limit = window
         self._large: dict[int, int] = {}
         """What each message costs that has begun and does not fit into the window, by its first fragment."""
@@ -187,7 +188,7 @@ class InboundStream(InboundChannel):
         """End the allowance; what was granted stays granted."""
         self._allowance = 0
 
-    def receive(self, data: Data) -> list[list[bytes]]:
+    def receive(self, data: Data) -> list[Together]:
         """See `InboundChannel`."""
         if self._has(data.number):
             return []
@@ -203,22 +204,21 @@ class InboundStream(InboundChannel):
         self._large.pop(first, None)
         if first == self._allowed:
             self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
-        return self._deliverable(first, last, [payload])
+        return self._deliverable(first, last, Together([payload], message_cost(len(payload))))
 
-    def receive_messages(self, messages: Messages) -> list[list[bytes]]:
+    def receive_messages(self, messages: Messages) -> list[Together]:
         """See `InboundChannel`."""
         number = messages.number
         if self._has(number):
             return []
-        size = messages_cost(messages.payloads)
-        self._check_credit(size)
+        self._check_credit(messages.cost)
         self._assembly.check_begins(number)
-        self._arrived(number, size)
-        return self._deliverable(number, number, messages.payloads)
+        self._arrived(number, messages.cost)
+        return self._deliverable(number, number, Together(messages.payloads, messages.cost))
 
-    def take(self, payloads: Sequence[bytes]) -> bool:
+    def take(self, size: int) -> bool:
         """See `InboundChannel`."""
-        self._taken_cost += messages_cost(payloads)
+        self._taken_cost += size
         assert self._taken_cost <= self._received_cost, "a message was taken twice"
         self._raise_limit()
         # The sender may soon stand still for want of a word.
@@ -229,7 +229,6 @@ class InboundStream(InboundChannel):
     def acknowledgement(self) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        self._unreported_fragments = self._unreported_cost = 0
         self._reported_limit = self._limit
         return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
 
@@ -251,28 +250,22 @@ class InboundStream(InboundChannel):
         """Note a new fragment, and whether its sender should hear at once."""
         self._received.add(number, number)
         self._received_cost += size
-        self._unreported_fragments += 1
-        self._unreported_cost += size
-        if (
-            self._received.has_gaps
-            or self._unreported_fragments >= URGENT_FRAGMENTS
-            or self._unreported_cost >= URGENT_COST
-        ):
+        if self._received.has_gaps:
             self.owes_now = True
 
-    def _deliverable(self, first: int, last: int, payloads: list[bytes]) -> list[list[bytes]]:
+    def _deliverable(self, first: int, last: int, together: Together) -> list[Together]:
         if self.delivery is Delivery.UNORDERED:
-            return [payloads]
+            return [together]
         if first != self._next_message:
-            self._complete[first] = (last, payloads)
+            self._complete[first] = (last, together)
             return []
         self._next_message = last + 1
-        together = [payloads]
+        deliverable = [together]
         while self._next_message in self._complete:
-            last, payloads = self._complete.pop(self._next_message)
+            last, together = self._complete.pop(self._next_message)
             self._next_message = last + 1
-            together.append(payloads)
-        return together
+            deliverable.append(together)
+        return deliverable
 
 
 class InboundLatest(InboundChannel):
@@ -291,7 +284,7 @@ class InboundLatest(InboundChannel):
         """The same fragments, ascending."""
         self._delivered = 0
 
-    def receive(self, data: Data) -> list[list[bytes]]:
+    def receive(self, data: Data) -> list[Together]:
         """See `InboundChannel`."""
         number = data.number
         if number <= self._delivered or number in self._costs:
@@ -302,7 +295,7 @@ class InboundLatest(InboundChannel):
             self._delivered = message[1]
             self._forget(bisect_right(self._numbers, self._delivered))
             self.owes_now = True
-            return [[message[2]]]
+            return [Together([message[2]], message_cost(len(message[2])))]
         self._costs[number] = len(data.payload) + FRAGMENT_OVERHEAD
         self._cost += self._costs[number]
         insort(self._numbers, number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -23,15 +23,14 @@ from .frames import (
     MIN_WINDOW_BYTES,
     TOGETHER_BYTES,
     Ack,
+    Open,
     cost,
     encode_data,
     encode_messages,
     fragment_count,
-    message_cost,
-    messages_cost,
 )
 from .number_set import NumberSet
-from .outbound_channel import OutboundChannel
+from .outbound_channel import GiveTurn, OutboundChannel
 from .outbound_datagrams import OutboundDatagrams
 
 _REMEMBERED_VALUES = 64
@@ -66,14 +65,12 @@ class OutboundStream(OutboundChannel):
     anything new. Messages become fragments when they are handed out: by then it is known which are together.
     """
 
-    def __init__(
-        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool, window: int
-    ) -> None:
-        super().__init__(number, label, delivery, priority, stored=stored)
+    def __init__(self, opening: Open, priority: Priority, give_turn: GiveTurn, *, window: int) -> None:
+        super().__init__(opening, priority, give_turn)
         self._window = window
         self._limit = MIN_WINDOW_BYTES
         self._small_urgency = _urgency_of(priority)
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[bytes] = []
         """Messages of which nothing was handed out."""
         self._begun: deque[Fragment] = deque()
         """The rest of the large message of which something was."""
@@ -84,11 +81,12 @@ class OutboundStream(OutboundChannel):
         self._handed_out = 0
         self._handed_out_cost = 0
         self._received = NumberSet()
-        self._kept: deque[tuple[int, list[bytes]]] = deque()
-        """The messages that are not acknowledged, after the number of the fragment that ends them."""
-        self._kept_cost = 0
-        """What these and those that wait cost."""
-        self._accepted_messages = 0
+        self._kept: deque[tuple[int, list[bytes], int]] = deque()
+        """The messages that are not acknowledged: the number of the fragment that ends them, they, their cost."""
+        self._room = window
+        """What these and those that wait leave of the window; less than nothing beside one that is larger."""
+        self._begun_messages = 0
+        """How many were handed out, at least in part."""
         self._acknowledged_messages = 0
         self.in_flight = 0
 
@@ -117,7 +115,7 @@ class OutboundStream(OutboundChannel):
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return self._accepted_messages - self._acknowledged_messages
+        return self._begun_messages + len(self._waiting) - self._acknowledged_messages
 
     @property
     def is_drained(self) -> bool:
@@ -131,20 +129,19 @@ class OutboundStream(OutboundChannel):
 
     def fits(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        return not self._kept_cost or self._kept_cost + message_cost(len(payload)) <= self._window
+        return self._room >= cost(payload) or self._room == self._window
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
-        size = len(payload)
-        kept_cost = self._kept_cost + (
-            size + FRAGMENT_OVERHEAD if size <= FRAGMENT_BYTES else message_cost(size)
-        )
-        if kept_cost > self._window and self._kept_cost:
+        room = self._room - len(payload) - FRAGMENT_OVERHEAD
+        if room < 0 and self._room < self._window:
             return 0
-        self._kept_cost = kept_cost
-        self._waiting.append(payload)
-        self._accepted_messages += 1
-        return self._accepted_messages
+        self._room = room
+        waiting = self._waiting
+        waiting.append(payload)
+        if not self.has_turn:
+            self._give_turn(self)
+        return self._begun_messages + len(waiting)
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
@@ -183,8 +180,8 @@ class OutboundStream(OutboundChannel):
                 for number in range(begin, end + 1):
                     self._settle(number, acknowledged)
         while self._kept and self._kept[0][0] <= self._received.through:
-            _, messages = self._kept.popleft()
-            self._kept_cost -= messages_cost(messages)
+            _, messages, size = self._kept.popleft()
+            self._room += size
             self._acknowledged_messages += len(messages)
         return acknowledged
 
@@ -201,41 +198,45 @@ class OutboundStream(OutboundChannel):
         """See `OutboundChannel`."""
         if self.stored:
             return ()
-        return [*chain.from_iterable(messages for _, messages in self._kept), *self._waiting]
+        return [*chain.from_iterable(messages for _, messages, _ in self._kept), *self._waiting]
 
     def _begin_large(self) -> Fragment:
         """Cut the first of the messages that wait, and return its first fragment."""
-        payload = self._waiting.popleft()
+        payload = self._waiting.pop(0)
+        self._begun_messages += 1
         self._begun += fragments_of(self.number, self._last_number + 1, payload, self.priority)
         self._last_number += len(self._begun)
-        self._kept.append((self._last_number, [payload]))
+        self._kept.append((self._last_number, [payload], cost(payload)))
         return self._begun.popleft()
 
     def _put_together(self) -> Fragment:
         """Make one fragment of the messages that wait, as many as there are room and credit for: one at least."""
-        take = self._waiting.popleft
-        messages = [take() for _ in range(self._how_many_fit())]
+        sizes = self._sizes_that_fit()
+        count = len(sizes)
+        messages = self._waiting[:count]
+        del self._waiting[:count]
+        self._begun_messages += count
         self._last_number = number = self._last_number + 1
-        self._kept.append((number, messages))
-        encode = partial(encode_messages, self.number, number, messages)
-        return Fragment(self.number, number, messages_cost(messages), self._small_urgency, encode)
+        size = sum(sizes) + count * FRAGMENT_OVERHEAD
+        self._kept.append((number, messages, size))
+        encode = partial(encode_messages, self.number, number, messages, sizes)
+        return Fragment(self.number, number, size, self._small_urgency, encode)
 
-    def _how_many_fit(self) -> int:
-        """Return how many of the messages that wait make one fragment; looks first at as many as if all were alike."""
+    def _sizes_that_fit(self) -> list[int]:
+        """Return the lengths of the messages that make one fragment; looks first at as many as if all were alike."""
         waiting, credit = self._waiting, self._limit - self._handed_out_cost
         count = min(len(waiting), MAX_TOGETHER, TOGETHER_BYTES // (len(waiting[0]) + LENGTH_BYTES) or 1)
-        sizes = list(map(len, islice(waiting, count)))
+        sizes = list(map(len, waiting[:count]))
         size = sum(sizes)
-        while count > 1 and not _fit(size, count, credit):
-            count -= 1
-            size -= sizes[count]
-        if count == len(sizes):
-            for message in islice(waiting, count, MAX_TOGETHER):
+        while len(sizes) > 1 and not _fit(size, len(sizes), credit):
+            size -= sizes.pop()
+        if len(sizes) == count:
+            for message in waiting[count:MAX_TOGETHER]:
                 size += len(message)
-                if not _fit(size, count + 1, credit):
+                if not _fit(size, len(sizes) + 1, credit):
                     break
-                count += 1
-        return count
+                sizes.append(len(message))
+        return sizes
 
     def _settle(self, number: int, acknowledged: list[Fragment]) -> None:
         fragment = self._on_the_way.pop(number)
@@ -262,8 +263,8 @@ class OutboundLatest(OutboundChannel):
     the path's window lets be on its way.
     """
 
-    def __init__(self, number: int, label: str, priority: Priority) -> None:
-        super().__init__(number, label, Delivery.LATEST, priority, stored=False)
+    def __init__(self, opening: Open, priority: Priority, give_turn: GiveTurn) -> None:
+        super().__init__(opening, priority, give_turn)
         self._fresh: deque[Fragment] = deque()
         self._fresh_message = 0
         self._waiting: bytes | None = None
@@ -308,6 +309,8 @@ class OutboundLatest(OutboundChannel):
             self._waiting = payload
         else:
             self._replace(payload)
+        if not self.has_turn:
+            self._give_turn(self)
         return self._accepted
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
@@ -373,16 +376,14 @@ class OutboundLatest(OutboundChannel):
         self._last_number += len(self._fresh)
 
 
-def open_outbound(
-    number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool, window: int
-) -> OutboundChannel:
+def open_outbound(opening: Open, priority: Priority, give_turn: GiveTurn, *, window: int) -> OutboundChannel:
     """Return the sending end of a new channel."""
-    match delivery:
+    match opening.delivery:
         case Delivery.RELIABLE | Delivery.UNORDERED:
-            return OutboundStream(number, label, delivery, priority, stored=stored, window=window)
+            return OutboundStream(opening, priority, give_turn, window=window)
         case Delivery.LATEST:
-            return OutboundLatest(number, label, priority)
+            return OutboundLatest(opening, priority, give_turn)
         case Delivery.BEST_EFFORT:
-            return OutboundDatagrams(number, label, priority)
+            return OutboundDatagrams(opening, priority, give_turn)
         case _:
-            assert_never(delivery)
+            assert_never(opening.delivery)

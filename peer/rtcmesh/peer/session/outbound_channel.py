@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.delivery import Priority
 from rtcmesh.relay.frames import Urgency
 
 from .flight import Fragment
-from .frames import Ack
+from .frames import Ack, Open
 
 
 class OutboundChannel:
     """What all kinds share. A frame is handed out only while `has_frames`."""
 
-    def __init__(
-        self, number: int, label: str, delivery: Delivery, priority: Priority, *, stored: bool
-    ) -> None:
-        self.number = number
-        self.label = label
-        self.delivery = delivery
+    def __init__(self, opening: Open, priority: Priority, give_turn: GiveTurn) -> None:
+        """`give_turn`: what a channel calls that has taken a message and has no turn."""
+        self.opening = opening
+        self.number = opening.channel
+        self.label = opening.label
+        self.delivery = opening.delivery
+        self.stored = opening.stored
         self.priority = priority
-        self.stored = stored
+        self._give_turn = give_turn
         self.has_turn = False
         """Whether its next frame is asked for without a further word."""
         self.known = False
@@ -65,7 +66,7 @@ class OutboundChannel:
     def accept(self, payload: bytes) -> int:
         """Take a message, and return its number, from 1 on; 0 if it does not fit.
 
-        Its place in the order of the channel is fixed by this call.
+        Its place in the order of the channel is fixed by this call. A channel without a turn asks for one.
         """
         raise NotImplementedError
 
@@ -91,3 +92,6 @@ class OutboundChannel:
     def undelivered(self) -> Iterable[bytes]:
         """Return the messages that are not acknowledged and that no outbox keeps, in order."""
         return ()
+
+
+GiveTurn = Callable[[OutboundChannel], None]

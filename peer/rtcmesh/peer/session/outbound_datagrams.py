@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.delivery import Priority
 from rtcmesh.peer.errors import ProtocolViolation
 from rtcmesh.relay.frames import Urgency
 
 from .flight import Fragment
-from .frames import FRAGMENT_OVERHEAD, MAX_DATAGRAM_BYTES, Ack, encode_datagram
-from .outbound_channel import OutboundChannel
+from .frames import FRAGMENT_OVERHEAD, MAX_DATAGRAM_BYTES, Ack, Open, encode_datagram
+from .outbound_channel import GiveTurn, OutboundChannel
 
 MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
 """What may wait on one BEST_EFFORT channel; beyond that the oldest are dropped."""
@@ -19,8 +19,8 @@ MAX_WAITING_DATAGRAM_BYTES = 64 * 1024
 class OutboundDatagrams(OutboundChannel):
     """BEST_EFFORT: a queue that drops the oldest when it is full."""
 
-    def __init__(self, number: int, label: str, priority: Priority) -> None:
-        super().__init__(number, label, Delivery.BEST_EFFORT, priority, stored=False)
+    def __init__(self, opening: Open, priority: Priority, give_turn: GiveTurn) -> None:
+        super().__init__(opening, priority, give_turn)
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._handed_out = 0
@@ -50,6 +50,8 @@ class OutboundDatagrams(OutboundChannel):
         while self._waiting_bytes > MAX_WAITING_DATAGRAM_BYTES:
             self._waiting_bytes -= len(self._waiting.popleft()) + FRAGMENT_OVERHEAD
             self.dropped += 1
+        if not self.has_turn:
+            self._give_turn(self)
         self._accepted += 1
         return self._accepted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtcmesh.peer.delivery import Delivery
 from rtcmesh.relay.frames import Urgency
 
-from .frames import PACKET_BYTES, Open, Packet, encode_open
+from .frames import PACKET_BYTES, Packet, encode_open
 from .outbound_channel import OutboundChannel
 
 
@@ -45,7 +45,7 @@ class PacketWriter:
         """Add a frame of a channel."""
         self._make_room(len(frame), urgency, datagram=channel.delivery is Delivery.BEST_EFFORT)
         if not channel.known and channel.number not in self._opened:
-            opening = encode_open(Open(channel.number, channel.delivery, channel.stored, channel.label))
+            opening = encode_open(channel.opening)
             self._make_room(len(opening) + len(frame), urgency, datagram=self._datagram)
             self._opened.add(channel.number)
             self._append(opening)

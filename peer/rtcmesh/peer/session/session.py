@@ -9,7 +9,7 @@ Every packet names both sessions, so there is no handshake: what is said before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -20,7 +20,7 @@ from . import frames
 from .acknowledgements import Acknowledgements
 from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Messages, Open, Packet
-from .inbound import InboundChannel, InboundStream, open_inbound
+from .inbound import InboundChannel, InboundStream, Together, open_inbound
 from .outbound import open_outbound
 from .outbound_channel import OutboundChannel
 from .packet_writer import PacketWriter
@@ -132,10 +132,21 @@ class Session:
         channel = self._outbound_by_label.get(label)
         if channel is None:
             channel = self._open_channel(label, delivery, priority, stored=stored)
-        number = channel.accept(payload)
-        if not channel.has_turn:
-            self._turns.give(channel)
-        return number
+        return channel.accept(payload)
+
+    def sender(
+        self,
+        label: str,
+        delivery: Delivery = Delivery.RELIABLE,
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        stored: bool = False,
+    ) -> Callable[[bytes], int]:
+        """Return what does the same as `send` for one channel, in less time."""
+        channel = self._outbound_by_label.get(label)
+        if channel is None:
+            channel = self._open_channel(label, delivery, priority, stored=stored)
+        return channel.accept
 
     def is_acknowledged(self, label: str, number: int) -> bool:
         """Whether the remote session has this message of the channel and all before it."""
@@ -145,7 +156,7 @@ class Session:
     def taken(self, messages: MessagesReceived, now: float) -> None:
         """Note that the application has taken these messages; their sender gets credit for others."""
         channel = self._inbound[messages.channel]
-        if channel.take(messages.payloads):
+        if channel.take(messages.cost):
             self._acknowledgements.owe(channel, now)
             if self._allowed is not None:
                 self._pass_allowance(now)
@@ -321,7 +332,8 @@ class Session:
     ) -> OutboundChannel:
         number = len(self._outbound)
         assert number < frames.MAX_CHANNELS, "more channels than a session has"
-        channel = open_outbound(number, label, delivery, priority, stored=stored, window=self._window)
+        opening = Open(number, delivery, stored, label)
+        channel = open_outbound(opening, priority, self._turns.give, window=self._window)
         self._outbound.append(channel)
         self._outbound_by_label[label] = channel
         return channel
@@ -376,17 +388,20 @@ class Session:
 
     def _receive_data(self, data: Data | Messages, now: float) -> None:
         channel = self._known(data.channel)
-        together = channel.receive(data) if isinstance(data, Data) else channel.receive_messages(data)
-        for payloads in together:
-            self._deliver(channel, payloads)
-        self._acknowledgements.arrived(channel, now)
+        if isinstance(data, Data):
+            size, deliverable = frames.cost(data.payload), channel.receive(data)
+        else:
+            size, deliverable = data.cost, channel.receive_messages(data)
+        for together in deliverable:
+            self._deliver(channel, together)
+        self._acknowledgements.arrived(channel, size, now)
         if isinstance(channel, InboundStream) and channel.wants_allowance:
             self._pass_allowance(now)
 
     def _receive_datagram(self, datagram: Datagram) -> None:
         channel = self._known(datagram.channel)
         if channel.receive_datagram(datagram.number):
-            self._deliver(channel, [datagram.payload])
+            self._deliver(channel, Together([datagram.payload], frames.cost(datagram.payload)))
 
     def _receive_ack(self, ack: Ack, now: float) -> None:
         if ack.channel >= len(self._outbound):
@@ -421,9 +436,10 @@ class Session:
             raise ProtocolViolation("unknown_channel", f"channel {number} was not opened")
         return channel
 
-    def _deliver(self, channel: InboundChannel, payloads: list[bytes]) -> None:
+    def _deliver(self, channel: InboundChannel, together: Together) -> None:
+        payloads, size = together
         self._events.append(
-            MessagesReceived(channel.label, channel.number, payloads, channel.delivery, channel.stored)
+            MessagesReceived(channel.label, channel.number, payloads, channel.delivery, channel.stored, size)
         )
 
     def _pass_allowance(self, now: float) -> None:

@@ -18,6 +18,8 @@ class MessagesReceived(NamedTuple):
     """One or more, which came together."""
     delivery: Delivery
     stored: bool
+    cost: int
+    """What they take of the sender's credit until they are taken."""
 
 
 @dataclass(frozen=True, slots=True)
