@@ -115,7 +115,12 @@ class OutboundStream(OutboundChannel):
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return self._begun_messages + len(self._waiting) - self._acknowledged_messages
+        return self.accepted_messages - self._acknowledged_messages
+
+    @property
+    def accepted_messages(self) -> int:
+        """See `OutboundChannel`."""
+        return self._begun_messages + len(self._waiting)
 
     @property
     def is_drained(self) -> bool:
@@ -131,17 +136,16 @@ class OutboundStream(OutboundChannel):
         """See `OutboundChannel`."""
         return self._room >= cost(payload) or self._room == self._window
 
-    def accept(self, payload: bytes) -> int:
+    def accept(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
-        room = self._room - len(payload) - FRAGMENT_OVERHEAD
+        room = self._room - (len(payload) + FRAGMENT_OVERHEAD)
         if room < 0 and self._room < self._window:
-            return 0
+            return False
         self._room = room
-        waiting = self._waiting
-        waiting.append(payload)
+        self._waiting.append(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return self._begun_messages + len(waiting)
+        return True
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
@@ -297,11 +301,16 @@ class OutboundLatest(OutboundChannel):
         return self._waiting is None and self._received >= self._last_number
 
     @property
+    def accepted_messages(self) -> int:
+        """See `OutboundChannel`."""
+        return self._accepted
+
+    @property
     def acknowledged_messages(self) -> int:
         """All messages up to this number have arrived, or a newer one in their place."""
         return self._acknowledged_messages
 
-    def accept(self, payload: bytes) -> int:
+    def accept(self, payload: bytes) -> bool:
         """See `OutboundChannel`."""
         self._accepted += 1
         partly = bool(self._fresh) and self._fresh[0].number > self._newest_first
@@ -311,7 +320,7 @@ class OutboundLatest(OutboundChannel):
             self._replace(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return self._accepted
+        return True
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
