@@ -357,7 +357,7 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
 
 def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> list[bytes]:
     """Return what lies one after the other from `begin` on; those of one size, as most of a kind are, at one blow."""
-    if sizes.count(sizes[0]) == len(sizes):
+    if 1 < len(sizes) == sizes.count(sizes[0]):
         return list(struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin))
     return [packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin))]
 

@@ -129,22 +129,17 @@ class Session:
         delivery holds for all.
         """
         assert not self._ending, "send() after end()"
-        channel = self._outbound_by_label.get(label)
-        if channel is None:
-            channel = self._open_channel(label, delivery, priority, stored=stored)
+        channel = self._outbound_by_label.get(label) or self._open_channel(
+            label, delivery, priority, stored=stored
+        )
         return channel.accepted_messages if channel.accept(payload) else 0
 
     def sender(
         self, label: str, delivery: Delivery = Delivery.RELIABLE, priority: Priority = Priority.INTERACTIVE
     ) -> Callable[[bytes], bool]:
-        """Return what takes messages of one channel as `send` does, for those who send many and count none.
-
-        It returns whether a message fits.
-        """
-        channel = self._outbound_by_label.get(label)
-        if channel is None:
-            channel = self._open_channel(label, delivery, priority, stored=False)
-        return channel.accept
+        """Return what takes messages as `send` does, and tells whether they fit: for who sends many and counts none."""
+        known = self._outbound_by_label.get(label)
+        return (known or self._open_channel(label, delivery, priority, stored=False)).accept
 
     def is_acknowledged(self, label: str, number: int) -> bool:
         """Whether the remote session has this message of the channel and all before it."""

@@ -1,0 +1,144 @@
+"""Small messages that travel together: how many of them, what they cost, and when the word of them goes back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.session import frames
+from rtcmesh.peer.session.acknowledgements import URGENT_COST, URGENT_FRAGMENTS
+from rtcmesh.peer.session.flight import ACK_DELAY
+from rtcmesh.peer.session.frames import (
+    FRAGMENT_OVERHEAD,
+    LENGTH_BYTES,
+    MAX_TOGETHER,
+    TOGETHER_BYTES,
+    Ack,
+    Header,
+    Messages,
+    Open,
+)
+from rtcmesh.peer.session.outbound import OutboundStream
+from rtcmesh.peer.session.outbound_channel import OutboundChannel
+from rtcmesh.peer.session.session import Session
+
+WINDOW = 512 * 1024
+RECEIVER = 5
+
+
+def decoded(frame: bytes) -> Messages:
+    (messages,) = frames.decode_frames(frames.encode_header(Header(1, 0)) + frame)
+    assert isinstance(messages, Messages)
+    return messages
+
+
+SMALL = st.integers(0, 8) | st.integers(0, 300) | st.integers(0, 6000)
+SIZES = st.lists(SMALL, min_size=1, max_size=400) | st.tuples(SMALL, st.integers(1, 2000)).map(
+    lambda alike: [alike[0]] * alike[1]
+)
+
+
+@given(SIZES, st.lists(st.integers(0, 40_000), max_size=30))
+def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int], grants: list[int]) -> None:
+    turns: list[OutboundChannel] = []
+    opening = Open(0, Delivery.RELIABLE, stored=False, label="x")
+    channel = OutboundStream(opening, Priority.INTERACTIVE, turns.append, window=WINDOW)
+    sent = [number.to_bytes(4, "big")[:size].ljust(size) for number, size in enumerate(sizes)]
+    taken = [payload for payload in sent if channel.accept(payload)]
+    assert turns == [channel] * len(taken), "one without a turn asks for one with each message"
+    assert channel.accepted_messages == len(taken)
+    received: list[bytes] = []
+    limit, spent, number = frames.MIN_WINDOW_BYTES, 0, 0
+    for grant in [0, *grants, 1 << 30]:
+        limit += grant
+        channel.acknowledge(Ack(0, 0, limit, ()))
+        while channel.has_frames:
+            frame, fragment = channel.next_frame()
+            messages = decoded(frame)
+            number, count = number + 1, len(messages.payloads)
+            length = sum(map(len, messages.payloads)) + count * LENGTH_BYTES
+            spent += messages.cost
+            received += messages.payloads
+            assert fragment is not None
+            assert (messages.number, messages.cost) == (number, fragment.size)
+            assert messages.cost == sum(map(frames.cost, messages.payloads))
+            assert count <= MAX_TOGETHER
+            assert length <= TOGETHER_BYTES
+            assert spent <= limit
+            if count < MAX_TOGETHER and len(received) < len(taken):
+                following = len(taken[len(received)])
+                no_room = length + following + LENGTH_BYTES > TOGETHER_BYTES
+                assert no_room or spent + following + FRAGMENT_OVERHEAD > limit, (
+                    "another one would have fitted"
+                )
+    assert received == taken
+    assert channel.undelivered() == taken
+    channel.acknowledge(Ack(0, number, limit, ()))
+    assert (channel.unacknowledged, channel.undelivered()) == (0, [])
+    assert channel.fits(bytes(WINDOW - FRAGMENT_OVERHEAD))
+
+
+def test_who_sends_many_on_one_channel_holds_on_to_it() -> None:
+    session = Session(1 << 32, window=WINDOW)
+    session.path_opened(1, 0)
+    send = session.sender("x")
+    assert send(b"a")
+    assert session.send("x", b"b") == 2
+    assert session.sender("x")(b"c")
+    (packet,) = session.packets_to_send(1, 1 << 20, 0)
+    _, messages = frames.decode_frames(packet.data)
+    assert messages == Messages(0, 1, [b"a", b"b", b"c"], 3 * FRAGMENT_OVERHEAD + 3)
+    assert send(bytes(WINDOW // 2))
+    assert not send(bytes(WINDOW // 2)), "there is no room"
+    assert session.send("x", b"d") == 5
+
+
+def listener(channels: int) -> Session:
+    session = Session(RECEIVER, window=WINDOW)
+    session.path_opened(1, 0)
+    for number in range(channels):
+        opening = Open(number, Delivery.RELIABLE, stored=False, label=str(number))
+        session.receive(frames.encode_header(Header(1, RECEIVER)) + frames.encode_open(opening), 1, 0)
+    session.handle_timeout(ACK_DELAY)
+    assert session.packets_to_send(1, 1 << 20, ACK_DELAY)
+    return session
+
+
+def acknowledged(session: Session, now: float) -> list[tuple[int, int]]:
+    said = [frames.decode_frames(packet.data) for packet in session.packets_to_send(1, 1 << 20, now)]
+    return [(ack.channel, ack.received) for heard in said for ack in heard if isinstance(ack, Ack)]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [0, 100, 4000])
+def test_what_fills_a_window_is_acknowledged_at_once_on_whatever_channels_it_came(
+    channels: int, size: int
+) -> None:
+    session = listener(channels)
+    sizes = [size] * (TOGETHER_BYTES // (size + LENGTH_BYTES))
+    payloads = [bytes(size) for size in sizes[:MAX_TOGETHER]]
+    each = sum(map(frames.cost, payloads))
+    needed = -(-URGENT_COST // each)
+    for index in range(needed):
+        assert acknowledged(session, 1) == []
+        frame = frames.encode_messages(index % channels, index // channels + 1, payloads)
+        session.receive(frames.encode_header(Header(1, RECEIVER)) + frame, 1, 1)
+    have = [(number, (needed - number + channels - 1) // channels) for number in range(channels)]
+    assert acknowledged(session, 1) == [entry for entry in have if entry[1]]
+    assert acknowledged(session, 1) == []
+    frame = frames.encode_messages(0, have[0][1] + 1, [b"x"])
+    session.receive(frames.encode_header(Header(1, RECEIVER)) + frame, 1, 1)
+    assert acknowledged(session, 1) == [], "it begins anew"
+    session.handle_timeout(1 + ACK_DELAY)
+    assert acknowledged(session, 1 + ACK_DELAY) == [(0, have[0][1] + 1)]
+
+
+def test_many_fragments_are_acknowledged_at_once_however_small() -> None:
+    session = listener(2)
+    for index in range(URGENT_FRAGMENTS):
+        assert acknowledged(session, 1) == []
+        frame = frames.encode_messages(index % 2, index // 2 + 1, [b""])
+        session.receive(frames.encode_header(Header(1, RECEIVER)) + frame, 1, 1)
+    assert acknowledged(session, 1) == [(0, URGENT_FRAGMENTS // 2), (1, URGENT_FRAGMENTS // 2)]
