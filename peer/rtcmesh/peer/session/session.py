@@ -21,12 +21,10 @@ from .acknowledgements import Acknowledgements
 from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Messages, Open, Packet
 from .inbound import InboundChannel, InboundStream, Together, open_inbound
-from .outbound import open_outbound
-from .outbound_channel import OutboundChannel
+from .outbound_channels import OutboundChannels
 from .packet_writer import PacketWriter
 from .retry import Retry
 from .session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded, SessionEvent
-from .turns import Turns
 
 _INSTANCE_BITS = 32
 
@@ -53,10 +51,9 @@ class Session:
         self._window = window
         self._flights: dict[int, Flight] = {}
         self._silent: dict[int, None] = {}
-        self._outbound: list[OutboundChannel] = []
-        self._outbound_by_label: dict[str, OutboundChannel] = {}
+        self._outbound = OutboundChannels(window=window)
+        self._turns = self._outbound.turns
         self._inbound: dict[int, InboundChannel] = {}
-        self._turns = Turns()
         self._acknowledgements = Acknowledgements()
         self._allowed: InboundStream | None = None
         self._greeting = Retry()
@@ -111,7 +108,7 @@ class Session:
 
     def fits(self, label: str, payload: bytes) -> bool:
         """Whether `send` would take this message now."""
-        channel = self._outbound_by_label.get(label)
+        channel = self._outbound.find(label)
         return channel is None or channel.fits(payload)
 
     def send(
@@ -129,21 +126,19 @@ class Session:
         delivery holds for all.
         """
         assert not self._ending, "send() after end()"
-        channel = self._outbound_by_label.get(label) or self._open_channel(
-            label, delivery, priority, stored=stored
-        )
+        channel = self._outbound.open(label, delivery, priority, stored=stored)
         return channel.accepted_messages if channel.accept(payload) else 0
 
     def sender(
         self, label: str, delivery: Delivery = Delivery.RELIABLE, priority: Priority = Priority.INTERACTIVE
     ) -> Callable[[bytes], bool]:
         """Return what takes messages as `send` does, and tells whether they fit: for who sends many and counts none."""
-        known = self._outbound_by_label.get(label)
-        return (known or self._open_channel(label, delivery, priority, stored=False)).accept
+        assert not self._ending, "sender() after end()"
+        return self._outbound.open(label, delivery, priority, stored=False).accept
 
     def is_acknowledged(self, label: str, number: int) -> bool:
         """Whether the remote session has this message of the channel and all before it."""
-        channel = self._outbound_by_label.get(label)
+        channel = self._outbound.find(label)
         return channel is not None and channel.is_acknowledged(number)
 
     def taken(self, messages: MessagesReceived, now: float) -> None:
@@ -163,15 +158,7 @@ class Session:
         undelivered = self.undelivered()
         for flight in self._flights.values():
             flight.lose_all()
-        for held in (
-            self._outbound,
-            self._outbound_by_label,
-            self._inbound,
-            self._flights,
-            self._acknowledgements,
-            self._events,
-            self._turns,
-        ):
+        for held in (self._outbound, self._inbound, self._flights, self._acknowledgements, self._events):
             held.clear()
         self._allowed = None
         return undelivered
@@ -197,7 +184,7 @@ class Session:
         """Send again, on the path that carries from now on, what is on its way on this one."""
         del now
         if flight := self._flights.get(path):
-            self._take_back(flight.lose_all())
+            self._outbound.take_back(flight.lose_all())
 
     def silent_paths(self) -> list[int]:
         """Return the paths on which something is on its way and nothing was acknowledged for too long, each once."""
@@ -207,7 +194,7 @@ class Session:
     def path_refused(self, path: int, now: float) -> None:
         """Note that a path did not take what was sent: it is sent again, after a pause."""
         if flight := self._flights.get(path):
-            self._take_back(flight.refused(now))
+            self._outbound.take_back(flight.refused(now))
 
     # Input
 
@@ -235,7 +222,7 @@ class Session:
         """Do what is due: acknowledge, send again, note which paths are silent."""
         self._acknowledgements.handle_timeout(now)
         for path, flight in self._flights.items():
-            self._take_back(flight.handle_timeout(now))
+            self._outbound.take_back(flight.handle_timeout(now))
             if flight.has_fallen_silent(now):
                 self._silent[path] = None
         if self._greeting.is_due(now):
@@ -307,29 +294,11 @@ class Session:
                 flight.sent(fragment, now)
             self._turns.give(channel)
 
-    def _take_back(self, lost: list[Fragment]) -> None:
-        """Have what was lost sent again."""
-        for fragment in lost:
-            channel = self._outbound[fragment.channel]
-            channel.lost(fragment)
-            self._turns.give(channel)
-
     def _watch_blocked(self, now: float) -> None:
         if not any(channel.is_blocked for channel in self._outbound):
             self._blocked.stop()
         elif self._blocked.at is None:
             self._blocked.start(now)
-
-    def _open_channel(
-        self, label: str, delivery: Delivery, priority: Priority, *, stored: bool
-    ) -> OutboundChannel:
-        number = len(self._outbound)
-        assert number < frames.MAX_CHANNELS, "more channels than a session has"
-        opening = Open(number, delivery, stored, label)
-        channel = open_outbound(opening, priority, self._turns.give, window=self._window)
-        self._outbound.append(channel)
-        self._outbound_by_label[label] = channel
-        return channel
 
     def _end_if_drained(self) -> None:
         if self._ending and not self._ended and all(channel.is_drained for channel in self._outbound):
@@ -397,16 +366,14 @@ class Session:
             self._deliver(channel, Together([datagram.payload], frames.cost(datagram.payload)))
 
     def _receive_ack(self, ack: Ack, now: float) -> None:
-        if ack.channel >= len(self._outbound):
-            raise ProtocolViolation("bad_ack", f"channel {ack.channel} was never opened")
-        channel = self._outbound[ack.channel]
+        channel = self._outbound.acknowledged_by(ack.channel)
         confirmed = channel.acknowledged_messages
         by_flight: dict[Flight, list[Fragment]] = {}
         for fragment in channel.acknowledge(ack):
             if fragment.flight is not None:
                 by_flight.setdefault(fragment.flight, []).append(fragment)
         for flight, arrived in by_flight.items():
-            self._take_back(flight.acknowledged(arrived, now, ack.delay))
+            self._outbound.take_back(flight.acknowledged(arrived, now, ack.delay))
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
             self._events.append(CreditGrew(channel.label))
