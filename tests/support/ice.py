@@ -36,6 +36,8 @@ class End:
         self.gathered, self.selected, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.news, self.reselected = asyncio.Event(), asyncio.Event()
         self.remote: End | None = None
+        self.holds_back = 0.0
+        """How long the other end waits for relayed candidates, and for the end of candidates."""
         self.agent: IceAgent = make(self, servers or [], config or WebRtcConfig(), is_controlling=controlling)
 
     def candidate_found(self, candidate: Candidate | None) -> None:
@@ -45,7 +47,12 @@ class End:
         else:
             self.candidates.append(candidate)
         if self.remote is not None:
-            asyncio.get_running_loop().create_task(self.remote.agent.add_remote_candidate(candidate))
+            asyncio.get_running_loop().create_task(self._signal(self.remote, candidate))
+
+    async def _signal(self, remote: End, candidate: Candidate | None) -> None:
+        if candidate is None or candidate.type == "relay":
+            await asyncio.sleep(self.holds_back)
+        await remote.agent.add_remote_candidate(candidate)
 
     def pair_selected(self) -> None:
         self.selected.set()

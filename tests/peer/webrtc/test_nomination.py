@@ -188,7 +188,7 @@ def nominations() -> Generator[list[ice.CandidatePair]]:
             nominated.append(pair)
         return real(checks, pair, nominate)
 
-    real = ice.Connection.build_request
+    real = Checks.build_request
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checks, "build_request", build_request)
         yield nominated
@@ -257,6 +257,26 @@ def test_two_homes_do_without_the_relay_if_they_can(kind: str, other: str) -> No
             assert "relay" not in types(ann) | types(bob)
             await exchange(ann, bob)
             assert asyncio.get_running_loop().time() < 3.5
+        internet.turn.close()
+
+    virtually(scenario)
+
+
+def test_a_relay_whose_candidate_is_signaled_late_is_not_taken_for_a_direct_pair() -> None:
+    """Its check shows an address that nobody has named, like that of a NAT with a mapping for everybody."""
+
+    async def scenario() -> None:
+        internet = behind("full-cone", "full-cone")
+        await internet.serve()
+        ann, bob = internet.ends()
+        bob.holds_back = LONGEST_WAIT
+        async with ends(ann, bob):
+            with nominations() as nominated:
+                await connect(ann, bob)
+                await settle(ann, bob)
+            assert len(nominated) == 1
+            assert nominated[0].remote_addr[0] == internet.network.nat("bob-home").address
+            assert "relay" not in types(ann) | types(bob)
         internet.turn.close()
 
     virtually(scenario)

@@ -20,6 +20,9 @@ from .nomination import Check, Reach, Validity, weigh
 NOMINATION_REPEATS = 3
 """How often aioice repeats the request that nominates; unanswered for 7.5 s it has failed, and another pair is next."""
 
+RELAY_PREFERENCE = 0
+"""The type preference of relayed candidates (RFC 8445 section 5.1.2.2)."""
+
 _State = ice.CandidatePair.State
 
 
@@ -116,6 +119,16 @@ class Checks(aioice.Connection):
             self._validity[pair] = Validity(now, now - begun_at)
         super().check_complete(pair)
         self._weigh()
+
+    def build_request(self, pair: ice.CandidatePair, nominate: bool) -> stun.Message:  # noqa: FBT001  aioice's signature
+        """Say of a relayed address what it is worth, to an end that does not know its candidate yet.
+
+        RFC 8445 section 7.1.1 wants a peer-reflexive one's worth, and then the other end prefers it to reflexive ones.
+        """
+        request = super().build_request(pair, nominate)
+        if pair.local_candidate.type == "relay":
+            request.attributes["PRIORITY"] = pair.local_candidate.priority
+        return request
 
     def switch_role(self, ice_controlling: bool) -> None:  # noqa: FBT001  aioice's signature
         """Nominate from now on, or no more."""
@@ -215,6 +228,6 @@ class Checks(aioice.Connection):
 
 def _reach(pair: ice.CandidatePair) -> Reach:
     types = {pair.local_candidate.type, pair.remote_candidate.type}
-    if "relay" in types:
+    if "relay" in types or pair.remote_candidate.priority >> 24 == RELAY_PREFERENCE:
         return Reach.RELAYED
     return Reach.HOSTS if types == {"host"} else Reach.DIRECT
