@@ -27,6 +27,7 @@ from .candidate import Candidate
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
 from .datagrams import Datagrams
+from .freshness import Freshness
 from .ice import CandidatePair, IceListener, RemoteCandidates
 from .ice_server import StunServer, TurnServer
 
@@ -49,7 +50,7 @@ _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice.StunProtocol, ("datagram_received", "send_stun", "close")),
     (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
     (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
-    (ice.Connection, ("sort_check_list",)),
+    (ice.Connection, ("sort_check_list", "build_request", "query_consent")),
     (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
@@ -87,6 +88,8 @@ class TrickleIce:
         self._closing = False
         self.is_gathering = False
         """Whether local candidates may still be found."""
+        self.freshness: Freshness | None = None
+        """What keeps the selected pair, once the search for it is over."""
 
     @property
     def ufrag(self) -> str:
@@ -153,6 +156,8 @@ class TrickleIce:
         """See `IceAgent`."""
         self._closing = True
         self._pair = None
+        if self.freshness is not None:
+            self.freshness.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -176,7 +181,14 @@ class TrickleIce:
         """Send over this pair from now on."""
         if pair is not self._pair and not self._closing:
             self._pair = pair
+            if self.freshness is not None:
+                self._stay_fresh(pair)
             self._loop.call_soon(self._report_pair)
+
+    def consent_expired(self) -> None:
+        """Send no more, and end."""
+        self._pair = None
+        self._report_end("the other end no longer answers ICE")
 
     def socket_lost(self, protocol: ice.StunProtocol) -> None:
         """End if the selected pair stood on this socket."""
@@ -226,8 +238,14 @@ class TrickleIce:
         except ConnectionError as error:
             self._report_end(str(error))
             return
-        await self._connection.get_event()  # the only one there is: consent expired (RFC 7675)
-        self._report_end("the other end no longer answers ICE")
+        if self._pair is not None:
+            self._stay_fresh(self._pair)
+
+    def _stay_fresh(self, pair: ice.CandidatePair) -> None:
+        """Watch over the selected pair, now that the search for it is over."""
+        if self.freshness is not None:
+            self.freshness.stop()
+        self.freshness = Freshness(self, self._connection, pair)
 
     async def _ask_servers(self) -> None:
         asking: list[Coroutine[Any, Any, None]] = []
@@ -347,6 +365,9 @@ class _Connection(aioice.Connection):
         if nominated is not None:
             self._agent.pair_nominated(nominated)
 
+    async def query_consent(self) -> None:
+        """Leave it to the agent."""
+
     def data_received(self, data: bytes, component: int) -> None:
         """Pass on what came neither as STUN nor as DTLS: nothing that anybody waits for."""
 
@@ -391,6 +412,9 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
         assert isinstance(data, bytes)
         if data and 19 < data[0] < 64:
             self._agent.datagrams_received(Datagrams(data, len(data)))
+            return
+        freshness = self._agent.freshness
+        if freshness is not None and freshness.receive(data, self, (addr[0], addr[1])):
             return
         try:
             super().datagram_received(data, addr)
