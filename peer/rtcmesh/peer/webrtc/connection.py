@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
+from random import Random, SystemRandom
 from typing import Protocol
 
 from rtcmesh.peer.errors import TransportFailed
@@ -39,6 +38,8 @@ from .ice import CandidatePair, IceAgent, IceAgentFactory
 from .ice_server import StunServer, TurnServer
 
 logger = logging.getLogger(__name__)
+
+_random = SystemRandom()
 
 MAX_EARLY_DATAGRAMS = 64
 """What waits for our own handshake to begin; the other end repeats what is lost."""
@@ -96,7 +97,7 @@ class Connection:
         self._servers = servers
         self._config = config or WebRtcConfig()
         self._make_agent = agent or default_agent()
-        self._random = random or Random(secrets.randbits(128))
+        self._random = random or _random
         self._certificate = self._config.certificate or process_certificate()
         self._loop = asyncio.get_running_loop()
         self._agent: IceAgent | None = None

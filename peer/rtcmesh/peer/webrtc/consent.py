@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from math import ceil
 from random import Random
 
@@ -36,7 +35,7 @@ class Consent:
         """Whether nothing may be sent any more. It stays so."""
         self._bindings = bindings
         self._random = random
-        self._unanswered: deque[bytes] = deque(maxlen=MAX_UNANSWERED)
+        self._unanswered: list[bytes] = []
         self._expires_at = now + LIFETIME
         self._ask_at = self._next(now)
 
@@ -55,7 +54,7 @@ class Consent:
             return b""
         self._ask_at = self._next(now)
         transaction_id = self._random.randbytes(TRANSACTION_ID_BYTES)
-        self._unanswered.append(transaction_id)
+        self._unanswered = [*self._unanswered[1 - MAX_UNANSWERED :], transaction_id]
         return self._bindings.request(transaction_id, is_controlling=is_controlling)
 
     def receive(self, message: bytes, now: float) -> bool:
