@@ -340,7 +340,7 @@ class Association:
         established = Established(config, agreement, self._outbound, self._channels, self._random, now)
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
-        established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated
+        established.takes_cookie = self._takes_cookie
         self._first_data.hand_over(established.sender.recovery)
         if self._handshake.round_trip is not None:
             established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)
@@ -355,12 +355,15 @@ class Association:
         except ProtocolError as error:
             self._violated(established, error)
 
-    def _cookie_repeated(self, _flags: int, value: bytes, now: float) -> None:
-        established = self._established
+    def _takes_cookie(self, value: bytes, now: float) -> bool:
+        """Take a COOKIE ECHO in the midst of the association: only the one that made it is answered."""
+        established, handshake = self._established, self._handshake
         if established is None:
-            return
-        if self._handshake.receive_cookie_echo(value, established.incoming.tag, now) is Verdict.REPEATED:
-            established.control.insert(0, encode_chunk(ChunkType.COOKIE_ACK))
+            return False
+        if handshake.receive_cookie_echo(value, established.incoming.tag, now) is not Verdict.REPEATED:
+            return False
+        established.control.insert(0, encode_chunk(ChunkType.COOKIE_ACK))
+        return True
 
     # The end
 

@@ -1,7 +1,8 @@
 """The DATA behind COOKIE ECHO: what waits at the end that asks need not wait for COOKIE ACK (RFC 9260 section 5.1).
 
-It is one packet; no more may leave until the COOKIE ACK is there. T1 repeats it as it is. Once both ends agree it is on
-its way like any other: what the COOKIE ACK does not acknowledge is sent again under the rules for everything else.
+It is one packet; no more may leave until the COOKIE ACK is there. T1 repeats it once as it is, and after that the COOKIE
+ECHO alone, in case somebody does not stand its company. Once both ends agree it is on its way like any other: what the
+COOKIE ACK does not acknowledge is sent again under the rules for everything else.
 """
 
 from __future__ import annotations

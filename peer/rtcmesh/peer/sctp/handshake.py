@@ -45,6 +45,9 @@ FIRST_TIMEOUT = 0.3
 
 LAST_TIMEOUT = 5.0
 
+MAX_ECHOES_WITH_DATA = 2
+"""A COOKIE ECHO that was lost so often goes alone: not everybody may stand its company."""
+
 _STALENESS = Struct("!L")
 
 
@@ -87,6 +90,7 @@ class Handshake:
         self._remote_tag = 0
         self._pending = b""
         """What T1 sends again."""
+        self._echo_alone = b""
         self._due_at = inf
         self._timeout = FIRST_TIMEOUT
         self._retransmissions = 0
@@ -120,9 +124,12 @@ class Handshake:
             return
         self._timeout = min(LAST_TIMEOUT, 2 * self._timeout)
         self._due_at = now + self._timeout
-        self.packets.append(self._pending)
         if self.state is HandshakeState.COOKIE_ECHOED:
-            self._first_data.sent_again(now)
+            if self._retransmissions < MAX_ECHOES_WITH_DATA:
+                self._first_data.sent_again(now)
+            else:
+                self._pending = self._echo_alone
+        self.packets.append(self._pending)
 
     def stop(self) -> None:
         """Ask no more."""
@@ -187,8 +194,10 @@ class Handshake:
         self.state = HandshakeState.COOKIE_ECHOED
         self._retransmissions = 0
         echo = encode_chunk(ChunkType.COOKIE_ECHO, cookie)
-        echo += self._first_data.beside(echo, self.agreement, now)
-        self._ask(self._seal(echo, init.initiate_tag), now)
+        self._echo_alone = self._seal(echo, init.initiate_tag)
+        self._ask(
+            self._seal(echo + self._first_data.beside(echo, self.agreement, now), init.initiate_tag), now
+        )
 
     def receive_cookie_echo(self, value: bytes, tag: int, now: float) -> Verdict:
         """Decide what a COOKIE ECHO in a packet with this tag means: the table above."""
