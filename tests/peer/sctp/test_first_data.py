@@ -87,6 +87,20 @@ class Refusing(Pipe):
             super().send(packet, deliver)
 
 
+class Holding(Pipe):
+    """A path that keeps everything but INIT back."""
+
+    def __init__(self, clock: Clock, before: Pipe) -> None:
+        super().__init__(clock, Random(1), before.impairments)
+        self.held: list[bytes] = []
+
+    def send(self, packet: bytes, deliver: Callable[[bytes], None]) -> None:
+        if chunks_of(packet)[0] == ChunkType.INIT:
+            super().send(packet, deliver)
+        else:
+            self.held.append(packet)
+
+
 # Ours
 
 
@@ -254,10 +268,69 @@ def test_a_cookie_goes_alone_where_data_has_no_room_at_the_other_end_or_beside_i
 @pytest.mark.parametrize("limits", [{"max_retransmits": 0}, {"max_lifetime": 1.0}])
 def test_what_may_be_lost_is_not_sent_again_with_a_cookie(limits: dict[str, int]) -> None:
     remote = Answering()
-    remote.end.association.open_channel(0, negotiated_id=0, **limits)  # type: ignore[arg-type]
-    remote.end.association.send(0, b"first", 0)
+    association = remote.end.association
+    association.open_channel(0, negotiated_id=0, **limits)  # type: ignore[arg-type]
+    association.open_channel(0, negotiated_id=2)
+    association.send(0, b"ping", 0)
+    association.send(2, b"first", 0)
     remote.ask()
-    assert chunks_of(remote.init_ack()) == ALONE
+    assert chunks_of(remote.init_ack()) == [ChunkType.COOKIE_ECHO, ChunkType.DATA, ChunkType.DATA]
+    remote.end._clock.run(0.35)
+    assert remote.end.sent is not None
+    assert chunks_of(remote.end.sent[-1]) == WITH_DATA
+    assert b"first" in remote.end.sent[-1]
+    remote.end._clock.run(1)
+    assert chunks_of(remote.end.sent[-1]) == ALONE
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_a_ping_and_a_message_share_the_packet_of_the_cookie(loss: bool) -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client, server = network.client, network.server
+    for end in (client, server):
+        end.association.open_channel(0, negotiated_id=0)
+        end.association.open_channel(0, negotiated_id=1, ordered=False, max_retransmits=0)
+
+    def say() -> None:
+        client.association.send(1, b"ping", network.clock.now)
+        client.association.send(0, b"first", network.clock.now)
+        assert client.pipe is not None
+        client.pipe.impairments = Impairments(delay=DELAY, loss=float(loss))
+
+    client.on_answer = say
+    client.do(lambda association, now: association.connect(now))
+    network.run(ROUND_TRIP + 0.001)
+    assert client.answered_at == [ROUND_TRIP]
+    network.heal()
+    network.run(5)
+    assert received(server) == ([b"first"] if loss else [b"ping", b"first"])
+    stats = client.association.stats()
+    assert (stats.bytes_in_flight, stats.messages_abandoned) == (0, int(loss))
+    assert stats.smoothed_round_trip_time == pytest.approx(ROUND_TRIP)
+    client.association.send(1, b"pong", network.clock.now)
+    client.drain()
+    network.run(1)
+    assert received(server)[-1] == b"pong", "what was abandoned is passed over"
+
+
+def test_an_answer_that_comes_with_the_other_ends_cookie_needs_none_of_ours() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client, server = network.client, network.server
+    client.sent = []
+    for end in (client, server):
+        end.association.open_channel(0, negotiated_id=0)
+        end.association.send(0, b"first", 0)
+        end.do(lambda association, now: association.connect(now))
+    assert server.pipe is not None
+    holding = Holding(network.clock, server.pipe)
+    server.pipe = holding
+    network.run(1.5 * ROUND_TRIP + 0.001)
+    server.pipe = Pipe(network.clock, Random(1), holding.impairments)
+    client.receive(holding.held)
+    assert not echoes(client)
+    assert client.events[0] == AssociationConnected()
+    network.run(5)
+    assert received(client) == received(server) == [b"first"]
 
 
 def test_what_a_larger_cookie_leaves_no_room_for_follows_it() -> None:

@@ -22,6 +22,7 @@ from .dcep import MAX_NAME_BYTES, Open, PayloadProtocol
 from .errors import BufferFull, ChannelNotOpen, MessageTooLarge, NotEstablished, ProtocolError
 from .established import Established
 from .events import (
+    AssociationAnswered,
     AssociationClosed,
     AssociationConnected,
     AssociationRestarted,
@@ -67,6 +68,7 @@ class Association:
         self._first_data = FirstData(config, self._outbound)
         self._handshake = Handshake(config, self._first_data, random)
         self._established: Established | None = None
+        self._answered = False
         self._shutting_down = False
         self._closed = False
         self._events: list[Event] = []
@@ -108,9 +110,7 @@ class Association:
         Packets of bulk data are of equal size, except the last of a run.
         """
         packets, self._packets = self._packets, []
-        if self._handshake.packets:
-            packets += self._handshake.packets
-            self._handshake.packets = []
+        packets += self._handshake.packets_to_send(now)
         established = self._established
         if established is not None:
             packets += established.packets(now)
@@ -305,7 +305,9 @@ class Association:
             elif tag != handshake.local_tag or self._established is not None:
                 return False
             elif kind == ChunkType.INIT_ACK:
-                handshake.receive_init_ack(value, now)
+                if handshake.receive_init_ack(value, now) and not self._answered:
+                    self._answered = True
+                    self._events.append(AssociationAnswered())
             elif kind == ChunkType.ABORT and handshake.state is not HandshakeState.CLOSED:
                 self._close(CloseReason.REMOTE_ABORT, parameters.describe(parameters.decode(value)))
             elif kind == ChunkType.ERROR:
