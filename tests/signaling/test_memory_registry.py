@@ -13,7 +13,8 @@ from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.memory_registry import MemoryAttachment, MemoryLimits, MemoryRegistry
 from rtcmesh.signaling.messages import Ack, Join, Nack, PeerLeft, Resume, RoomEvent, SendSignal
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.room import Admission, RoomLimits, StreamEntry
+from rtcmesh.signaling.room import Admission, RoomLimits
+from rtcmesh.signaling.room_stream import StreamEntry
 from support.rooms import NAMES
 from support.virtual import on_virtual_time
 

@@ -20,7 +20,8 @@ from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.messages import Join, PeerSuspended, Presence, SendSignal
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.resume_token import ResumeKey
-from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
+from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits
+from rtcmesh.signaling.room_stream import StreamEntry
 from rtcmesh.signaling.store.lane import Outcome
 from rtcmesh.signaling.store.partition import keys_of, partition_of
 from rtcmesh.signaling.store.redis_attachment import RedisAttachment

@@ -21,7 +21,7 @@ from rtcmesh.signaling.messages import (
     decode_server,
 )
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.room import StreamEntry
+from rtcmesh.signaling.room_stream import StreamEntry
 from rtcmesh.signaling.store.stream_codec import (
     AttachmentsEnded,
     CorruptStore,

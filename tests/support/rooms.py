@@ -27,7 +27,8 @@ from rtcmesh.signaling.messages import (
 )
 from rtcmesh.signaling.prekey import Prekey
 from rtcmesh.signaling.resume_token import ResumeKey
-from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits, StreamEntry
+from rtcmesh.signaling.room import Admission, Deliver, Detached, Displace, Room, RoomLimits
+from rtcmesh.signaling.room_stream import StreamEntry
 
 NAMES = tuple(PeerId(letter * 51 + "a") for letter in "bcdef")
 

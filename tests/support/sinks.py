@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.messages import Ack, Nack, Resume, RoomEvent
-from rtcmesh.signaling.room import Admission, StreamEntry
+from rtcmesh.signaling.room import Admission
+from rtcmesh.signaling.room_stream import StreamEntry
 
 
 @dataclass(eq=False)

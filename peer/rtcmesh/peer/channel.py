@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -59,14 +59,6 @@ class ChannelSender(Protocol):
         ...
 
 
-class ChannelHost(ChannelSender, Protocol):
-    """What a channel needs of its mesh."""
-
-    def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
-        """A message was dropped."""
-        ...
-
-
 class Channel(Generic[T]):
     """Messages of one kind between all peers of a mesh, delivered as its `Delivery` says, over every path alike.
 
@@ -80,18 +72,19 @@ class Channel(Generic[T]):
         label: str,
         kind: ChannelKind,
         inbox: Inbox,
-        host: ChannelHost,
         *,
+        sender: ChannelSender,
         outboxes: Outboxes,
+        rejected: Callable[[PeerId, str, NotDecodable], None],
         max_message_bytes: int,
     ) -> None:
         self.label = label
         self.kind = kind
         self._decode = codec.decoder(kind.expected)
         self.inbox = inbox
-        self._host = host
+        self._rejected = rejected
         self._outboxes = outboxes
-        self._sender: ChannelSender = outboxes if kind.outbox else host
+        self._sender: ChannelSender = outboxes if kind.outbox else sender
         self._max_message_bytes = min(max_message_bytes, _limit(kind))
 
     async def send(
@@ -175,7 +168,7 @@ class Channel(Generic[T]):
                 if kept is not None:
                     return Message(sender, cast("T", self._decode(kept)), self.label)
             except NotDecodable as error:
-                self._host.message_rejected(sender, self.label, error)
+                self._rejected(sender, self.label, error)
         return None
 
     def _outgoing(self, data: T) -> Outgoing:

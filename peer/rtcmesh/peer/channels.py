@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from .channel import Channel, ChannelHost, ChannelKind
+from rtcmesh.signaling.identity import PeerId
+
+from .channel import Channel, ChannelKind, ChannelSender
 from .config import MeshConfig
 from .conversation import Conversation
 from .delivery import Delivery
-from .errors import Closed
+from .errors import Closed, NotDecodable
 from .inbox import Inbox
 from .outbox.outboxes import Outboxes
 from .session.frames import MAX_CHANNELS, MAX_LABEL_BYTES
@@ -21,8 +24,16 @@ MAX_OPEN_CHANNELS = MAX_CHANNELS - 1
 class Channels:
     """Opens each channel once, and gives every label an inbox from its first message on."""
 
-    def __init__(self, host: ChannelHost, outboxes: Outboxes, config: MeshConfig) -> None:
-        self._host = host
+    def __init__(
+        self,
+        sender: ChannelSender,
+        outboxes: Outboxes,
+        config: MeshConfig,
+        *,
+        rejected: Callable[[PeerId, str, NotDecodable], None],
+    ) -> None:
+        self._sender = sender
+        self._rejected = rejected
         self._outboxes = outboxes
         self._config = config
         self._channels: dict[str, Channel[Any]] = {}
@@ -50,8 +61,9 @@ class Channels:
             label,
             kind,
             self._inbox(label),
-            self._host,
+            sender=self._sender,
             outboxes=self._outboxes,
+            rejected=self._rejected,
             max_message_bytes=self._config.max_message_bytes,
         )
         return channel

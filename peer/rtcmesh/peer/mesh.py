@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -25,11 +25,12 @@ from . import events
 from .channel import Channel, ChannelKind
 from .channels import Channels
 from .config import MeshConfig, PathPolicy
-from .conversation import Conversation, Outgoing
+from .conversation import Conversation
 from .delivery import Delivery, Priority
-from .errors import Closed, NotDecodable, PeerGone, PeerUnreachable, WouldBlock
+from .errors import Closed, NotDecodable
 from .event_stream import EventStream
 from .events import MeshEvent, PathChangeReason, PathKind
+from .fan_out import FanOut
 from .members.members import Members
 from .outbox.outboxes import Outboxes
 from .outbox.stamps import RECEIPTS_LABEL
@@ -80,7 +81,6 @@ class Mesh:
         self._closing = False
         self._closed = asyncio.Event()
         self._outboxes = Outboxes(peer_id, config, self.happened, lasting=lasting_identity)
-        self._channels = Channels(self, self._outboxes, config)
         self._members = Members(
             self,
             link,
@@ -92,6 +92,8 @@ class Mesh:
             transports=transports,
             random=random,
         )
+        self._fan_out = FanOut(self._members.remotes)
+        self._channels = Channels(self._fan_out, self._outboxes, config, rejected=self.message_rejected)
 
     @classmethod
     @asynccontextmanager
@@ -308,6 +310,7 @@ class Mesh:
             await self._closed.wait()
             return
         self._closing = True
+        self._fan_out.close()
         try:
             async with asyncio.timeout(self.config.close_timeout):
                 await self._outboxes.leave()
@@ -329,78 +332,6 @@ class Mesh:
             stream.close()
         self._peers_changed.set()
 
-    # ChannelHost
-
-    def send(
-        self, message: Outgoing, to: Iterable[PeerId] | None, *, confirm: bool
-    ) -> Awaitable[None] | None:
-        """Send to these peers, or to all, and return what is still to be waited for. See `Channel.send`."""
-        conversations, gone = self._addressed(to)
-        waiting: list[Awaitable[object]] = []
-        for conversation in conversations:
-            result = conversation.send(message)
-            if confirm:
-                waiting.append(_confirm(conversation, message.label, result))
-            elif not isinstance(result, int):
-                waiting.append(result)
-        return self._settle(waiting, gone, to) if waiting or gone else None
-
-    def send_nowait(self, message: Outgoing, to: Iterable[PeerId] | None) -> None:
-        """Send to these peers, or to all, or to none of them. See `Channel.send_nowait`."""
-        present, gone = self._addressed(to)
-        conversations = [conversation for conversation in present if not conversation.ended]
-        gone += [conversation.peer_id for conversation in present if conversation.ended]
-        if gone and to is not None:
-            raise PeerGone(gone)
-        if full := [
-            conversation.peer_id for conversation in conversations if not conversation.takes(message)
-        ]:
-            raise WouldBlock(full)
-        for conversation in conversations:
-            conversation.send(message)
-
-    async def flush(self, label: str, to: Iterable[PeerId] | None) -> None:
-        """Wait until these peers, or all, have what was sent. See `Channel.flush`."""
-        conversations, gone = self._addressed(to)
-        await self._settle([conversation.confirmed(label) for conversation in conversations], gone, to)
-
-    def _addressed(self, to: Iterable[PeerId] | None) -> tuple[list[Conversation], list[PeerId]]:
-        """Return the conversations with these peers, or with all, and the peers that are not there."""
-        if self._closing:
-            raise Closed
-        remotes = self._members.remotes
-        if to is None:
-            return [remote.conversation for remote in remotes.values()], []
-        addressed = dict.fromkeys(to)
-        present = [remotes[peer_id].conversation for peer_id in addressed if peer_id in remotes]
-        return present, [peer_id for peer_id in addressed if peer_id not in remotes]
-
-    async def _settle(
-        self, waiting: Iterable[Awaitable[object]], gone: list[PeerId], to: Iterable[PeerId] | None
-    ) -> None:
-        """Wait for all, and raise for those addressed by name that are gone or out of reach."""
-        unreachable: list[PeerId] = []
-        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
-            match outcome:
-                case PeerGone():
-                    gone += outcome.peer_ids
-                case PeerUnreachable():
-                    unreachable += outcome.peer_ids
-                case BaseException():
-                    raise outcome
-                case _:
-                    pass
-        if self._closing and gone:
-            raise Closed
-        if gone and to is not None:
-            raise PeerGone(gone)
-        if unreachable:
-            raise PeerUnreachable(unreachable)
-
-    def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
-        """Tell the application that a message was dropped."""
-        self.happened(events.MessageRejected(sender, label, str(error)))
-
     # MembersOwner
 
     def happened(self, event: MeshEvent) -> None:
@@ -420,6 +351,10 @@ class Mesh:
         else:
             self._channels.messages_received(conversation, messages)
 
+    def message_rejected(self, sender: PeerId, label: str, error: NotDecodable) -> None:
+        """Tell the application that a message was dropped."""
+        self.happened(events.MessageRejected(sender, label, str(error)))
+
     def conversation_began(self, conversation: Conversation) -> None:
         """Send what outboxes keep for a peer."""
         self._outboxes.conversation_began(conversation)
@@ -428,12 +363,6 @@ class Mesh:
         """Bound what departed peers left unread: on each open channel, and on all that were never opened together."""
         self._outboxes.conversation_ended(conversation)
         return self._channels.conversation_ended(conversation)
-
-
-async def _confirm(conversation: Conversation, label: str, result: int | asyncio.Future[int]) -> None:
-    """Wait until a message was taken, and then until it has arrived."""
-    number = result if isinstance(result, int) else await result
-    await conversation.confirmed(label, number)
 
 
 def _default_transports() -> TransportFactory:

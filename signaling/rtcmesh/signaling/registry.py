@@ -4,7 +4,8 @@ from typing import Protocol
 
 from .codes import RefusalCode
 from .messages import Ack, Join, Nack, Presence, SendSignal
-from .room import Admission, StreamEntry
+from .room import Admission
+from .room_stream import StreamEntry
 from .stats import RegistryStats
 
 

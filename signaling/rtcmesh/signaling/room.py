@@ -8,8 +8,6 @@ The machine decides; its owner carries out the effects in order. A member that i
 *attachment*, a number that each join makes anew, so that a connection that was displaced can do no harm.
 """
 
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -33,14 +31,11 @@ from .messages import (
     RoomEvent,
     SendSignal,
     Signal,
-    encode,
     presence_bytes,
 )
 from .prekey import Prekey
 from .resume_token import ResumeKey
-
-ENTRY_OVERHEAD_BYTES = 1024
-"""What an event of the history takes at most besides its encoding and its content."""
+from .room_stream import RoomStream, StreamEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +72,6 @@ class RoomLimits:
 
 class Detached(SignalingError):
     """This attachment no longer stands for a member: it left, was suspended, or was displaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
-    """One event of the stream with its encoding, which is made once for all who get it."""
-
-    event: RoomEvent
-    frame: bytes
-    receiver: PeerId | None
-    """The one member it is for; None: all but the subject."""
-    subject: PeerId
-    """The member it is about."""
-
-    def concerns(self, peer_id: PeerId) -> bool:
-        """Whether this member is to see it."""
-        return peer_id == self.receiver if self.receiver is not None else peer_id != self.subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,26 +138,23 @@ class Room:
         self._name = name
         self._limits = limits
         self._key = key
-        self._offset = 0
+        self._stream = RoomStream(max_events=limits.history_events, max_bytes=limits.history_bytes)
         self._members: dict[PeerId, _Membership] = {}
         self._attached: dict[int, PeerId] = {}
         # In the order of suspension, which is that of expiry, since the window is the same for all.
         self._expires_at: dict[PeerId, float] = {}
         self._attachments = 0
-        self._history: deque[StreamEntry] = deque()
-        self._history_bytes = 0
         self._effects: list[Effect] = []
 
     @property
     def offset(self) -> int:
         """The offset of the newest event, 0 before the first."""
-        return self._offset
+        return self._stream.offset
 
     @property
     def history_bytes(self) -> int:
         """What the history holds, as bytes in memory."""
-        # The event holds the sealed bytes, or the presence, once more beside the frame.
-        return 2 * self._history_bytes + ENTRY_OVERHEAD_BYTES * len(self._history)
+        return self._stream.history_bytes
 
     @property
     def suspended(self) -> int:
@@ -223,7 +199,7 @@ class Room:
             member = self._members[peer_id]
             member.attachment = None
             self._expires_at[peer_id] = now + self._limits.resume_window
-            self._append(PeerSuspended(offset=self._offset + 1, peer_id=peer_id), about=peer_id)
+            self._append(PeerSuspended(offset=self.offset + 1, peer_id=peer_id), about=peer_id)
 
     def set_presence(self, attachment: int, presence: Presence) -> None:
         """Change a member's presence; raises `JoinRefused` as `join` does, and `Detached`."""
@@ -260,7 +236,7 @@ class Room:
         if refusal is not None:
             member.nacks[signal.id] = refusal
             return Nack(id=signal.id, code=refusal)
-        event = Signal(offset=self._offset + 1, sender=sender, id=signal.id, sealed=signal.sealed)
+        event = Signal(offset=self.offset + 1, sender=sender, id=signal.id, sealed=signal.sealed)
         self._append(event, about=sender, receiver=signal.to)
         return Ack(id=signal.id)
 
@@ -281,8 +257,7 @@ class Room:
 
     def forget_history(self) -> None:
         """Keep no event of the past; members that are away now will get a snapshot."""
-        self._history.clear()
-        self._history_bytes = 0
+        self._stream.forget()
 
     def deadline(self) -> float | None:
         """Return when the next suspended member expires."""
@@ -295,24 +270,24 @@ class Room:
 
     def _admit(self, join: Join) -> Admission:
         presence = join.presence or {}
-        member = _Membership(join.prekey, presence, join.relay, self._offset + 1)
+        member = _Membership(join.prekey, presence, join.relay, self.offset + 1)
         self._members[join.peer_id] = member
-        joined = PeerJoined(offset=self._offset + 1, member=self._describe(join.peer_id, member))
+        joined = PeerJoined(offset=self.offset + 1, member=self._describe(join.peer_id, member))
         self._append(joined, about=join.peer_id)
         return self._attach(join.peer_id, member)
 
     def _readmit(self, join: Join, member: _Membership) -> Admission:
         resume = join.resume if join.resume is not None and self._can_resume(join, member) else None
         # Taken now, because the events of the return itself may push the oldest of them out of the history.
-        missed = () if resume is None else tuple(self._missed(join.peer_id, resume.offset))
+        missed = () if resume is None else tuple(self._stream.since(resume.offset, join.peer_id))
         if member.attachment is not None:
             del self._attached[member.attachment]
             self._effects.append(Displace(member.attachment, replaced=resume is None))
         if resume is None:
-            member.began_at = self._offset + 1
+            member.began_at = self.offset + 1
             member.last_signal_id, member.nacks = 0, {}
         if self._expires_at.pop(join.peer_id, None) is not None or resume is None:
-            resumed = PeerResumed(offset=self._offset + 1, peer_id=join.peer_id, anew=resume is None)
+            resumed = PeerResumed(offset=self.offset + 1, peer_id=join.peer_id, anew=resume is None)
             self._append(resumed, about=join.peer_id)
         if join.presence is not None and join.presence != member.presence:
             self._change_presence(join.peer_id, join.presence)
@@ -335,7 +310,7 @@ class Room:
         return Admission(
             attachment=self._attachments,
             epoch=self.epoch,
-            offset=self._offset if resume is None else resume.offset,
+            offset=self.offset if resume is None else resume.offset,
             resumed=resume is not None,
             members=self._others(peer_id) if resume is None else (),
             resume_token=self._key.issue(
@@ -349,14 +324,11 @@ class Room:
         token = self._key.verify(join.resume.token, room=self._name, epoch=self.epoch, peer_id=join.peer_id)
         if token is None or not member.newest_token <= token <= member.newest_attachment:
             return False
-        oldest = max(self._offset - len(self._history), member.began_at - 1)
-        if join.resume.epoch != self.epoch or not oldest <= join.resume.offset <= self._offset:
+        oldest = max(self._stream.complete_from, member.began_at - 1)
+        if join.resume.epoch != self.epoch or not oldest <= join.resume.offset <= self.offset:
             return False
         member.newest_token = token
         return True
-
-    def _missed(self, peer_id: PeerId, offset: int) -> Iterable[StreamEntry]:
-        return (entry for entry in self._history if entry.event.offset > offset and entry.concerns(peer_id))
 
     def _others(self, peer_id: PeerId) -> tuple[Member, ...]:
         return tuple(self._describe(id_, member) for id_, member in self._members.items() if id_ != peer_id)
@@ -372,14 +344,14 @@ class Room:
 
     def _change_presence(self, peer_id: PeerId, presence: Presence) -> None:
         self._members[peer_id].presence = presence
-        event = PresenceChanged(offset=self._offset + 1, peer_id=peer_id, presence=presence)
+        event = PresenceChanged(offset=self.offset + 1, peer_id=peer_id, presence=presence)
         self._append(event, about=peer_id)
 
     def _change_relay(self, peer_id: PeerId, relay: str | None) -> None:
         member = self._members[peer_id]
         if relay != member.relay:
             member.relay = relay
-            self._append(RelayChanged(offset=self._offset + 1, peer_id=peer_id, relay=relay), about=peer_id)
+            self._append(RelayChanged(offset=self.offset + 1, peer_id=peer_id, relay=relay), about=peer_id)
 
     def _remove(self, peer_id: PeerId, reason: LeaveReason) -> None:
         member = self._members.pop(peer_id)
@@ -388,16 +360,10 @@ class Room:
             del self._attached[member.attachment]
             if reason is LeaveReason.REPLACED:
                 self._effects.append(Displace(member.attachment, replaced=True))
-        self._append(PeerLeft(offset=self._offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
+        self._append(PeerLeft(offset=self.offset + 1, peer_id=peer_id, reason=reason), about=peer_id)
 
     def _append(self, event: RoomEvent, *, about: PeerId, receiver: PeerId | None = None) -> None:
-        entry = StreamEntry(event, encode(event), receiver, about)
-        self._offset = event.offset
-        self._history.append(entry)
-        self._history_bytes += len(entry.frame)
-        limits = self._limits
-        while len(self._history) > limits.history_events or self._history_bytes > limits.history_bytes:
-            self._history_bytes -= len(self._history.popleft().frame)
+        entry = self._stream.append(event, about=about, receiver=receiver)
         if receiver is None:
             self._effects.extend(
                 Deliver(attachment, entry) for attachment, id_ in self._attached.items() if id_ != about

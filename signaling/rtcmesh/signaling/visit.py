@@ -33,7 +33,8 @@ from .messages import (
 )
 from .prekey import verify_join
 from .registry import Attachment, Registry
-from .room import Admission, StreamEntry
+from .room import Admission
+from .room_stream import StreamEntry
 from .stats import ServiceStats
 from .ticket import Ticket, issue
 

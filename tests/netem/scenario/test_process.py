@@ -6,6 +6,7 @@ import re
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 
@@ -116,16 +117,32 @@ async def test_children_are_signalled_by_name_and_end_together() -> None:
     assert await two.ended() in (-signal.SIGTERM, -signal.SIGKILL)
 
 
-async def test_one_that_is_cancelled_while_it_starts_is_gone(tmp_path: Path) -> None:
-    """At every step of the event loop on the way."""
-    script = f"sleep 1000 & echo $! $$ >> {tmp_path}/pids; wait"
+class Kept(Child):
+    """One whose transport can be looked at, though nobody gets it."""
+
+    transports: ClassVar[list[asyncio.SubprocessTransport]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transports.append(cast("asyncio.SubprocessTransport", transport))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_one_that_is_cancelled_while_it_starts_is_gone(tmp_path: Path, times: int) -> None:
+    """At every step of the event loop on the way, and however often it is cancelled."""
+    script = f"sleep 1000 & echo $! >> {tmp_path}/pids; wait"
+    Kept.transports.clear()
     for steps in range(8):
-        starting = asyncio.create_task(start(script))
+        starting = asyncio.create_task(Kept.start(("sh", "-c", script), print, folder=Path("/")))
         for _ in range(steps):
             await asyncio.sleep(0)
-        starting.cancel()
+        for _ in range(times):
+            starting.cancel()
+            await asyncio.sleep(0)
         async with asyncio.timeout(SOON):
             with suppress(asyncio.CancelledError):
                 await (await starting).end()
+    assert Kept.transports
+    assert None not in [transport.get_returncode() for transport in Kept.transports]
     for pid in (tmp_path / "pids").read_text().split() if (tmp_path / "pids").exists() else []:
         assert await is_gone(int(pid))

@@ -9,10 +9,6 @@ from typing import Any, Self
 from rtcmesh.netem.starting import start_process
 
 
-def _close(transport: asyncio.SubprocessTransport) -> None:
-    transport.close()
-
-
 class Spawned(asyncio.subprocess.Process):
     """What `asyncio.create_subprocess_exec` returns, with a way not to wait for who else holds its pipes."""
 
@@ -29,8 +25,14 @@ class Spawned(asyncio.subprocess.Process):
     async def start(cls, *argv: str, limit: int, **options: Any) -> Self:  # noqa: ANN401  (those of asyncio)
         """Start a program."""
         loop = asyncio.get_running_loop()
+
+        async def undo(transport: asyncio.SubprocessTransport, protocol: SubprocessStreamProtocol) -> None:
+            process = cls(transport, protocol, loop)
+            process.abandon()
+            await process.wait()
+
         transport, protocol = await start_process(
-            lambda: SubprocessStreamProtocol(limit, loop), *argv, undo=_close, **options
+            lambda: SubprocessStreamProtocol(limit, loop), *argv, undo=undo, **options
         )
         return cls(transport, protocol, loop)
 

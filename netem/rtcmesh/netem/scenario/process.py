@@ -33,13 +33,6 @@ MAX_LINE_BYTES = 64 * 1024
 SIGNALS = {"pause": "SIGSTOP", "resume": "SIGCONT", "kill": "SIGKILL"}
 
 
-def _kill_all(transport: asyncio.SubprocessTransport) -> None:
-    """End one that was just started, and what it may have started in that time."""
-    with suppress(ProcessLookupError):
-        os.killpg(transport.get_pid(), signal.SIGKILL)
-    transport.close()
-
-
 class Child(asyncio.SubprocessProtocol):
     """A process whose standard output and errors come through one pipe, and which leads a process group.
 
@@ -61,7 +54,7 @@ class Child(asyncio.SubprocessProtocol):
         _, child = await start_process(
             partial(cls, report),
             *command,
-            undo=_kill_all,
+            undo=lambda _, child: child.kill(),
             cwd=folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -98,6 +91,12 @@ class Child(asyncio.SubprocessProtocol):
                 await self._is_silent.wait()
         status = self._transport.get_returncode()
         return -signal.SIGKILL if status is None else status
+
+    async def kill(self) -> None:
+        """Kill it at once, with its process group, and wait for its end."""
+        self._signal_group(signal.SIGKILL)
+        self._transport.close()
+        await self._exited.wait()
 
     async def end(self) -> None:
         """Have it end with SIGTERM, or SIGKILL if that does not help, and its process group with it. Idempotent."""

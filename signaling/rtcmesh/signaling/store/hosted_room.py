@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rtcmesh.signaling.codes import RefusalCode
 from rtcmesh.signaling.identity import PeerId
 from rtcmesh.signaling.registry import Sink
-from rtcmesh.signaling.room import StreamEntry
+from rtcmesh.signaling.room_stream import StreamEntry
 
 from .stream_codec import START, AttachmentsEnded, Nudge, RawEntry, StreamId, decode_entry, receiver_of
 

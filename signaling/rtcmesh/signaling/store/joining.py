@@ -10,7 +10,8 @@ from rtcmesh.signaling.errors import JoinRefused, SignalingError, StoreFull
 from rtcmesh.signaling.messages import Join
 from rtcmesh.signaling.registry import Sink
 from rtcmesh.signaling.resume_token import ResumeKey
-from rtcmesh.signaling.room import Admission, StreamEntry
+from rtcmesh.signaling.room import Admission
+from rtcmesh.signaling.room_stream import StreamEntry
 
 from .hosted_room import LocalMember, Position
 from .lane import Outcome

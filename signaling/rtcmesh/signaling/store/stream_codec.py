@@ -23,7 +23,8 @@ from rtcmesh.signaling.messages import (
     encode,
 )
 from rtcmesh.signaling.prekey import Prekey
-from rtcmesh.signaling.room import RoomLimits, StreamEntry
+from rtcmesh.signaling.room import RoomLimits
+from rtcmesh.signaling.room_stream import StreamEntry
 
 
 class CorruptStore(SignalingError):
