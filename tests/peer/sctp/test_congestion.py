@@ -98,7 +98,7 @@ def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one
 
 
 def test_what_was_lost_in_the_start_is_no_excuse_when_cubic_comes() -> None:
-    """A few packets of a buffer that the start has overrun, and whatever is usual lets a handful pass for each window."""
+    """A few packets of the buffer that the start has overrun: were they usual, a handful would pass for each window."""
     used = beside_one_another(path(buffer=0.5), LOSS_TOLERANT, CUBIC, apart=5, settle=10, seconds=12)
     assert used[1] / sum(used) >= 0.4
 

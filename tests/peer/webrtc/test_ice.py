@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import pytest
 from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork
+from rtcmesh.netem import Host, LinkConfig, TraceEntry, VirtualNetwork
 from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
 from rtcmesh.peer.webrtc.datagrams import Datagrams
 from rtcmesh.peer.webrtc.ice import IceAgentFactory
@@ -244,6 +246,9 @@ def test_with_the_relay_policy_only_the_relay_is_seen(transport: str) -> None:
             await ann.gathered.wait()
             assert ann.types == ["relay"]
             assert ann.candidates[0].related_address == "0.0.0.0"
+            await asyncio.sleep(60)
+            assert not ann.ended.is_set()
+            assert not bob.ended.is_set()
             await exchange(ann, bob, count=50)
             assert turn.relayed > 100
             pair = bob.agent.selected_pair
@@ -347,6 +352,85 @@ async def test_runs_cross_real_sockets(make: IceAgentFactory) -> None:
         assert (pair is None) == (make is PlainIce)
         if pair is not None:
             assert pair.local.address == pair.remote.address
+
+
+# Consent (RFC 7675)
+
+
+@asynccontextmanager
+async def at_rest(
+    one_way: float = 0.02, bob_make: IceAgentFactory = TrickleIce
+) -> AsyncGenerator[tuple[VirtualNetwork, list[TraceEntry], End, End]]:
+    """Connect over a path with this delay; also what is sent on it."""
+    sent: list[TraceEntry] = []
+
+    def note(entry: TraceEntry) -> None:
+        if entry.fate == "carried":
+            sent.append(entry)
+
+    net = VirtualNetwork(link=LinkConfig(delay=one_way), trace=note)
+    ann = End(TrickleIce, net.add_host("ann"), controlling=True)
+    bob = End(bob_make, net.add_host("bob"), controlling=False)
+    async with ends(ann, bob):
+        await connect(ann, bob)
+        yield net, sent, ann, bob
+
+
+def test_a_connection_at_rest_stays_and_costs_a_binding_in_five_seconds_and_direction(
+    make: IceAgentFactory,
+) -> None:
+    async def scenario() -> None:
+        async with at_rest(bob_make=make) as (_, sent, ann, bob):
+            await asyncio.sleep(10)
+            sent.clear()
+            await asyncio.sleep(500)
+            assert len(sent) / 4 == pytest.approx(100, rel=0.1)
+            assert not ann.ended.is_set()
+            assert not bob.ended.is_set()
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+def test_a_connection_at_rest_has_no_task() -> None:
+    async def scenario() -> None:
+        before = len(asyncio.all_tasks())
+        async with at_rest():
+            await asyncio.sleep(10)
+            assert len(asyncio.all_tasks()) == before
+
+    virtually(scenario)
+
+
+def test_a_slow_path_is_no_silence() -> None:
+    async def scenario() -> None:
+        async with at_rest(one_way=1.5) as (_, _, ann, bob):
+            await asyncio.sleep(300)
+            assert not ann.ended.is_set()
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("one_way", [True, False])
+def test_who_gets_no_answer_sends_no_more(one_way: bool) -> None:
+    async def scenario() -> None:
+        async with at_rest() as (net, sent, ann, bob):
+            assert ann.host is not None
+            assert bob.host is not None
+            await asyncio.sleep(10)
+            cut_at = asyncio.get_running_loop().time()
+            net.partition(ann.host, bob.host, one_way=one_way)
+            await asyncio.gather(ann.ended.wait(), bob.ended.wait())
+            assert 24 <= asyncio.get_running_loop().time() - cut_at <= 31
+            assert ann.reason == bob.reason == "the other end no longer answers ICE"
+            assert ann.agent.selected_pair is None
+            sent.clear()
+            ann.agent.send(Datagrams(b"\x16late", 5))
+            await asyncio.sleep(60)
+            assert not sent
+
+    virtually(scenario)
 
 
 def test_the_installed_aioice_has_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

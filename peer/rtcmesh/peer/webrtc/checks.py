@@ -135,6 +135,9 @@ class Checks(aioice.Connection):
         super().switch_role(ice_controlling)
         self._weigh()
 
+    async def query_consent(self) -> None:
+        """Leave it to the owner."""
+
     def data_received(self, data: bytes, component: int) -> None:
         """Pass on what came neither as STUN nor as DTLS: nothing that anybody waits for."""
 

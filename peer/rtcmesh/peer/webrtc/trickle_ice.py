@@ -28,6 +28,7 @@ from .checks import Checks
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
 from .datagrams import Datagrams
+from .freshness import Freshness
 from .ice import CandidatePair, IceListener, RemoteCandidates
 from .ice_server import StunServer, TurnServer
 
@@ -53,7 +54,7 @@ _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice.Connection, ("get_component_candidates", "data_received", "protocol_lost", "sort_check_list")),
     (ice.Connection, ("check_start", "check_complete", "check_state", "build_request", "switch_role")),
     (ice.Connection, ("_remote_candidates_expected", "_end_remote_candidates", "_pair_remote_candidate")),
-    (ice.Connection, ("_check_list_maybe_fail",)),
+    (ice.Connection, ("_check_list_maybe_fail", "query_consent")),
     (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
@@ -99,6 +100,8 @@ class TrickleIce:
         self._closing = False
         self.is_gathering = False
         """Whether local candidates may still be found."""
+        self.freshness: Freshness | None = None
+        """What keeps the selected pair, once the search for it is over."""
 
     @property
     def ufrag(self) -> str:
@@ -165,6 +168,8 @@ class TrickleIce:
         """See `IceAgent`."""
         self._closing = True
         self._pair = None
+        if self.freshness is not None:
+            self.freshness.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -188,11 +193,20 @@ class TrickleIce:
         """Send over this pair from now on."""
         if pair is not self._pair and not self._closing:
             self._pair = pair
+            if self.freshness is not None:
+                self._stay_fresh(pair)
             self._loop.call_soon(self._report_pair)
 
     def pair_lost(self) -> None:
         """End."""
         self._loop.call_soon(self._report_end, "its socket was closed")
+
+    # What keeps the pair reports
+
+    def consent_expired(self) -> None:
+        """Send no more, and end."""
+        self._pair = None
+        self._report_end("the other end no longer answers ICE")
 
     async def open_hosts(self, component: int, addresses: Sequence[str]) -> list[aioice.Candidate]:
         """Open a socket on each address; what cannot be bound is left out."""
@@ -237,8 +251,14 @@ class TrickleIce:
         except ConnectionError as error:
             self._report_end(str(error))
             return
-        await self._connection.get_event()  # the only one there is: consent expired (RFC 7675)
-        self._report_end("the other end no longer answers ICE")
+        if self._pair is not None:
+            self._stay_fresh(self._pair)
+
+    def _stay_fresh(self, pair: ice.CandidatePair) -> None:
+        """Watch over the selected pair, now that the search for it is over."""
+        if self.freshness is not None:
+            self.freshness.stop()
+        self.freshness = Freshness(self, self._connection, pair)
 
     async def _ask_servers(self) -> None:
         asking: list[Coroutine[Any, Any, None]] = []
@@ -347,6 +367,9 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
         assert isinstance(data, bytes)
         if data and 19 < data[0] < 64:
             self._agent.datagrams_received(Datagrams(data, len(data)))
+            return
+        freshness = self._agent.freshness
+        if freshness is not None and freshness.receive(data, self, (addr[0], addr[1])):
             return
         try:
             super().datagram_received(data, addr)
