@@ -9,7 +9,7 @@ from itertools import count
 from math import inf
 from random import Random
 
-from rtcmesh.peer.sctp import Association, Event, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import Association, AssociationAnswered, Event, MessageReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import CHUNK_HEADER, encode_sack
 from rtcmesh.peer.sctp.data_chunks import DATA_HEADER
 from rtcmesh.peer.sctp.packet import Envelope
@@ -142,6 +142,9 @@ class End:
     def __init__(self, clock: Clock, config: SctpConfig, seed: int, random: type[Random] = Random) -> None:
         self.association = Association(config, random(seed))
         self.events: list[Event] = []
+        self.answered_at: list[float] = []
+        """When the remote end answered the handshake, which is not among the events."""
+        self.on_answer: Callable[[], None] = lambda: None
         self.on_event: Callable[[Event], None] = self._keep
         self.consumes = True
         self.pipe: Pipe | None = None
@@ -171,7 +174,11 @@ class End:
         for event in self.association.events():
             if self.consumes and isinstance(event, MessageReceived):
                 self.association.consumed(len(event.data))
-            self.on_event(event)
+            if isinstance(event, AssociationAnswered):
+                self.answered_at.append(now)
+                self.on_answer()
+            else:
+                self.on_event(event)
         for packet in self.association.packets_to_send(now):
             if self.sent is not None:
                 self.sent.append(packet)

@@ -20,6 +20,7 @@ from aiortc import (
 from rtcmesh.netem import virtual_aiortc
 from rtcmesh.peer.sctp import (
     Association,
+    AssociationAnswered,
     AssociationClosed,
     AssociationConnected,
     ChannelClosed,
@@ -117,6 +118,8 @@ async def established(
             if connect:
                 path.association.connect(asyncio.get_running_loop().time())
                 path.drain()
+            if connect:
+                assert await path.events.get() == AssociationAnswered()
             assert await path.events.get() == AssociationConnected()
             yield path, theirs
         finally:

@@ -94,7 +94,13 @@ def test_cubic_keeps_its_share_beside_the_tolerant_control_which_gets_a_fair_one
     second = LOSS_TOLERANT if first is CUBIC else CUBIC
     used = beside_one_another(path(buffer=buffer), first, second, settle=8, seconds=12)
     assert sum(used) > 0.8
-    assert 0.35 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
+    assert 0.4 <= used[first is LOSS_TOLERANT] / sum(used) <= 0.75
+
+
+def test_what_was_lost_in_the_start_is_no_excuse_when_cubic_comes() -> None:
+    """A few packets of the buffer that the start has overrun: were they usual, a handful would pass for each window."""
+    used = beside_one_another(path(buffer=0.5), LOSS_TOLERANT, CUBIC, apart=5, settle=10, seconds=12)
+    assert used[1] / sum(used) >= 0.4
 
 
 @pytest.mark.parametrize("buffer", [0.25, 4])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +33,7 @@ from rtcmesh.peer.sctp.dcep import Open, PayloadProtocol, encode_open
 from rtcmesh.peer.sctp.extensions import cookie_of
 from rtcmesh.peer.sctp.packet import HEADER_BYTES
 from rtcmesh.peer.sctp.parameters import Cause, Parameter, ParameterType
-from support.sctp import Clock, End, Impairments, Network, seal
+from support.sctp import Clock, End, Impairments, Network, Pipe, seal
 
 DELAY = 0.025
 """One way."""
@@ -70,6 +73,32 @@ def received(end: End) -> list[bytes]:
 
 def kinds_of_events(end: End) -> list[type]:
     return [type(event) for event in end.events]
+
+
+class Refusing(Pipe):
+    """A path on which nothing comes through that has company beside a COOKIE ECHO."""
+
+    def __init__(self, clock: Clock, before: Pipe) -> None:
+        super().__init__(clock, Random(1), before.impairments)
+
+    def send(self, packet: bytes, deliver: Callable[[bytes], None]) -> None:
+        kinds = chunks_of(packet)
+        if kinds[0] != ChunkType.COOKIE_ECHO or len(kinds) == 1:
+            super().send(packet, deliver)
+
+
+class Holding(Pipe):
+    """A path that keeps everything but INIT back."""
+
+    def __init__(self, clock: Clock, before: Pipe) -> None:
+        super().__init__(clock, Random(1), before.impairments)
+        self.held: list[bytes] = []
+
+    def send(self, packet: bytes, deliver: Callable[[bytes], None]) -> None:
+        if chunks_of(packet)[0] == ChunkType.INIT:
+            super().send(packet, deliver)
+        else:
+            self.held.append(packet)
 
 
 # Ours
@@ -132,6 +161,23 @@ def test_a_lost_cookie_echo_is_sent_again_with_its_data() -> None:
     assert stats.packets_retransmitted == 1
     # Karn's rule: which of the two was acknowledged is not known.
     assert stats.smoothed_round_trip_time == pytest.approx(ROUND_TRIP)
+
+
+def test_a_cookie_that_is_lost_again_goes_alone() -> None:
+    """Something on the way, or at the other end, may not stand the company."""
+    network = Network(1, Impairments(delay=DELAY))
+    client, server = network.client, network.server
+    assert client.pipe is not None
+    client.pipe = Refusing(network.clock, client.pipe)
+    asking(network, b"first")
+    assert network.run(5, lambda: bool(server.messages))
+    first, second, third = (chunks_of(packet) for packet in echoes(client))
+    assert first == second == [ChunkType.COOKIE_ECHO, ChunkType.I_DATA, ChunkType.I_DATA]
+    assert third == [ChunkType.COOKIE_ECHO]
+    assert network.clock.now == pytest.approx(1.5 * ROUND_TRIP + 0.3 + 0.6 + ROUND_TRIP, abs=0.01)
+    network.run(5)
+    assert received(server) == [b"first"]
+    assert client.association.stats().bytes_in_flight == 0
 
 
 def test_a_lost_cookie_ack_brings_no_message_twice() -> None:
@@ -222,10 +268,69 @@ def test_a_cookie_goes_alone_where_data_has_no_room_at_the_other_end_or_beside_i
 @pytest.mark.parametrize("limits", [{"max_retransmits": 0}, {"max_lifetime": 1.0}])
 def test_what_may_be_lost_is_not_sent_again_with_a_cookie(limits: dict[str, int]) -> None:
     remote = Answering()
-    remote.end.association.open_channel(0, negotiated_id=0, **limits)  # type: ignore[arg-type]
-    remote.end.association.send(0, b"first", 0)
+    association = remote.end.association
+    association.open_channel(0, negotiated_id=0, **limits)  # type: ignore[arg-type]
+    association.open_channel(0, negotiated_id=2)
+    association.send(0, b"ping", 0)
+    association.send(2, b"first", 0)
     remote.ask()
-    assert chunks_of(remote.init_ack()) == ALONE
+    assert chunks_of(remote.init_ack()) == [ChunkType.COOKIE_ECHO, ChunkType.DATA, ChunkType.DATA]
+    remote.end._clock.run(0.35)
+    assert remote.end.sent is not None
+    assert chunks_of(remote.end.sent[-1]) == WITH_DATA
+    assert b"first" in remote.end.sent[-1]
+    remote.end._clock.run(1)
+    assert chunks_of(remote.end.sent[-1]) == ALONE
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_a_ping_and_a_message_share_the_packet_of_the_cookie(loss: bool) -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client, server = network.client, network.server
+    for end in (client, server):
+        end.association.open_channel(0, negotiated_id=0)
+        end.association.open_channel(0, negotiated_id=1, ordered=False, max_retransmits=0)
+
+    def say() -> None:
+        client.association.send(1, b"ping", network.clock.now)
+        client.association.send(0, b"first", network.clock.now)
+        assert client.pipe is not None
+        client.pipe.impairments = Impairments(delay=DELAY, loss=float(loss))
+
+    client.on_answer = say
+    client.do(lambda association, now: association.connect(now))
+    network.run(ROUND_TRIP + 0.001)
+    assert client.answered_at == [ROUND_TRIP]
+    network.heal()
+    network.run(5)
+    assert received(server) == ([b"first"] if loss else [b"ping", b"first"])
+    stats = client.association.stats()
+    assert (stats.bytes_in_flight, stats.messages_abandoned) == (0, int(loss))
+    assert stats.smoothed_round_trip_time == pytest.approx(ROUND_TRIP)
+    client.association.send(1, b"pong", network.clock.now)
+    client.drain()
+    network.run(1)
+    assert received(server)[-1] == b"pong", "what was abandoned is passed over"
+
+
+def test_an_answer_that_comes_with_the_other_ends_cookie_needs_none_of_ours() -> None:
+    network = Network(1, Impairments(delay=DELAY))
+    client, server = network.client, network.server
+    client.sent = []
+    for end in (client, server):
+        end.association.open_channel(0, negotiated_id=0)
+        end.association.send(0, b"first", 0)
+        end.do(lambda association, now: association.connect(now))
+    assert server.pipe is not None
+    holding = Holding(network.clock, server.pipe)
+    server.pipe = holding
+    network.run(1.5 * ROUND_TRIP + 0.001)
+    server.pipe = Pipe(network.clock, Random(1), holding.impairments)
+    client.receive(holding.held)
+    assert not echoes(client)
+    assert client.events[0] == AssociationConnected()
+    network.run(5)
+    assert received(client) == received(server) == [b"first"]
 
 
 def test_what_a_larger_cookie_leaves_no_room_for_follows_it() -> None:
@@ -345,10 +450,10 @@ def test_whatever_happens_to_the_handshake_every_message_arrives_once(
 class Asking:
     """A remote end that sends DATA behind its COOKIE ECHO, to an end that answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer_tag: int = 9) -> None:
         self.end = End(Clock(), SctpConfig(role=Role.SERVER), 1)
         self.end.sent = []
-        self.end.receive([seal(encode_init(ChunkType.INIT, Init(9, 100_000, 10, 10, 5)), 0)])
+        self.end.receive([seal(encode_init(ChunkType.INIT, Init(peer_tag, 100_000, 10, 10, 5)), 0)])
         (answer,) = self.end.sent
         init_ack = decode_init(answer[HEADER_BYTES + CHUNK_HEADER.size :])
         self.cookie = cookie_of(init_ack.parameters)
@@ -397,3 +502,43 @@ def test_data_without_a_cookie_or_behind_a_bad_one_is_not_taken() -> None:
     assert not remote.end.events
     remote.echo_with_data(remote.cookie)
     assert kinds_of_events(remote.end) == EVENTS
+
+
+def forged(cookie: bytes) -> bytes:
+    return cookie[:-1] + bytes([cookie[-1] ^ 1])
+
+
+def foreign(cookie: bytes) -> bytes:
+    """Return the good cookie of another association with the same end's key, whose tags are others."""
+    del cookie
+    return Asking(peer_tag=10).cookie
+
+
+@pytest.mark.parametrize("refused", [forged, foreign])
+def test_data_behind_a_refused_cookie_is_not_taken_in_the_midst_either(
+    refused: Callable[[bytes], bytes],
+) -> None:
+    remote = Asking()
+    remote.say(encode_chunk(ChunkType.COOKIE_ECHO, remote.cookie))
+    assert remote.end.sent is not None
+    sent_before = len(remote.end.sent)
+    remote.echo_with_data(refused(remote.cookie))
+    remote.end._clock.run(1)
+    assert kinds_of_events(remote.end) == [AssociationConnected]
+    assert len(remote.end.sent) == sent_before, "neither acknowledged nor answered"
+    remote.echo_with_data(remote.cookie)
+    assert kinds_of_events(remote.end) == EVENTS
+
+
+def test_what_came_before_a_refused_cookie_counts() -> None:
+    remote = Asking()
+    remote.say(encode_chunk(ChunkType.COOKIE_ECHO, remote.cookie))
+    opening = encode_open(Open("theirs", "", True, None, None, 256))
+    remote.say(
+        data_chunk(5, 0, PayloadProtocol.DCEP, opening),
+        encode_chunk(ChunkType.COOKIE_ECHO, forged(remote.cookie)),
+        data_chunk(6, 1, PayloadProtocol.BINARY, b"first"),
+    )
+    assert kinds_of_events(remote.end) == [AssociationConnected, ChannelOpened]
+    assert remote.end.sent is not None
+    assert ChunkType.SACK in chunks_of(remote.end.sent[-1])

@@ -55,6 +55,16 @@ def test_a_path_that_loses_no_more_is_soon_believed(share: float) -> None:
     assert usual.share == 0
 
 
+def test_what_is_known_of_one_loss_is_not_known_and_what_is_not_seen_again_is_forgotten() -> None:
+    assert UsualLoss(1, 1000).share == 0
+    usual = UsualLoss(10, 1000)
+    for _ in range(52):
+        usual.follow(0, 50)
+    assert usual.share == 0
+    usual.lost(1)
+    assert usual.exceeded(WINDOW)
+
+
 def test_a_window_below_the_one_that_was_too_much_shows_that_the_path_loses_less() -> None:
     usual = UsualLoss(5, 100)
     for _ in range(22):

@@ -5,115 +5,24 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtcmesh.netem import Host, LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
+from rtcmesh.netem import Host, LinkConfig, TraceEntry, VirtualNetwork
 from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
 from rtcmesh.peer.webrtc.datagrams import Datagrams
-from rtcmesh.peer.webrtc.ice import IceAgent, IceAgentFactory
+from rtcmesh.peer.webrtc.ice import IceAgentFactory
 from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
 from rtcmesh.peer.webrtc.plain_ice import PlainIce
 from rtcmesh.peer.webrtc.trickle_ice import TrickleIce, missing_names
+from support.ice import End, Servers, connect, ends, exchange, virtually
 from support.tls import certificate_for
 from support.turn import TurnServer as Turn
-
-Servers = list[StunServer | TurnServer]
-
-
-class End:
-    """An agent, its host and what it reported."""
-
-    def __init__(
-        self,
-        make: IceAgentFactory,
-        host: Host | None,
-        *,
-        controlling: bool,
-        servers: Servers | None = None,
-        config: WebRtcConfig | None = None,
-    ) -> None:
-        self.host = host
-        self.candidates: list[Candidate] = []
-        self.received: list[bytes] = []
-        self.reason = ""
-        self.changed = asyncio.Condition()
-        self.gathered, self.selected, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.news = asyncio.Event()
-        self.remote: End | None = None
-        self.agent: IceAgent = make(self, servers or [], config or WebRtcConfig(), is_controlling=controlling)
-
-    def candidate_found(self, candidate: Candidate | None) -> None:
-        assert not self.gathered.is_set(), "nothing follows the end of candidates"
-        if candidate is None:
-            self.gathered.set()
-        else:
-            self.candidates.append(candidate)
-        if self.remote is not None:
-            asyncio.get_running_loop().create_task(self.remote.agent.add_remote_candidate(candidate))
-
-    def pair_selected(self) -> None:
-        self.selected.set()
-
-    def datagrams_received(self, datagrams: Datagrams) -> None:
-        self.received += datagrams.split()
-        self.news.set()
-
-    def ice_ended(self, reason: str) -> None:
-        self.reason = reason
-        self.ended.set()
-
-    async def gather(self) -> None:
-        if self.host is None:
-            await self.agent.gather()
-        else:
-            with self.host:
-                await self.agent.gather()
-
-    async def wait_for(self, count: int) -> None:
-        while len(self.received) < count:
-            self.news.clear()
-            await self.news.wait()
-
-    @property
-    def types(self) -> list[str]:
-        return sorted(candidate.type for candidate in self.candidates)
-
-
-async def connect(ann: End, bob: End) -> None:
-    """Exchange everything, trickling what comes late, and wait until both have a pair."""
-    await asyncio.gather(ann.gather(), bob.gather())
-    for end, other in ((ann, bob), (bob, ann)):
-        for candidate in end.candidates:
-            await other.agent.add_remote_candidate(candidate)
-        if end.gathered.is_set():
-            await other.agent.add_remote_candidate(None)
-        else:
-            end.remote = other
-        other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
-    await asyncio.gather(ann.selected.wait(), bob.selected.wait())
-
-
-async def exchange(ann: End, bob: End, count: int = 3) -> None:
-    sent = [bytes([22, number]) * 100 for number in range(count)]
-    for end, other in ((ann, bob), (bob, ann)):
-        end.agent.send(Datagrams(b"".join(sent), 200))
-        await other.wait_for(count)
-        assert other.received == sent
-
-
-@asynccontextmanager
-async def ends(*made: End) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        await asyncio.gather(*(end.agent.close() for end in made))
 
 
 @pytest.fixture(params=[TrickleIce, PlainIce])
@@ -125,14 +34,6 @@ def make(request: pytest.FixtureRequest) -> IceAgentFactory:
 def network() -> tuple[VirtualNetwork, Host, Host, Host]:
     net = VirtualNetwork(link=LinkConfig(delay=0.02))
     return net, net.add_host("ann"), net.add_host("bob"), net.add_host("server")
-
-
-def virtually(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        with virtual_webrtc():
-            await scenario()
-
-    run_virtual(main())
 
 
 def test_datagrams_cross_both_ways(make: IceAgentFactory) -> None:
@@ -345,6 +246,9 @@ def test_with_the_relay_policy_only_the_relay_is_seen(transport: str) -> None:
             await ann.gathered.wait()
             assert ann.types == ["relay"]
             assert ann.candidates[0].related_address == "0.0.0.0"
+            await asyncio.sleep(60)
+            assert not ann.ended.is_set()
+            assert not bob.ended.is_set()
             await exchange(ann, bob, count=50)
             assert turn.relayed > 100
             pair = bob.agent.selected_pair
@@ -448,6 +352,85 @@ async def test_runs_cross_real_sockets(make: IceAgentFactory) -> None:
         assert (pair is None) == (make is PlainIce)
         if pair is not None:
             assert pair.local.address == pair.remote.address
+
+
+# Consent (RFC 7675)
+
+
+@asynccontextmanager
+async def at_rest(
+    one_way: float = 0.02, bob_make: IceAgentFactory = TrickleIce
+) -> AsyncGenerator[tuple[VirtualNetwork, list[TraceEntry], End, End]]:
+    """Connect over a path with this delay; also what is sent on it."""
+    sent: list[TraceEntry] = []
+
+    def note(entry: TraceEntry) -> None:
+        if entry.fate == "carried":
+            sent.append(entry)
+
+    net = VirtualNetwork(link=LinkConfig(delay=one_way), trace=note)
+    ann = End(TrickleIce, net.add_host("ann"), controlling=True)
+    bob = End(bob_make, net.add_host("bob"), controlling=False)
+    async with ends(ann, bob):
+        await connect(ann, bob)
+        yield net, sent, ann, bob
+
+
+def test_a_connection_at_rest_stays_and_costs_a_binding_in_five_seconds_and_direction(
+    make: IceAgentFactory,
+) -> None:
+    async def scenario() -> None:
+        async with at_rest(bob_make=make) as (_, sent, ann, bob):
+            await asyncio.sleep(10)
+            sent.clear()
+            await asyncio.sleep(500)
+            assert len(sent) / 4 == pytest.approx(100, rel=0.1)
+            assert not ann.ended.is_set()
+            assert not bob.ended.is_set()
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+def test_a_connection_at_rest_has_no_task() -> None:
+    async def scenario() -> None:
+        before = len(asyncio.all_tasks())
+        async with at_rest():
+            await asyncio.sleep(10)
+            assert len(asyncio.all_tasks()) == before
+
+    virtually(scenario)
+
+
+def test_a_slow_path_is_no_silence() -> None:
+    async def scenario() -> None:
+        async with at_rest(one_way=1.5) as (_, _, ann, bob):
+            await asyncio.sleep(300)
+            assert not ann.ended.is_set()
+            await exchange(ann, bob)
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("one_way", [True, False])
+def test_who_gets_no_answer_sends_no_more(one_way: bool) -> None:
+    async def scenario() -> None:
+        async with at_rest() as (net, sent, ann, bob):
+            assert ann.host is not None
+            assert bob.host is not None
+            await asyncio.sleep(10)
+            cut_at = asyncio.get_running_loop().time()
+            net.partition(ann.host, bob.host, one_way=one_way)
+            await asyncio.gather(ann.ended.wait(), bob.ended.wait())
+            assert 24 <= asyncio.get_running_loop().time() - cut_at <= 31
+            assert ann.reason == bob.reason == "the other end no longer answers ICE"
+            assert ann.agent.selected_pair is None
+            sent.clear()
+            ann.agent.send(Datagrams(b"\x16late", 5))
+            await asyncio.sleep(60)
+            assert not sent
+
+    virtually(scenario)
 
 
 def test_the_installed_aioice_has_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,12 +201,15 @@ class PathChooser:
     # Inputs
 
     def opened(self, path: int, kind: PathKind, now: float) -> None:
-        """Note a new path; its number is greater than those of the paths before."""
+        """Note a new path, and ping it; its number is greater than those of the paths before."""
         liveness = Liveness(
             now, interval=self._ping_interval, timeout=self._path_timeout, follows=self._follows
         )
         self._paths[path] = _Path(path, kind, liveness)
         self._decide(PathChangeReason.OPENED, now)
+        liveness.handle_timeout(
+            now
+        )  # at once, since some transports have room for it in the packet that opens them
         self._collect_probes()
 
     def closed(self, path: int, reason: PathChangeReason, now: float) -> None:

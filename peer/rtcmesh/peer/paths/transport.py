@@ -27,7 +27,11 @@ class TransportSink(Protocol):
     """
 
     def transport_opened(self) -> None:
-        """Both lanes are open. Called at most once, and before any packet."""
+        """Both lanes take packets: the remote end has answered. Called at most once, and before any packet.
+
+        What is sent now arrives, or `transport_closed` follows; a transport whose handshake has room for it may send it
+        before the remote end is open as well.
+        """
         ...
 
     def candidate_gathered(self, candidate: str) -> None:

@@ -40,6 +40,7 @@ from .errors import (
     SctpError,
 )
 from .events import (
+    AssociationAnswered,
     AssociationClosed,
     AssociationConnected,
     AssociationRestarted,
@@ -54,6 +55,7 @@ from .stats import AssociationStats, ChannelStats
 
 __all__ = [
     "Association",
+    "AssociationAnswered",
     "AssociationClosed",
     "AssociationConnected",
     "AssociationRestarted",

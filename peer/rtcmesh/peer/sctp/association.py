@@ -22,6 +22,7 @@ from .dcep import MAX_NAME_BYTES, Open, PayloadProtocol
 from .errors import BufferFull, ChannelNotOpen, MessageTooLarge, NotEstablished, ProtocolError
 from .established import Established
 from .events import (
+    AssociationAnswered,
     AssociationClosed,
     AssociationConnected,
     AssociationRestarted,
@@ -67,6 +68,7 @@ class Association:
         self._first_data = FirstData(config, self._outbound)
         self._handshake = Handshake(config, self._first_data, random)
         self._established: Established | None = None
+        self._answered = False
         self._shutting_down = False
         self._closed = False
         self._events: list[Event] = []
@@ -108,9 +110,7 @@ class Association:
         Packets of bulk data are of equal size, except the last of a run.
         """
         packets, self._packets = self._packets, []
-        if self._handshake.packets:
-            packets += self._handshake.packets
-            self._handshake.packets = []
+        packets += self._handshake.packets_to_send(now)
         established = self._established
         if established is not None:
             packets += established.packets(now)
@@ -305,7 +305,9 @@ class Association:
             elif tag != handshake.local_tag or self._established is not None:
                 return False
             elif kind == ChunkType.INIT_ACK:
-                handshake.receive_init_ack(value, now)
+                if handshake.receive_init_ack(value, now) and not self._answered:
+                    self._answered = True
+                    self._events.append(AssociationAnswered())
             elif kind == ChunkType.ABORT and handshake.state is not HandshakeState.CLOSED:
                 self._close(CloseReason.REMOTE_ABORT, parameters.describe(parameters.decode(value)))
             elif kind == ChunkType.ERROR:
@@ -340,7 +342,7 @@ class Association:
         established = Established(config, agreement, self._outbound, self._channels, self._random, now)
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
-        established.handlers[ChunkType.COOKIE_ECHO] = self._cookie_repeated
+        established.takes_cookie = self._takes_cookie
         self._first_data.hand_over(established.sender.recovery)
         if self._handshake.round_trip is not None:
             established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)
@@ -355,12 +357,15 @@ class Association:
         except ProtocolError as error:
             self._violated(established, error)
 
-    def _cookie_repeated(self, _flags: int, value: bytes, now: float) -> None:
-        established = self._established
+    def _takes_cookie(self, value: bytes, now: float) -> bool:
+        """Take a COOKIE ECHO in the midst of the association: only the one that made it is answered."""
+        established, handshake = self._established, self._handshake
         if established is None:
-            return
-        if self._handshake.receive_cookie_echo(value, established.incoming.tag, now) is Verdict.REPEATED:
-            established.control.insert(0, encode_chunk(ChunkType.COOKIE_ACK))
+            return False
+        if handshake.receive_cookie_echo(value, established.incoming.tag, now) is not Verdict.REPEATED:
+            return False
+        established.control.insert(0, encode_chunk(ChunkType.COOKIE_ACK))
+        return True
 
     # The end
 

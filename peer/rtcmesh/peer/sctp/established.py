@@ -86,6 +86,8 @@ class Established:
         """Chunks whose length is wrong."""
         self.control: list[bytes] = []
         """Chunks to send before all others, until they are taken."""
+        self.takes_cookie: Callable[[bytes, float], bool] = _refuse
+        """Whether a COOKIE ECHO, which is for the handshake to judge, lets what follows it in its packet count."""
         self.handlers: dict[int, Callable[[int, bytes, float], None]] = {
             ChunkType.SACK: self._receive_sack,
             ChunkType.HEARTBEAT: self._receive_heartbeat,
@@ -136,6 +138,9 @@ class Established:
             handler = handlers.get(kind)
             if handler is not None:
                 handler(flags, packet[offset + 4 : offset + length], now)
+            elif kind == ChunkType.COOKIE_ECHO:
+                if not self.takes_cookie(packet[offset + 4 : offset + length], now):
+                    break  # RFC 9260 sections 5.1.5, 5.2.4: discard the packet
             elif not self._skip_unknown(kind, packet[offset : offset + length]):
                 break
             offset = (offset + length + 3) & ~3
@@ -356,6 +361,11 @@ class Established:
 
 def _ignore(_flags: int, _value: bytes, _now: float) -> None:
     """Take a chunk that says nothing new, or too late."""
+
+
+def _refuse(_value: bytes, _now: float) -> bool:
+    """Take no cookie."""
+    return False
 
 
 def _congestion(config: SctpConfig, random: Random) -> Congestion:

@@ -25,6 +25,14 @@ class CloseReason(Enum):
     """The remote end never answered the handshake."""
 
 
+class AssociationAnswered(msgspec.Struct, frozen=True, gc=False):
+    """The remote end has answered the handshake: what is sent before `packets_to_send` leaves with the next packet.
+
+    That is a round trip before `AssociationConnected`, and no less reliable. Reported once at most, before that event:
+    not at an end that did not ask, nor where the remote end was quicker.
+    """
+
+
 class AssociationConnected(msgspec.Struct, frozen=True, gc=False):
     """The handshake is complete. Reported once, before anything that arrives on a channel."""
 
@@ -82,7 +90,8 @@ class MessageReceived(msgspec.Struct, gc=False):
 
 
 Event: TypeAlias = (
-    AssociationConnected
+    AssociationAnswered
+    | AssociationConnected
     | AssociationRestarted
     | AssociationClosed
     | ChannelOpened

@@ -45,6 +45,9 @@ FIRST_TIMEOUT = 0.3
 
 LAST_TIMEOUT = 5.0
 
+MAX_ECHOES_WITH_DATA = 2
+"""A COOKIE ECHO that was lost so often goes alone: not everybody may stand its company."""
+
 _STALENESS = Struct("!L")
 
 
@@ -72,8 +75,6 @@ class Handshake:
     def __init__(self, config: SctpConfig, first_data: FirstData, random: Random) -> None:
         self.state = HandshakeState.CLOSED
         self.agreement: Cookie | None = None
-        self.packets: list[bytes] = []
-        """Packets to send, complete, until they are taken."""
         self.round_trip: float | None = None
         """How long the remote end took to answer, if it was asked once."""
         self.failed = False
@@ -85,8 +86,11 @@ class Handshake:
         self._local_tag = self._new_tag()
         self._local_initial_tsn = random.getrandbits(32)
         self._remote_tag = 0
-        self._pending = b""
-        """What T1 sends again."""
+        self._packets: list[bytes] = []
+        self._init_packet = b""
+        self._echo = b""
+        """The chunk that sends the cookie back."""
+        self._must_echo = False
         self._due_at = inf
         self._timeout = FIRST_TIMEOUT
         self._retransmissions = 0
@@ -104,7 +108,8 @@ class Handshake:
         self.state = HandshakeState.COOKIE_WAIT
         self._retransmissions = 0
         init = self._init(self._local_tag, self._local_initial_tsn, [])
-        self._ask(self._seal(encode_init(ChunkType.INIT, init), 0), now)
+        self._init_packet = self._seal(encode_init(ChunkType.INIT, init), 0)
+        self._ask(self._init_packet, now)
 
     def deadline(self) -> float:
         """When `handle_timeout` is due."""
@@ -120,14 +125,22 @@ class Handshake:
             return
         self._timeout = min(LAST_TIMEOUT, 2 * self._timeout)
         self._due_at = now + self._timeout
-        self.packets.append(self._pending)
-        if self.state is HandshakeState.COOKIE_ECHOED:
-            self._first_data.sent_again(now)
+        echoes = self.state is HandshakeState.COOKIE_ECHOED
+        self._packets.append(self._cookie_echo(now) if echoes else self._init_packet)
 
     def stop(self) -> None:
         """Ask no more."""
         self._due_at = inf
-        self.packets = []
+        self._must_echo = False
+        self._packets = []
+
+    def packets_to_send(self, now: float) -> list[bytes]:
+        """Return what is to be sent, once. What waits by now leaves with the cookie."""
+        if self._must_echo:
+            self._must_echo = False
+            self._ask(self._cookie_echo(now), now)
+        packets, self._packets = self._packets, []
+        return packets
 
     # Chunks
 
@@ -159,12 +172,12 @@ class Handshake:
         if unrecognized:
             more.append(Parameter(ParameterType.UNRECOGNIZED, parameters.encode(unrecognized)[:256]))
         answer = encode_init(ChunkType.INIT_ACK, self._init(local_tag, initial_tsn, more))
-        self.packets.append(self._seal(answer, init.initiate_tag))
+        self._packets.append(self._seal(answer, init.initiate_tag))
 
-    def receive_init_ack(self, value: bytes, now: float) -> None:
-        """Send the cookie back, and with it what waits. Raises `ProtocolError`."""
+    def receive_init_ack(self, value: bytes, now: float) -> bool:
+        """Return whether the cookie is to be sent back, and with it what waits by then. Raises `ProtocolError`."""
         if self.state is not HandshakeState.COOKIE_WAIT:
-            return  # section 5.2.3
+            return False  # section 5.2.3
         init = decode_init(value)
         cookie = extensions.cookie_of(init.parameters)
         known, _ = extensions.read(init.parameters)
@@ -186,9 +199,9 @@ class Handshake:
         )
         self.state = HandshakeState.COOKIE_ECHOED
         self._retransmissions = 0
-        echo = encode_chunk(ChunkType.COOKIE_ECHO, cookie)
-        echo += self._first_data.beside(echo, self.agreement, now)
-        self._ask(self._seal(echo, init.initiate_tag), now)
+        self._echo = encode_chunk(ChunkType.COOKIE_ECHO, cookie)
+        self._must_echo, self._due_at = True, inf
+        return True
 
     def receive_cookie_echo(self, value: bytes, tag: int, now: float) -> Verdict:
         """Decide what a COOKIE ECHO in a packet with this tag means: the table above."""
@@ -220,7 +233,7 @@ class Handshake:
 
     def receive_cookie_ack(self) -> bool:
         """Return whether this is what established the association."""
-        if self.state is not HandshakeState.COOKIE_ECHOED or self.agreement is None:
+        if self.state is not HandshakeState.COOKIE_ECHOED or self._must_echo or self.agreement is None:
             return False
         self._establish(self.agreement)
         return True
@@ -239,18 +252,26 @@ class Handshake:
         self.agreement = agreement
         self.state = HandshakeState.ESTABLISHED
         self._local_tag, self._remote_tag = agreement.local_tag, agreement.remote_tag
-        self._due_at, self._pending = inf, b""
+        self._due_at, self._must_echo = inf, False
+        self._init_packet = self._echo = b""
+
+    def _cookie_echo(self, now: float) -> bytes:
+        """Return the packet with the COOKIE ECHO, and what travels with it."""
+        assert self.agreement is not None
+        chunks = self._echo
+        if self._retransmissions < MAX_ECHOES_WITH_DATA:
+            chunks += self._first_data.beside(self._echo, self.agreement, now)
+        return self._seal(chunks, self._remote_tag)
 
     def _ask(self, packet: bytes, now: float) -> None:
-        self._pending = packet
         self._timeout = FIRST_TIMEOUT
         self._asked_at, self._due_at = now, now + FIRST_TIMEOUT
-        self.packets.append(packet)
+        self._packets.append(packet)
 
     def _refuse_stale(self, cookie: Cookie, now: float) -> None:
         late = min(0xFFFF_FFFF, int((now - cookie.created_at - self._config.cookie_lifetime) * 1e6))
         error = encode_causes(ChunkType.ERROR, [Parameter(Cause.STALE_COOKIE, _STALENESS.pack(late))])
-        self.packets.append(self._seal(error, cookie.remote_tag))
+        self._packets.append(self._seal(error, cookie.remote_tag))
 
     def _init(self, tag: int, initial_tsn: int, more: list[Parameter]) -> Init:
         config = self._config

@@ -10,6 +10,9 @@ MOST = 0.25
 """Never more than this share is usual."""
 MEMORY_ROUNDS = 32
 
+LEAST_EVIDENCE = 2.0
+"""Known of fewer lost packets, nothing is usual."""
+
 EXCESS_MARGIN = 1.5
 """More than usual is lost above so many times the usual share ..."""
 EXCESS_PACKETS = 6.0
@@ -56,6 +59,8 @@ class UsualLoss:
             keep = 1 - 1 / MEMORY_ROUNDS
             total += keep * self._total
             self._lost, self._total = min(keep * self._lost + lost, MOST * total), total
+            if self._lost < LEAST_EVIDENCE:
+                self._assume(0.0, 0.0)
 
     def judge(self, lost: float, total: float) -> None:
         """Add a round with a window well below the one with which too much was lost: only the path loses then."""
@@ -90,5 +95,5 @@ class UsualLoss:
         self._excess = 0.0
 
     def _assume(self, lost: float, total: float) -> None:
-        self._lost, self._total = min(lost, MOST * total), total
+        self._lost, self._total = (min(lost, MOST * total), total) if lost >= LEAST_EVIDENCE else (0.0, 0.0)
         self._deficit, self._below = 0.0, (0.0, 0.0)

@@ -6,6 +6,9 @@ The modules, from the wire up:
     datagram_socket   a UDP socket that sends and receives runs
     ice               the seam to ICE, and which remote candidates are used      RFC 8445, 8838
     trickle_ice       ICE by aioice, candidates as they are found, every server asked
+    freshness         keeps the pair that was found                              RFC 7675
+    consent           whether the other end still agrees, as a machine           RFC 7675
+    binding           STUN requests and responses of two ends, prepared          RFC 8489
     plain_ice         the same through aioice's public interface alone
     aioice_candidate  candidates in aioice's form
     agents            which of the two is used

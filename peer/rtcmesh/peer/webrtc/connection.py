@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
+from random import Random, SystemRandom
 from typing import Protocol
 
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.sctp import (
     Association,
+    AssociationAnswered,
     AssociationClosed,
     Event,
     MessageReceived,
@@ -40,8 +40,13 @@ from .ice_server import StunServer, TurnServer
 
 logger = logging.getLogger(__name__)
 
+_random = SystemRandom()
+
 MAX_EARLY_DATAGRAMS = 64
 """What waits for our own handshake to begin; the other end repeats what is lost."""
+
+FIRST_WORD_TURNS = 3
+"""For how many turns of the event loop the cookie waits for company: the listener tells a task that tells another."""
 
 MAX_CLOSE_PERIODS = 5
 """How many times `close_timeout` closing may take while the other end does answer."""
@@ -96,7 +101,7 @@ class Connection:
         self._servers = servers
         self._config = config or WebRtcConfig()
         self._make_agent = agent or default_agent()
-        self._random = random or Random(secrets.randbits(128))
+        self._random = random or _random
         self._certificate = self._config.certificate or process_certificate()
         self._loop = asyncio.get_running_loop()
         self._agent: IceAgent | None = None
@@ -173,8 +178,7 @@ class Connection:
             if dtls.state is DtlsState.CONNECTED and not self._over.is_set():
                 self._arm()
                 return
-        self._flushing = True
-        self._loop.call_soon(self._flush)
+        self._flush_later(1)
 
     @property
     def dtls(self) -> Dtls | None:
@@ -302,9 +306,17 @@ class Connection:
             await self._agent.add_remote_candidate(candidate)
         self._agent.start(remote.ufrag, remote.password, is_lite=remote.is_lite)
 
-    def _flush(self) -> None:
-        self._flushing = False
-        self._advance()
+    def _flush_later(self, turns: int) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush, turns)
+
+    def _flush(self, turns: int) -> None:
+        if turns > 1:
+            self._loop.call_soon(self._flush, turns - 1)
+        else:
+            self._flushing = False
+            self._advance()
 
     def _advance(self) -> None:
         """Carry out what the machines want, and tell the listener what happened: the one drain."""
@@ -320,8 +332,10 @@ class Connection:
                 if not self._heard_at:
                     self._heard_at = now
                     association.connect(now)
-                self._report(association.events())
-                self._transmit(association, dtls, agent, now)
+                if self._report(association.events()):
+                    self._flush_later(FIRST_WORD_TURNS)  # what there is to say travels with the cookie
+                else:
+                    self._transmit(association, dtls, agent, now)
         finally:
             self._draining = False
         if dtls.state is DtlsState.FAILED:
@@ -331,8 +345,10 @@ class Connection:
         else:
             self._arm()
 
-    def _report(self, events: list[Event]) -> None:
+    def _report(self, events: list[Event]) -> bool:
+        """Tell the listener what happened; return whether the other end has just answered."""
         consumed = messages = 0
+        answered = False
         receive = self._listener.event_received
         for event in events:
             if isinstance(event, MessageReceived):
@@ -341,10 +357,13 @@ class Connection:
             elif isinstance(event, AssociationClosed):
                 self._end(f"{event.reason.value}: {event.detail}" if event.detail else event.reason.value)
                 continue
+            elif isinstance(event, AssociationAnswered):
+                answered = True
             if not self._closing:
                 receive(event)
         if messages and self._association is not None:
             self._association.consumed(consumed, messages)
+        return answered
 
     def _transmit(self, association: Association, dtls: Dtls, agent: IceAgent, now: float) -> None:
         packets = association.packets_to_send(now)

@@ -214,7 +214,7 @@ class Dtls:
             return
         self.state = DtlsState.CONNECTED
         if self.is_client:
-            self._heard.clear()
+            self._forget_handshake()  # nothing of it is ever repeated
 
     def _ask_openssl(self, now: float) -> None:
         wait = self._ssl.DTLSv1_get_timeout()
@@ -238,10 +238,9 @@ class Dtls:
         for start in range(0, len(datagrams.data), step):
             self._open(packets, datagrams.data[start : start + step])
         if packets:
-            self._forget_handshake()
+            self._forget_handshake()  # data can come only from a client that has our last flight
 
     def _forget_handshake(self) -> None:
-        """Data can come only from a client that has our last flight."""
         if self._heard:
             self._heard.clear()
             self._flight.clear()

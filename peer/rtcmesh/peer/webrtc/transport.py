@@ -11,6 +11,7 @@ from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, TransportFactory, TransportSink
 from rtcmesh.peer.sctp import (
     Association,
+    AssociationAnswered,
     AssociationConnected,
     AssociationRestarted,
     ChannelClosed,
@@ -138,9 +139,8 @@ class WebRtcTransport:
             case ChannelWritable():
                 if event.channel_id == PACKETS:
                     self._sink.transport_writable()
-            case AssociationConnected():
-                self._open = True
-                self._sink.transport_opened()
+            case AssociationAnswered() | AssociationConnected():
+                self._take_packets()
             case ChannelClosed():
                 self._end("a data channel was closed")
             case AssociationRestarted():
@@ -153,6 +153,12 @@ class WebRtcTransport:
         self._end(reason)
 
     # Rules
+
+    def _take_packets(self) -> None:
+        """Be open: the remote end has answered, and what is sent now arrives, or the end of the transport says so."""
+        if not self._open and not self._closed:
+            self._open = True
+            self._sink.transport_opened()
 
     def _send(self, channel_id: int, data: bytes) -> None:
         if self._association is None or not self._open:

@@ -1,0 +1,70 @@
+"""Whether the other end still agrees to be sent to (RFC 7675): asked every 5 s or so, withdrawn by 30 s of silence."""
+
+from __future__ import annotations
+
+from math import ceil
+from random import Random
+
+from .binding import TRANSACTION_ID_BYTES, Bindings, transaction_id_of
+
+MIN_INTERVAL, MAX_INTERVAL = 4.0, 6.0
+"""What a request follows the one before after, by chance, so that not all ask at once."""
+
+TICK = 0.25
+"""Requests leave when the clock shows a multiple of this: those of many connections share what waking up costs."""
+
+LIFETIME = 30.0
+"""For how long an answer is good."""
+
+MAX_UNANSWERED = 8
+"""More requests do not fit into a lifetime."""
+
+STOPPED = 1.0
+"""Who looks at the clock so much too late was stopped, and has no right to say that nobody answered meanwhile."""
+
+
+class Consent:
+    """Asks one remote address. Each request is sent once and has an id of its own that nobody can guess.
+
+    An answer counts for as long as consent lasts, however slow the path: which of the requests it answers is all one
+    (section 5.1). `random` must be one whose numbers cannot be foretold.
+    """
+
+    def __init__(self, bindings: Bindings, random: Random, now: float) -> None:
+        self.expired = False
+        """Whether nothing may be sent any more. It stays so."""
+        self._bindings = bindings
+        self._random = random
+        self._unanswered: list[bytes] = []
+        self._expires_at = now + LIFETIME
+        self._ask_at = self._next(now)
+
+    def deadline(self) -> float:
+        """When `handle_timeout` is due, until consent has expired."""
+        return min(self._ask_at, self._expires_at)
+
+    def handle_timeout(self, now: float, *, is_controlling: bool) -> bytes:
+        """Return the request that is due, or nothing."""
+        late = now - self.deadline()
+        if late > STOPPED:
+            self._expires_at += late
+        if now >= self._expires_at:
+            self.expired = True
+        if self.expired or now < self._ask_at:
+            return b""
+        self._ask_at = self._next(now)
+        transaction_id = self._random.randbytes(TRANSACTION_ID_BYTES)
+        self._unanswered = [*self._unanswered[1 - MAX_UNANSWERED :], transaction_id]
+        return self._bindings.request(transaction_id, is_controlling=is_controlling)
+
+    def receive(self, message: bytes, now: float) -> bool:
+        """Take a message from the remote address; return whether it answers one of the requests."""
+        transaction_id = transaction_id_of(message)
+        if transaction_id not in self._unanswered or not self._bindings.is_response(message):
+            return False
+        self._unanswered.remove(transaction_id)  # what repeats it proves nothing
+        self._expires_at = now + LIFETIME
+        return True
+
+    def _next(self, now: float) -> float:
+        return ceil((now + self._random.uniform(MIN_INTERVAL, MAX_INTERVAL - TICK)) / TICK) * TICK
