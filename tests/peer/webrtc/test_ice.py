@@ -5,115 +5,24 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtcmesh.netem import Host, LinkConfig, TraceEntry, VirtualNetwork, run_virtual, virtual_webrtc
+from rtcmesh.netem import Host, LinkConfig, TraceEntry, VirtualNetwork
 from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
 from rtcmesh.peer.webrtc.datagrams import Datagrams
-from rtcmesh.peer.webrtc.ice import IceAgent, IceAgentFactory
+from rtcmesh.peer.webrtc.ice import IceAgentFactory
 from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
 from rtcmesh.peer.webrtc.plain_ice import PlainIce
 from rtcmesh.peer.webrtc.trickle_ice import TrickleIce, missing_names
+from support.ice import End, Servers, connect, ends, exchange, virtually
 from support.tls import certificate_for
 from support.turn import TurnServer as Turn
-
-Servers = list[StunServer | TurnServer]
-
-
-class End:
-    """An agent, its host and what it reported."""
-
-    def __init__(
-        self,
-        make: IceAgentFactory,
-        host: Host | None,
-        *,
-        controlling: bool,
-        servers: Servers | None = None,
-        config: WebRtcConfig | None = None,
-    ) -> None:
-        self.host = host
-        self.candidates: list[Candidate] = []
-        self.received: list[bytes] = []
-        self.reason = ""
-        self.changed = asyncio.Condition()
-        self.gathered, self.selected, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.news = asyncio.Event()
-        self.remote: End | None = None
-        self.agent: IceAgent = make(self, servers or [], config or WebRtcConfig(), is_controlling=controlling)
-
-    def candidate_found(self, candidate: Candidate | None) -> None:
-        assert not self.gathered.is_set(), "nothing follows the end of candidates"
-        if candidate is None:
-            self.gathered.set()
-        else:
-            self.candidates.append(candidate)
-        if self.remote is not None:
-            asyncio.get_running_loop().create_task(self.remote.agent.add_remote_candidate(candidate))
-
-    def pair_selected(self) -> None:
-        self.selected.set()
-
-    def datagrams_received(self, datagrams: Datagrams) -> None:
-        self.received += datagrams.split()
-        self.news.set()
-
-    def ice_ended(self, reason: str) -> None:
-        self.reason = reason
-        self.ended.set()
-
-    async def gather(self) -> None:
-        if self.host is None:
-            await self.agent.gather()
-        else:
-            with self.host:
-                await self.agent.gather()
-
-    async def wait_for(self, count: int) -> None:
-        while len(self.received) < count:
-            self.news.clear()
-            await self.news.wait()
-
-    @property
-    def types(self) -> list[str]:
-        return sorted(candidate.type for candidate in self.candidates)
-
-
-async def connect(ann: End, bob: End) -> None:
-    """Exchange everything, trickling what comes late, and wait until both have a pair."""
-    await asyncio.gather(ann.gather(), bob.gather())
-    for end, other in ((ann, bob), (bob, ann)):
-        for candidate in end.candidates:
-            await other.agent.add_remote_candidate(candidate)
-        if end.gathered.is_set():
-            await other.agent.add_remote_candidate(None)
-        else:
-            end.remote = other
-        other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
-    await asyncio.gather(ann.selected.wait(), bob.selected.wait())
-
-
-async def exchange(ann: End, bob: End, count: int = 3) -> None:
-    sent = [bytes([22, number]) * 100 for number in range(count)]
-    for end, other in ((ann, bob), (bob, ann)):
-        end.agent.send(Datagrams(b"".join(sent), 200))
-        await other.wait_for(count)
-        assert other.received == sent
-
-
-@asynccontextmanager
-async def ends(*made: End) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        await asyncio.gather(*(end.agent.close() for end in made))
 
 
 @pytest.fixture(params=[TrickleIce, PlainIce])
@@ -125,14 +34,6 @@ def make(request: pytest.FixtureRequest) -> IceAgentFactory:
 def network() -> tuple[VirtualNetwork, Host, Host, Host]:
     net = VirtualNetwork(link=LinkConfig(delay=0.02))
     return net, net.add_host("ann"), net.add_host("bob"), net.add_host("server")
-
-
-def virtually(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        with virtual_webrtc():
-            await scenario()
-
-    run_virtual(main())
 
 
 def test_datagrams_cross_both_ways(make: IceAgentFactory) -> None:

@@ -1,4 +1,4 @@
-"""ICE by aioice, with what its public interface does not offer. The only module that touches its private names.
+"""ICE by aioice, with what its public interface does not offer. This and `checks` alone touch its private names.
 
 aioice gathers everything before anything can be signaled, asks one STUN and one TURN server, and hands datagrams over
 through a queue. Here host candidates are told at once and the others as they come in, every server is asked, and what
@@ -24,6 +24,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 
 from .aioice_candidate import add_remote_candidate, from_aioice
 from .candidate import Candidate
+from .checks import Checks
 from .config import IceTransportPolicy, WebRtcConfig
 from .datagram_socket import Address, DatagramSocket, DatagramsProtocol, supports_batches
 from .datagrams import Datagrams
@@ -48,13 +49,24 @@ MAX_RELAY_BUFFER_BYTES = 1024 * 1024
 _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice, ("StunProtocol", "relayed_candidate", "server_reflexive_candidate")),
     (ice.StunProtocol, ("datagram_received", "send_stun", "close")),
-    (ice.Connection, ("get_component_candidates", "check_complete", "data_received", "protocol_lost")),
-    (ice.Connection, ("_remote_candidates_expected", "_check_list_maybe_fail", "_pair_remote_candidate")),
-    (ice.Connection, ("sort_check_list", "build_request", "query_consent")),
+    (ice, ("candidate_pair_priority",)),
+    (ice.CandidatePair, ("State",)),
+    (ice.Connection, ("get_component_candidates", "data_received", "protocol_lost", "sort_check_list")),
+    (ice.Connection, ("check_start", "check_complete", "check_state", "build_request", "switch_role")),
+    (ice.Connection, ("_remote_candidates_expected", "_end_remote_candidates", "_pair_remote_candidate")),
+    (ice.Connection, ("_check_list_maybe_fail", "query_consent")),
     (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
-_ATTRIBUTES = ("_early_checks_done", "_nominated", "_protocols", "_remote_candidates")
+_ATTRIBUTES = (
+    "_check_list",
+    "_closing",
+    "_early_checks_done",
+    "_nominated",
+    "_nominating",
+    "_protocols",
+    "_remote_candidates",
+)
 
 
 def missing_names() -> list[str]:
@@ -80,7 +92,7 @@ class TrickleIce:
         self._servers = servers
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._connection = _Connection(self, config, is_controlling=is_controlling)
+        self._connection = Checks(self, config, is_controlling=is_controlling)
         self._admission = RemoteCandidates(resolve_mdns=config.resolve_mdns)
         self._known: set[tuple[str, int]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,9 +114,9 @@ class TrickleIce:
         return self._connection.local_password
 
     @property
-    def has_pair(self) -> bool:
-        """Whether datagrams can be sent."""
-        return self._pair is not None
+    def is_settled(self) -> bool:
+        """Whether the search is over."""
+        return self._connection.is_settled
 
     @property
     def selected_pair(self) -> CandidatePair | None:
@@ -135,7 +147,7 @@ class TrickleIce:
         """See `IceAgent`."""
         self._connection.remote_username = ufrag
         self._connection.remote_password = password
-        self._connection.remote_is_lite = is_lite
+        del is_lite  # a lite end is checked and told what is nominated like any other
         self._spawn(self._run())
 
     def send(self, datagrams: Datagrams) -> None:
@@ -177,7 +189,7 @@ class TrickleIce:
         if not self._closing:
             self._listener.datagrams_received(datagrams)
 
-    def pair_nominated(self, pair: ice.CandidatePair) -> None:
+    def pair_changed(self, pair: ice.CandidatePair) -> None:
         """Send over this pair from now on."""
         if pair is not self._pair and not self._closing:
             self._pair = pair
@@ -190,10 +202,9 @@ class TrickleIce:
         self._pair = None
         self._report_end("the other end no longer answers ICE")
 
-    def socket_lost(self, protocol: ice.StunProtocol) -> None:
-        """End if the selected pair stood on this socket."""
-        if self._pair is not None and self._pair.protocol is protocol:
-            self._loop.call_soon(self._report_end, "its socket was closed")
+    def pair_lost(self) -> None:
+        """End."""
+        self._loop.call_soon(self._report_end, "its socket was closed")
 
     async def open_hosts(self, component: int, addresses: Sequence[str]) -> list[aioice.Candidate]:
         """Open a socket on each address; what cannot be bound is left out."""
@@ -322,68 +333,10 @@ class TrickleIce:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Connection(aioice.Connection):
-    """An aioice connection to which local candidates may come later."""
-
-    def __init__(self, agent: TrickleIce, config: WebRtcConfig, *, is_controlling: bool) -> None:
-        super().__init__(
-            ice_controlling=is_controlling,
-            use_ipv4=config.use_ipv4,
-            use_ipv6=config.use_ipv6,
-            transport_policy=aioice.TransportPolicy[config.ice_transport_policy.name],
-        )
-        self._agent = agent
-
-    @property
-    def protocols(self) -> list[ice.StunProtocol]:
-        """One for each local socket and allocation."""
-        return self._protocols
-
-    def add_local(self, protocol: ice.StunProtocol) -> None:
-        """Pair a late local candidate with the remote ones."""
-        self._protocols.append(protocol)
-        for candidate in self._remote_candidates:
-            self._pair_remote_candidate(candidate)
-        self.sort_check_list()
-
-    def local_candidates_ended(self) -> None:
-        """Fail now if all that there is has failed."""
-        if self._early_checks_done:
-            self._check_list_maybe_fail()
-
-    async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[aioice.Candidate]:
-        """Open the hosts and leave the servers for later."""
-        del timeout
-        return await self._agent.open_hosts(component, addresses)
-
-    def check_complete(self, pair: ice.CandidatePair) -> None:
-        """Take note of what is nominated, without the pause that `connect` makes."""
-        super().check_complete(pair)
-        nominated = self._nominated.get(pair.component)
-        if nominated is not None:
-            self._agent.pair_nominated(nominated)
-
-    async def query_consent(self) -> None:
-        """Leave it to the agent."""
-
-    def data_received(self, data: bytes, component: int) -> None:
-        """Pass on what came neither as STUN nor as DTLS: nothing that anybody waits for."""
-
-    def protocol_lost(self, protocol: ice.StunProtocol) -> None:
-        """Tell the agent."""
-        super().protocol_lost(protocol)
-        self._agent.socket_lost(protocol)
-
-    def _remote_candidates_expected(self) -> bool:
-        return self._agent.is_gathering or super()._remote_candidates_expected()
-
-
 class _Protocol(ice.StunProtocol, DatagramsProtocol):
     """A socket of ours or an allocation on a TURN server: STUN goes to aioice, DTLS to the agent (RFC 7983)."""
 
-    def __init__(self, connection: _Connection, agent: TrickleIce) -> None:
+    def __init__(self, connection: Checks, agent: TrickleIce) -> None:
         super().__init__(connection)
         self._agent = agent
 
@@ -397,14 +350,14 @@ class _Protocol(ice.StunProtocol, DatagramsProtocol):
             self.datagram_received(datagram, addr)
 
     def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
-        """Send a message; a request again and again, as long as there is no answer and no pair."""
+        """Send a message; a request again and again, as long as there is no answer and no pair is nominated."""
         super().send_stun(message, addr)
-        if message.message_class is stun.Class.REQUEST and not self._agent.has_pair:
+        if message.message_class is stun.Class.REQUEST and not self._agent.is_settled:
             for delay in EARLY_REPEATS:
                 asyncio.get_running_loop().call_later(delay, self._repeat, message, addr)
 
     def _repeat(self, message: stun.Message, addr: tuple[str, int]) -> None:
-        if message.transaction_id in self.transactions and not self._agent.has_pair:
+        if message.transaction_id in self.transactions and not self._agent.is_settled:
             super().send_stun(message, addr)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:

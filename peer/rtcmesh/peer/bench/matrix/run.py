@@ -29,6 +29,9 @@ PATIENCE = 4
 MEETING_TIMEOUT = 180.0
 """How long a pair may take until both have heard each other, in seconds: fourteen peers make a machine busy."""
 
+AGREEMENT_TIME = 4.0
+"""How long two ends may take to agree on a pair of candidates; what works first carries until then."""
+
 T = TypeVar("T")
 
 
@@ -134,7 +137,10 @@ class Matrix:
         self._turn = turn
 
     async def meet(self, pair: Pair) -> Meeting:
-        """Have a pair meet, and wait for a direct path. Raises TimeoutError when they do not hear each other."""
+        """Have a pair meet, and wait for a direct path, which `look` names later.
+
+        Raises TimeoutError when they do not hear each other.
+        """
         room = _room(pair)
         ends = self._ends_of(pair)
         for end in ends:
@@ -156,10 +162,18 @@ class Matrix:
         return Meeting(
             one=pair[0],
             other=pair[1],
-            path=(await self._paths([pair]))[pair],
+            path="none",
             first_message=max(side.heard_at for side in sides) - both_joined,
             direct_after=direct_after,
         )
+
+    async def look(self, meetings: Sequence[Meeting]) -> list[Meeting]:
+        """Name the paths of pairs that have met, after their ends have agreed on them."""
+        await asyncio.sleep(AGREEMENT_TIME)
+        paths = await self._paths([(meeting.one, meeting.other) for meeting in meetings])
+        return [
+            msgspec.structs.replace(meeting, path=paths[meeting.one, meeting.other]) for meeting in meetings
+        ]
 
     async def rebind(self, meetings: Sequence[Meeting]) -> list[Meeting]:
         """Have the gateways of all first ends forget their mappings, and look what came of it some time later."""
@@ -231,8 +245,9 @@ async def run_matrix(
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(meet(pair)) for pair in pairs]
+        met = await matrix.look([task.result() for task in tasks])
         progress("rebinding")
-        return await matrix.rebind([task.result() for task in tasks])
+        return await matrix.rebind(met)
 
 
 @asynccontextmanager
