@@ -265,6 +265,29 @@ def test_a_cookie_goes_alone_where_data_has_no_room_at_the_other_end_or_beside_i
     assert chunks_of(remote.init_ack(bytes(cookie_bytes), window=window, streams=streams)) == expected
 
 
+@pytest.mark.parametrize(
+    "early",
+    [
+        encode_causes(ChunkType.ERROR, [Parameter(Cause.STALE_COOKIE, bytes(4))]),
+        encode_chunk(ChunkType.COOKIE_ACK),
+    ],
+)
+def test_what_answers_a_cookie_that_was_not_sent_yet_changes_nothing(early: bytes) -> None:
+    """In one read batch with the cookie itself, before the next packet leaves."""
+    remote = Answering()
+    end = remote.end
+    remote.ask()
+    assert end.sent is not None
+    tag = int.from_bytes(end.sent[-1][16:20], "big")
+    state = Parameter(ParameterType.STATE_COOKIE, b"cookie")
+    answer = encode_init(ChunkType.INIT_ACK, Init(9, 100_000, 10, 10, 5, [state]))
+    end.receive([seal(answer, tag), seal(early, tag)])
+    assert chunks_of(end.sent[-1]) == ALONE
+    assert not end.events
+    end.receive([seal(encode_chunk(ChunkType.COOKIE_ACK), tag)])
+    assert end.events == [AssociationConnected()]
+
+
 @pytest.mark.parametrize("limits", [{"max_retransmits": 0}, {"max_lifetime": 1.0}])
 def test_what_may_be_lost_is_not_sent_again_with_a_cookie(limits: dict[str, int]) -> None:
     remote = Answering()

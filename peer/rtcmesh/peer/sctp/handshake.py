@@ -240,9 +240,8 @@ class Handshake:
 
     def receive_error(self, causes: list[Parameter], now: float) -> None:
         """Begin again when the cookie was too old (section 5.2.6)."""
-        if self.state is HandshakeState.COOKIE_ECHOED and any(
-            cause.kind == Cause.STALE_COOKIE for cause in causes
-        ):
+        is_echoed = self.state is HandshakeState.COOKIE_ECHOED and not self._must_echo
+        if is_echoed and any(cause.kind == Cause.STALE_COOKIE for cause in causes):
             self.agreement = None
             self.connect(now)
 

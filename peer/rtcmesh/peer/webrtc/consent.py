@@ -11,7 +11,10 @@ MIN_INTERVAL, MAX_INTERVAL = 4.0, 6.0
 """What a request follows the one before after, by chance, so that not all ask at once."""
 
 TICK = 0.25
-"""Requests leave when the clock shows a multiple of this: those of many connections share what waking up costs."""
+"""Requests leave just after multiples of this on the clock: those of many connections share what waking up costs."""
+
+STAGGER = 1e-4
+"""By how much at most, so that timers of equal times do not leave it to the event loop which goes first."""
 
 LIFETIME = 30.0
 """For how long an answer is good."""
@@ -27,14 +30,14 @@ class Consent:
     """Asks one remote address. Each request is sent once and has an id of its own that nobody can guess.
 
     An answer counts for as long as consent lasts, however slow the path: which of the requests it answers is all one
-    (section 5.1). `random` must be one whose numbers cannot be foretold.
+    (section 5.1). `ids` must be one whose numbers cannot be foretold; `chance` spreads the requests.
     """
 
-    def __init__(self, bindings: Bindings, random: Random, now: float) -> None:
+    def __init__(self, bindings: Bindings, ids: Random, chance: Random, now: float) -> None:
         self.expired = False
         """Whether nothing may be sent any more. It stays so."""
         self._bindings = bindings
-        self._random = random
+        self._ids, self._chance = ids, chance
         self._unanswered: list[bytes] = []
         self._expires_at = now + LIFETIME
         self._ask_at = self._next(now)
@@ -53,7 +56,7 @@ class Consent:
         if self.expired or now < self._ask_at:
             return b""
         self._ask_at = self._next(now)
-        transaction_id = self._random.randbytes(TRANSACTION_ID_BYTES)
+        transaction_id = self._ids.randbytes(TRANSACTION_ID_BYTES)
         self._unanswered = [*self._unanswered[1 - MAX_UNANSWERED :], transaction_id]
         return self._bindings.request(transaction_id, is_controlling=is_controlling)
 
@@ -67,4 +70,5 @@ class Consent:
         return True
 
     def _next(self, now: float) -> float:
-        return ceil((now + self._random.uniform(MIN_INTERVAL, MAX_INTERVAL - TICK)) / TICK) * TICK
+        earliest = now + self._chance.uniform(MIN_INTERVAL, MAX_INTERVAL - TICK - STAGGER)
+        return ceil(earliest / TICK) * TICK + self._chance.uniform(0, STAGGER)

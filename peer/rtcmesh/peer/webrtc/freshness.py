@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from random import SystemRandom
+import random
 from typing import Protocol
 
 import aioice
@@ -13,7 +13,17 @@ from .binding import Bindings, transaction_id_of
 from .consent import Consent
 from .datagrams import Datagrams
 
-_random = SystemRandom()
+_ids = random.SystemRandom()
+
+
+class _Chance(random.Random):
+    """The chance that all of a process share, and that a seed repeats."""
+
+    def random(self) -> float:
+        return random.random()
+
+
+_chance = _Chance()
 
 
 class FreshnessListener(Protocol):
@@ -42,7 +52,7 @@ class Freshness:
         self._pair = pair
         self._bindings = _bindings(connection, pair)
         self._loop = asyncio.get_running_loop()
-        self._consent = Consent(self._bindings, _random, self._loop.time())
+        self._consent = Consent(self._bindings, _ids, _chance, self._loop.time())
         self._timer = self._loop.call_at(self._consent.deadline(), self._timeout)
 
     def receive(self, message: bytes, protocol: ice.StunProtocol, addr: tuple[str, int]) -> bool:
