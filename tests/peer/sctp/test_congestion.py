@@ -19,6 +19,7 @@ from rtcmesh.peer.sctp.cubic import Cubic
 from rtcmesh.peer.sctp.loss_tolerant import LossTolerant, Mode
 from rtcmesh.peer.sctp.pacing import Pacer
 from rtcmesh.peer.sctp.round_trip import RoundTrip
+from rtcmesh.peer.sctp.usual_loss import UsualLoss
 
 RATE, ROUND_TRIP = 10e6, 0.05
 PACKET = 1188
@@ -258,6 +259,25 @@ def test_the_tolerant_control_shrinks_until_losses_are_shown_not_to_grow_with_th
         rounds += 1
     assert rounds < 100
     assert control.usual_loss.share == pytest.approx(share, rel=0.5)
+
+
+def test_an_experiment_that_fails_shows_that_what_was_usual_was_not() -> None:
+    control = tolerant(PACKET)
+    fed = Path(control)
+    for _ in range(6):
+        fed.round()
+    control.usual_loss = UsualLoss(20, 1000)
+    rounds = 0
+    while control.mode is not Mode.COMPETING:
+        fed.round(lost_share=0.2)
+    while control.mode is Mode.COMPETING:  # until so many losses without a queue call for an experiment
+        fed.round(lost_share=0.1)
+        rounds += 1
+        assert rounds < 100
+    while control.mode is not Mode.COMPETING:
+        fed.round(lost_share=0.9)
+        assert control.mode is not Mode.YIELDING
+    assert control.usual_loss.share == 0
 
 
 def test_the_pacer_lets_a_burst_pass_and_then_keeps_to_the_rate() -> None:

@@ -43,7 +43,7 @@ class Experiment:
     def __init__(self, window: int, usual: UsualLoss) -> None:
         self.begun_at = window
         self.usual_before = usual
-        """What was usual, and is again if this fails."""
+        """What was usual, and is again if this ends without a result."""
         self.proven = window
         """The largest window with which no more was lost."""
         self._reached = False
@@ -62,6 +62,10 @@ class Experiment:
         if self._reached:
             self.proven = window
         self._reached = not self._reached and window >= self.limit
+
+    def disproved(self) -> None:
+        """Note that more is lost with a larger window: then whatever was taken for usual was not, either."""
+        self.usual_before = UsualLoss()
 
     @staticmethod
     def fails(lost: float, total: float, usual: UsualLoss) -> bool:

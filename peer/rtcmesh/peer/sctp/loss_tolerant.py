@@ -150,6 +150,8 @@ class LossTolerant:
             self.usual_loss.answered()
         elif self.mode is Mode.STARTING:
             if self._too_much_for_a_start():
+                if self._experiment is not None:
+                    self._experiment.disproved()
                 self._end_start(newest, now)
         elif self.usual_loss.exceeded(self.window / self._packet_bytes):
             self._shrink(newest, now)
