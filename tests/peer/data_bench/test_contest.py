@@ -15,10 +15,10 @@ from rtcmesh.peer.bench.data.contenders import (
     BARE,
     BULK,
     COALESCED,
+    CUBIC,
     LIMITS,
     OURS,
     SESSION,
-    TOLERANT,
     Contender,
     Kind,
 )
@@ -137,14 +137,14 @@ async def test_a_run_goes_on_after_the_rounds_that_were_kept() -> None:
 def test_only_other_stacks_on_lossy_links_share_the_time() -> None:
     first = broken("")
     second = replace(first, name="broken as well")
-    plan = Plan([OURS, TOLERANT, first, second], [LOOPBACK, *LOSSY], [BULK], 1, MOMENT)
+    plan = Plan([OURS, CUBIC, first, second], [LOOPBACK, *LOSSY], [BULK], 1, MOMENT)
     assert [([one.name for one in group], len(networks)) for group, networks in groups(plan)] == [
         (["rtcmesh"], 1),
-        (["rtcmesh, loss-tolerant"], 1),
+        (["rtcmesh, CUBIC"], 1),
         (["broken"], 1),
         (["broken as well"], 1),
         (["rtcmesh"], len(LOSSY)),
-        (["rtcmesh, loss-tolerant"], len(LOSSY)),
+        (["rtcmesh, CUBIC"], len(LOSSY)),
         (["broken", "broken as well"], len(LOSSY)),
     ]
     assert first.kind is Kind.OTHER

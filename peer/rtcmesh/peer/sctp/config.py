@@ -26,9 +26,9 @@ class CongestionControl(Enum):
     """Who decides how much may be on its way."""
 
     CUBIC = "cubic"
-    """RFC 9438 with HyStart++ (RFC 9406): takes every loss for congestion. Safe everywhere."""
+    """RFC 9438 with HyStart++ (RFC 9406): takes every loss for congestion, and fills every buffer."""
     LOSS_TOLERANT = "loss_tolerant"
-    """Steered by queueing delay: keeps its rate on paths that lose packets without being full."""
+    """Keeps the queue short and its rate on paths that lose packets without being full; beside CUBIC it is CUBIC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SctpConfig:
     """The SCTP port of this end; part of the session description (RFC 8841)."""
     remote_port: int = 5000
     """The SCTP port of the other end."""
-    congestion_control: CongestionControl = CongestionControl.CUBIC
+    congestion_control: CongestionControl = CongestionControl.LOSS_TOLERANT
     """The congestion control of what this end sends."""
     packet_bytes: int = SAFE_PACKET_BYTES
     """The largest packet to start with, without what is around it. Every path must carry it."""

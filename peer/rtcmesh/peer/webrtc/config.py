@@ -49,7 +49,7 @@ class WebRtcConfig:
     certificate: Certificate | None = None
     """The certificate to present; None for the one that all connections of the process share."""
 
-    congestion_control: CongestionControl = CongestionControl.CUBIC
+    congestion_control: CongestionControl = CongestionControl.LOSS_TOLERANT
     """What decides how much may be on its way."""
 
     max_packet_bytes: int = 15_000

@@ -80,7 +80,7 @@ def _node(name: str, module: str, package: str) -> Contender:
 
 
 OURS = _ours("rtcmesh", "ours", (*WORKS, IDLE), (BULK, PING_PONG))
-TOLERANT = _ours("rtcmesh, loss-tolerant", "ours:make_tolerant", (BULK,), (BULK, PING_PONG))
+CUBIC = _ours("rtcmesh, CUBIC", "ours:make_cubic", (BULK,), (BULK, PING_PONG))
 SAFE = _ours("rtcmesh, packets of 1,188 bytes", "ours:make_safe", (BULK, LARGE_BULK, SMALL))
 LARGE = _ours("rtcmesh, packets of 15,000 bytes", "ours:make_large", (BULK, LARGE_BULK, SMALL))
 SESSION = replace(_ours("rtcmesh, session", "session", (COALESCED,)), coalesces=True)
@@ -95,7 +95,7 @@ CONTENDERS: tuple[Contender, ...] = (
     OURS,
     SAFE,
     LARGE,
-    TOLERANT,
+    CUBIC,
     SESSION,
     BARE,
     _python("libdatachannel (aiolibdatachannel)", "libdatachannel", "aiolibdatachannel"),

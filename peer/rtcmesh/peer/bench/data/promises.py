@@ -20,7 +20,6 @@ from .contenders import (
     SAFE,
     SESSION,
     SMALL,
-    TOLERANT,
     WORKS,
     Contender,
     Kind,
@@ -88,7 +87,6 @@ def _lossy_bulk(network: Network) -> Promise:
         key="mbit_per_second",
         beside=Beside.BEST,
         wanted=20,
-        contender=TOLERANT,
         network=network,
     )
 
@@ -156,7 +154,6 @@ PROMISES: Sequence[Promise] = (
         beside=Beside.NOTHING,
         wanted=1,
         at_least=False,
-        contender=TOLERANT,
         network=_TEN_PERCENT,
         summary=max,
     ),

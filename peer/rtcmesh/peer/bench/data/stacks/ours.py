@@ -73,11 +73,11 @@ def make(listener: StackListener) -> Ours:
     return Ours(listener, WebRtcConfig(close_timeout=CLOSE_TIMEOUT))
 
 
-def make_tolerant(listener: StackListener) -> Ours:
-    """With the congestion control that does not take every loss for congestion."""
+def make_cubic(listener: StackListener) -> Ours:
+    """With the congestion control that takes every loss for congestion."""
     return Ours(
         listener,
-        WebRtcConfig(congestion_control=CongestionControl.LOSS_TOLERANT, close_timeout=CLOSE_TIMEOUT),
+        WebRtcConfig(congestion_control=CongestionControl.CUBIC, close_timeout=CLOSE_TIMEOUT),
     )
 
 
