@@ -115,12 +115,7 @@ class OutboundStream(OutboundChannel):
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return self.accepted_messages - self._acknowledged_messages
-
-    @property
-    def accepted_messages(self) -> int:
-        """See `OutboundChannel`."""
-        return self._begun_messages + len(self._waiting)
+        return self._begun_messages + len(self._waiting) - self._acknowledged_messages
 
     @property
     def is_drained(self) -> bool:
@@ -136,16 +131,17 @@ class OutboundStream(OutboundChannel):
         """See `OutboundChannel`."""
         return self._room >= cost(payload) or self._room == self._window
 
-    def accept(self, payload: bytes) -> bool:
+    def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
         room = self._room - (len(payload) + FRAGMENT_OVERHEAD)
         if room < 0 and self._room < self._window:
-            return False
+            return 0
         self._room = room
-        self._waiting.append(payload)
+        waiting = self._waiting
+        waiting.append(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return True
+        return self._begun_messages + len(waiting)
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
@@ -301,16 +297,11 @@ class OutboundLatest(OutboundChannel):
         return self._waiting is None and self._received >= self._last_number
 
     @property
-    def accepted_messages(self) -> int:
-        """See `OutboundChannel`."""
-        return self._accepted
-
-    @property
     def acknowledged_messages(self) -> int:
         """All messages up to this number have arrived, or a newer one in their place."""
         return self._acknowledged_messages
 
-    def accept(self, payload: bytes) -> bool:
+    def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
         self._accepted += 1
         partly = bool(self._fresh) and self._fresh[0].number > self._newest_first
@@ -320,7 +311,7 @@ class OutboundLatest(OutboundChannel):
             self._replace(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return True
+        return self._accepted
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""

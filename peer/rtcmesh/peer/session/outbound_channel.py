@@ -44,11 +44,6 @@ class OutboundChannel:
         return 0
 
     @property
-    def accepted_messages(self) -> int:
-        """How many messages were taken: the number of the newest."""
-        raise NotImplementedError
-
-    @property
     def acknowledged_messages(self) -> int:
         """All messages up to this number have arrived."""
         return 0
@@ -68,8 +63,8 @@ class OutboundChannel:
         del payload
         return True
 
-    def accept(self, payload: bytes) -> bool:
-        """Take a message if it fits, and return whether it does.
+    def accept(self, payload: bytes) -> int:
+        """Take a message if it fits, and return its number, from 1 on; or 0, if it does not fit.
 
         Its place in the order of the channel is fixed by this call. A channel without a turn asks for one.
         """

@@ -42,12 +42,7 @@ class OutboundDatagrams(OutboundChannel):
         """See `OutboundChannel`."""
         return not self._waiting
 
-    @property
-    def accepted_messages(self) -> int:
-        """See `OutboundChannel`."""
-        return self._accepted
-
-    def accept(self, payload: bytes) -> bool:
+    def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
         assert len(payload) <= MAX_DATAGRAM_BYTES, "accept() of a message that is too long"
         self._waiting.append(payload)
@@ -58,7 +53,7 @@ class OutboundDatagrams(OutboundChannel):
         if not self.has_turn:
             self._give_turn(self)
         self._accepted += 1
-        return True
+        return self._accepted
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""

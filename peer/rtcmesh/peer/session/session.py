@@ -9,7 +9,7 @@ Every packet names both sessions, so there is no handshake: what is said before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -126,15 +126,8 @@ class Session:
         delivery holds for all.
         """
         assert not self._ending, "send() after end()"
-        channel = self._outbound.open(label, delivery, priority, stored=stored)
-        return channel.accepted_messages if channel.accept(payload) else 0
-
-    def sender(
-        self, label: str, delivery: Delivery = Delivery.RELIABLE, priority: Priority = Priority.INTERACTIVE
-    ) -> Callable[[bytes], bool]:
-        """Return what takes messages as `send` does, and tells whether they fit: for who sends many and counts none."""
-        assert not self._ending, "sender() after end()"
-        return self._outbound.open(label, delivery, priority, stored=False).accept
+        channel = self._outbound.find(label) or self._outbound.open(label, delivery, priority, stored=stored)
+        return channel.accept(payload)
 
     def is_acknowledged(self, label: str, number: int) -> bool:
         """Whether the remote session has this message of the channel and all before it."""

@@ -24,7 +24,6 @@ class OverSession:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._session = Session(secrets.randbits(32) << 32 | 1, window=MeshConfig().channel_window_bytes)
-        self._take = self._session.sender(LABEL)
         beneath = StackListener()
         beneath.opened = self._open
         beneath.message = self._receive
@@ -51,7 +50,7 @@ class OverSession:
 
     def send(self, data: bytes) -> None:
         """See `Stack`."""
-        if not self._take(data):
+        if not self._session.send(LABEL, data):
             self._held, self.buffered_amount = data, HIGH_WATER_BYTES
         if not self._scheduled:
             self._scheduled = True
@@ -76,7 +75,7 @@ class OverSession:
                 for payload in event.payloads:
                     deliver(payload)
                 self._session.taken(event, now)
-            elif isinstance(event, CreditGrew) and self._held and self._take(self._held):
+            elif isinstance(event, CreditGrew) and self._held and self._session.send(LABEL, self._held):
                 self._held, self.buffered_amount = None, 0
                 self._listener.writable()
         self._drain()
