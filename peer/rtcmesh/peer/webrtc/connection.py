@@ -228,7 +228,8 @@ class Connection:
         assert dtls is not None, "checks begin with the remote description"
         pair = self.selected_pair
         if pair is not None and self._association is not None:
-            self._association.discovers_mtu = "relay" not in (pair.local.type, pair.remote.type)
+            may_grow = "relay" not in (pair.local.type, pair.remote.type)
+            self._association.path_selected(self._loop.time(), may_grow=may_grow)
         if dtls.state is DtlsState.NEW:
             dtls.start(self._loop.time())
             early, self._early_datagrams = self._early_datagrams, []
@@ -333,9 +334,7 @@ class Connection:
                 if not self._heard_at:
                     self._heard_at = now
                     association.connect(now)
-                if self._report(association.events()):
-                    self._flush_later(FIRST_WORD_TURNS)  # what there is to say travels with the cookie
-                else:
+                if not self._report(association.events()):
                     self._transmit(association, dtls, agent, now)
         finally:
             self._draining = False
@@ -347,7 +346,7 @@ class Connection:
             self._alarm.set()
 
     def _report(self, events: list[Event]) -> bool:
-        """Tell the listener what happened; return whether the other end has just answered."""
+        """Tell the listener what happened; return whether to wait for what it has to say, with the cookie."""
         consumed = messages = 0
         answered = False
         receive = self._listener.event_received
@@ -360,6 +359,7 @@ class Connection:
                 continue
             elif isinstance(event, AssociationAnswered):
                 answered = True
+                self._flush_later(FIRST_WORD_TURNS)
             if not self._closing:
                 receive(event)
         if messages and self._association is not None:

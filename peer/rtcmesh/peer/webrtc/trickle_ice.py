@@ -54,7 +54,7 @@ _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice.Connection, ("get_component_candidates", "data_received", "protocol_lost", "sort_check_list")),
     (ice.Connection, ("check_start", "check_complete", "check_state", "build_request", "switch_role")),
     (ice.Connection, ("_remote_candidates_expected", "_end_remote_candidates", "_pair_remote_candidate")),
-    (ice.Connection, ("_check_list_maybe_fail", "query_consent")),
+    (ice.Connection, ("_check_list_maybe_fail", "_prune_components", "check_incoming", "query_consent")),
     (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
