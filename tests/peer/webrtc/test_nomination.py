@@ -379,6 +379,23 @@ def test_a_relay_that_is_lost_ends_the_search_only_when_it_is_nominated() -> Non
     virtually(scenario)
 
 
+def test_an_end_that_is_never_told_which_pair_stays_stops_when_nobody_answers() -> None:
+    async def scenario() -> None:
+        internet = flat(direct=LinkConfig(delay=0.7), server=LinkConfig(delay=0.005))
+        await internet.serve()
+        ann, bob = internet.ends()
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await ann.agent.close()
+            async with asyncio.timeout(40):
+                await bob.ended.wait()
+            assert bob.reason == "the other end no longer answers ICE"
+            assert bob.agent.selected_pair is None
+        internet.turn.close()
+
+    virtually(scenario)
+
+
 def test_of_all_that_is_nominated_at_once_the_best_is_used() -> None:
     """By an agent that nominates with every check, as aioice does by itself."""
 

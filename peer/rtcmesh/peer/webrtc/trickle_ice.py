@@ -101,7 +101,7 @@ class TrickleIce:
         self.is_gathering = False
         """Whether local candidates may still be found."""
         self.freshness: Freshness | None = None
-        """What keeps the selected pair, once the search for it is over."""
+        """What keeps the pair that carries."""
 
     @property
     def ufrag(self) -> str:
@@ -194,7 +194,8 @@ class TrickleIce:
         if pair is not self._pair and not self._closing:
             self._pair = pair
             if self.freshness is not None:
-                self._stay_fresh(pair)
+                self.freshness.stop()
+            self.freshness = Freshness(self, self._connection, pair)
             self._loop.call_soon(self._report_pair)
 
     def pair_lost(self) -> None:
@@ -250,15 +251,6 @@ class TrickleIce:
             await self._connection.connect()
         except ConnectionError as error:
             self._report_end(str(error))
-            return
-        if self._pair is not None:
-            self._stay_fresh(self._pair)
-
-    def _stay_fresh(self, pair: ice.CandidatePair) -> None:
-        """Watch over the selected pair, now that the search for it is over."""
-        if self.freshness is not None:
-            self.freshness.stop()
-        self.freshness = Freshness(self, self._connection, pair)
 
     async def _ask_servers(self) -> None:
         asking: list[Coroutine[Any, Any, None]] = []
