@@ -3,7 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcmesh.peer.session.flight import ACK_DELAY, INITIAL_PROBE_TIMEOUT, MIN_PROBE_TIMEOUT, Flight, Fragment
+from rtcmesh.peer.session.flight import (
+    ACK_DELAY,
+    INITIAL_PROBE_TIMEOUT,
+    INITIAL_WINDOW_BYTES,
+    MIN_PROBE_TIMEOUT,
+    Flight,
+    Fragment,
+)
 from rtcmesh.peer.session.frames import FRAGMENT_OVERHEAD
 from rtcmesh.relay.frames import Urgency
 
@@ -19,7 +26,8 @@ def measured(*, rtt: float, until: float) -> Flight:
         sent = fragment(number)
         flight.sent(sent, now)
         now, number = now + rtt, number + 1
-        assert flight.acknowledged([sent], now, 0.0) == []
+        flight.acknowledged([sent], now, 0.0)
+        assert flight.find_lost(now) == []
     return flight
 
 
@@ -59,6 +67,27 @@ def test_what_is_acknowledged_ends_the_silence() -> None:
     assert not flight.has_fallen_silent(3.1)
     patience = 3.0 + 4 * 1.5 + ACK_DELAY
     assert flight.has_fallen_silent(3.0 + patience + 0.001)
+
+
+def test_what_is_acknowledged_together_is_not_lost_in_whatever_order_the_word_of_it_comes() -> None:
+    flight = Flight(0.0)
+    first, second, third = fragment(1), fragment(2), fragment(3)
+    for sent, at in ((first, 0.0), (second, 0.005), (third, 0.018)):
+        flight.sent(sent, at)
+    flight.acknowledged([first, third], 0.025, 0.0)  # of one channel
+    flight.acknowledged([second], 0.025, 0.0)  # of another one
+    assert flight.find_lost(0.025) == []
+    assert flight.window >= INITIAL_WINDOW_BYTES
+
+
+def test_what_is_missing_when_what_was_sent_later_has_arrived_is_lost() -> None:
+    flight = Flight(0.0)
+    first, second = fragment(1), fragment(2)
+    flight.sent(first, 0.0)
+    flight.sent(second, 0.05)
+    flight.acknowledged([second], 0.07, 0.0)
+    assert flight.find_lost(0.07) == [first]
+    assert flight.bytes == 0
 
 
 def test_nothing_on_its_way_is_no_silence() -> None:

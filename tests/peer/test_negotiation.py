@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -96,6 +97,19 @@ def test_candidates_before_the_answer_wait_for_it() -> None:
     assert machine.actions() == []
     machine.receive(Answer(1, "answer"), 0)
     assert machine.actions() == [AcceptAnswer(1, "answer"), AddCandidate(1, "a")]
+
+
+@pytest.mark.parametrize("make", [offered, answering])
+def test_candidates_of_a_path_that_is_open_may_lead_to_a_better_one(make: Callable[[], Negotiation]) -> None:
+    machine = make()
+    if make is offered:
+        machine.receive(Answer(1, "answer 1"), 1)
+    machine.opened(1, 2)
+    machine.actions()
+    machine.receive(Candidate(1, "late"), 3)
+    machine.receive(Candidate(1, ""), 3)
+    assert machine.actions() == [AddCandidate(1, "late"), AddCandidate(1, "")]
+    assert machine.stale == 0
 
 
 def test_candidates_of_an_older_attempt_do_not_reach_a_newer_one() -> None:

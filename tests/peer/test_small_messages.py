@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -11,6 +11,7 @@ from rtcmesh.peer.session import frames
 from rtcmesh.peer.session.acknowledgements import URGENT_COST, URGENT_FRAGMENTS
 from rtcmesh.peer.session.flight import ACK_DELAY
 from rtcmesh.peer.session.frames import (
+    FRAGMENT_BYTES,
     FRAGMENT_OVERHEAD,
     LENGTH_BYTES,
     MAX_TOGETHER,
@@ -34,13 +35,15 @@ def decoded(frame: bytes) -> Messages:
     return messages
 
 
-SMALL = st.integers(0, 8) | st.integers(0, 300) | st.integers(0, 6000)
+SMALL = st.integers(0, 8) | st.integers(0, 300) | st.integers(0, 6000) | st.integers(0, FRAGMENT_BYTES)
 SIZES = st.lists(SMALL, min_size=1, max_size=400) | st.tuples(SMALL, st.integers(1, 2000)).map(
     lambda alike: [alike[0]] * alike[1]
 )
 
 
 @given(SIZES, st.lists(st.integers(0, 40_000), max_size=30))
+@example([FRAGMENT_BYTES // 2 + 1] * 2, [])
+@example([0, FRAGMENT_BYTES], [])
 def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int], grants: list[int]) -> None:
     turns: list[OutboundChannel] = []
     opening = Open(0, Delivery.RELIABLE, stored=False, label="x")
@@ -79,6 +82,21 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
     channel.acknowledge(Ack(0, number, limit, ()))
     assert (channel.unacknowledged, channel.undelivered()) == (0, [])
     assert channel.fits(bytes(WINDOW - FRAGMENT_OVERHEAD))
+
+
+def test_a_small_message_behind_a_large_one_leaves_with_it() -> None:
+    session = Session(1 << 32, window=WINDOW)
+    session.path_opened(1, 0)
+    session.send("x", bytes(2 * FRAGMENT_BYTES))
+    session.send("x", b"small")
+    session.send("y", bytes(2 * FRAGMENT_BYTES), priority=Priority.BULK)
+    sent = [
+        frame
+        for packet in session.packets_to_send(1, 1 << 20, 0)
+        for frame in frames.decode_frames(packet.data)
+    ]
+    assert [frame.payloads for frame in sent if isinstance(frame, Messages)] == [[b"small"]]
+    assert session.packets_to_send(1, 1 << 20, 0) == []
 
 
 def listener(channels: int) -> Session:

@@ -280,6 +280,15 @@ def test_an_experiment_that_fails_shows_that_what_was_usual_was_not() -> None:
     assert control.usual_loss.share == 0
 
 
+def test_who_sends_little_does_not_forget_what_is_usual() -> None:
+    control = tolerant(PACKET)
+    control.usual_loss, control.mode = UsualLoss(5, 500), Mode.YIELDING
+    fed = Path(control)
+    for _ in range(60):
+        fed.round(limited=False)
+    assert control.usual_loss.share > 0
+
+
 def test_the_pacer_lets_a_burst_pass_and_then_keeps_to_the_rate() -> None:
     pacer = Pacer()
     assert pacer.allowance(PACKET, 0.0) == inf

@@ -156,7 +156,7 @@ def test_what_is_lost_by_chance_is_no_hole(loss: float) -> None:
 def test_nothing_is_probed_where_a_relay_may_cut_packets_or_towards_other_stacks(ours: bool) -> None:
     network = Network(1, client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900))
     if ours:
-        network.client.association.discovers_mtu = False
+        network.client.association.path_selected(0.0, may_grow=False)
     else:
         pipe = network.server.pipe
         assert pipe is not None
@@ -167,6 +167,24 @@ def test_nothing_is_probed_where_a_relay_may_cut_packets_or_towards_other_stacks
     network.run(20)
     assert network.client.association.stats().mtu == 1188
     assert max(map(len, network.client.sent), default=0) <= 1188
+
+
+@given(st.lists(st.booleans(), max_size=6))
+def test_packets_are_small_behind_a_relay_and_grow_on_a_direct_path_that_comes_later(
+    paths: list[bool],
+) -> None:
+    network = Network(1, client=SctpConfig(role=Role.CLIENT, max_packet_bytes=8900))
+    network.connect(0)
+    sent = 0
+    for may_grow in paths:
+        network.client.association.path_selected(network.clock.now, may_grow=may_grow)
+        for _ in range(40):
+            network.client.association.send(0, bytes([sent]) * 500, network.clock.now)
+            sent += 1
+        network.client.drain()
+        network.run(5)
+        assert network.client.association.stats().mtu == (8900 if may_grow else 1188)
+    assert [message.data[0] for message in network.server.messages] == list(range(sent))
 
 
 def without_our_parameter(packet: bytes) -> bytes:

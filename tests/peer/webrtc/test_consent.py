@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.webrtc.binding import Bindings, transaction_id_of
-from rtcmesh.peer.webrtc.consent import LIFETIME, MAX_INTERVAL, MIN_INTERVAL, STAGGER, TICK, Consent
+from rtcmesh.peer.webrtc.consent import (
+    DOUBT_INTERVAL,
+    LIFETIME,
+    MAX_INTERVAL,
+    MIN_INTERVAL,
+    STAGGER,
+    TICK,
+    Consent,
+)
 
 ANN, BOB = ("annu", "a" * 22), ("bobu", "b" * 22)
 
@@ -47,7 +55,7 @@ def answer_to(bindings: Bindings, request: bytes) -> bytes:
 @given(st.integers(0, 2**32), st.floats(0, 1e6))
 def test_requests_follow_one_another_by_chance_and_on_the_tick(seed: int, start: float) -> None:
     ann = Asking(seed, start)
-    requests = [ann.ask() for _ in range(3)]
+    requests: list[bytes] = []
     for _ in range(30):
         requests.append(ann.ask())
         assert ann.answer(requests[-1])
@@ -67,10 +75,22 @@ def test_silence_withdraws_consent_and_nothing_brings_it_back() -> None:
     while ann.ask():
         pass
     assert ann.now == heard_at + LIFETIME
-    assert len(ann.asked_at) in range(1 + 4, 1 + 8)
     ann.answer(late[-1])
     assert ann.consent.expired
     assert not ann.consent.handle_timeout(ann.now + 5, is_controlling=True)
+
+
+def test_what_is_not_answered_is_asked_more_often_until_it_is() -> None:
+    ann = Asking()
+    ann.answer(ann.ask())
+    for _ in range(15):
+        request = ann.ask()
+    assert not ann.consent.expired
+    assert all(later - earlier <= DOUBT_INTERVAL + TICK for earlier, later in pairwise(ann.asked_at[3:]))
+    ann.answer(request)
+    for _ in range(2):
+        ann.answer(ann.ask())
+    assert ann.asked_at[-1] - ann.asked_at[-2] >= MIN_INTERVAL - 1e-9
 
 
 def test_what_repeats_an_answer_proves_nothing() -> None:
@@ -115,7 +135,7 @@ def test_whatever_the_network_does_consent_lasts_from_the_last_new_answer(
     ann = Asking(seed)
     heard_at = ann.now
     waiting: list[tuple[float, bytes, bool]] = []
-    for fate in [*fates, *[None] * 20]:
+    for fate in [*fates, *[None] * 100]:
         due = min(ann.consent.deadline(), ann.now + 1e9)
         while waiting and waiting[0][0] < due and not ann.consent.expired:
             ann.now, answer, is_new = waiting.pop(0)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rtcmesh.netem import LinkConfig, VirtualNetwork
 from rtcmesh.netem.topology import NATS, GatewaySpec, HostSpec, Topology, Uplink
 from rtcmesh.peer.webrtc.checks import Checks
+from rtcmesh.peer.webrtc.ice import IceAgentFactory
 from rtcmesh.peer.webrtc.ice_server import StunServer
 from rtcmesh.peer.webrtc.ice_server import TurnServer as TurnAddress
 from rtcmesh.peer.webrtc.nomination import (
@@ -25,6 +26,7 @@ from rtcmesh.peer.webrtc.nomination import (
     Validity,
     weigh,
 )
+from rtcmesh.peer.webrtc.plain_ice import PlainIce
 from rtcmesh.peer.webrtc.trickle_ice import TrickleIce
 from support.ice import End, Servers, connect, ends, exchange, virtually
 from support.turn import TurnServer
@@ -144,10 +146,12 @@ class Internet:
             ),
         ]
 
-    def ends(self, *, both_controlling: bool = False) -> tuple[End, End]:
+    def ends(
+        self, *, both_controlling: bool = False, ann_make: IceAgentFactory = TrickleIce
+    ) -> tuple[End, End]:
         ann, bob = (self.network.host(name) for name in ("ann", "bob"))
         return (
-            End(TrickleIce, ann, controlling=True, servers=self.servers),
+            End(ann_make, ann, controlling=True, servers=self.servers),
             End(TrickleIce, bob, controlling=both_controlling, servers=self.servers),
         )
 
@@ -370,6 +374,67 @@ def test_a_relay_that_is_lost_ends_the_search_only_when_it_is_nominated() -> Non
             lose(ann, "host")
             await ann.ended.wait()
             assert ann.reason == "its socket was closed"
+        internet.turn.close()
+
+    virtually(scenario)
+
+
+def test_an_end_that_is_never_told_which_pair_stays_stops_when_nobody_answers() -> None:
+    async def scenario() -> None:
+        internet = flat(direct=LinkConfig(delay=0.7), server=LinkConfig(delay=0.005))
+        await internet.serve()
+        ann, bob = internet.ends()
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await ann.agent.close()
+            async with asyncio.timeout(40):
+                await bob.ended.wait()
+            assert bob.reason == "the other end no longer answers ICE"
+            assert bob.agent.selected_pair is None
+        internet.turn.close()
+
+    virtually(scenario)
+
+
+def test_of_all_that_is_nominated_at_once_the_best_is_used() -> None:
+    """By an agent that nominates with every check, as aioice does by itself."""
+
+    async def scenario() -> None:
+        internet = flat(direct=LinkConfig(delay=0.01), server=LinkConfig(delay=0.02))
+        await internet.serve()
+        ann, bob = internet.ends(ann_make=PlainIce)
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await asyncio.sleep(LONGEST_WAIT)
+            assert types(bob) == {"host"}
+        internet.turn.close()
+
+    virtually(scenario)
+
+
+def test_who_nominates_a_better_pair_later_is_followed() -> None:
+    async def scenario() -> None:
+        internet = flat(direct=LinkConfig(delay=0.7), server=LinkConfig(delay=0.005))
+        await internet.serve()
+        ann, bob = internet.ends()
+        async with ends(ann, bob):
+            await connect(ann, bob)
+            await settle(ann, bob)
+            assert "relay" in types(ann) & types(bob), "the direct one took too long"
+            assert isinstance(ann.agent, TrickleIce)
+            checks = ann.agent._connection
+            (pair,) = [
+                pair
+                for pair in checks._check_list
+                if {pair.local_candidate.type, pair.remote_candidate.type} == {"host"}
+            ]
+            await pair.protocol.request(
+                checks.build_request(pair, nominate=True),
+                pair.remote_addr,
+                integrity_key=bob.agent.password.encode(),
+            )
+            await asyncio.sleep(3)
+            assert types(bob) == {"host"}
         internet.turn.close()
 
     virtually(scenario)

@@ -191,8 +191,9 @@ class Dialler:
             case MakeOffer() | MakeAnswer():
                 self._begin(action)
             case AcceptAnswer() | AddCandidate():
-                if self._attempt is not None and self._attempt.number == action.attempt:
-                    self._attempt.proceed(action)
+                for attempt in (self._attempt, self._opened):
+                    if attempt is not None and attempt.number == action.attempt:
+                        attempt.proceed(action)
             case Discard():
                 self._discard(action.attempt)
             case SendSignal():

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Protocol, assert_never
 
 from rtcmesh.peer import events
+from rtcmesh.peer.alarm import Alarm
 from rtcmesh.peer.config import MeshConfig, PathPolicy
 from rtcmesh.peer.conversation import Conversation
 from rtcmesh.peer.events import LeaveReason, MeshEvent, PathChangeReason
@@ -87,7 +88,7 @@ class Members:
         # The upper half names this process, the lower half counts its sessions.
         self._last_session = random.randrange(1, 2**32) << 32
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._deadline, self._handle_timeout)
         self._closing = False
         self._tasks = tasks
         # Tasks start in the context in which the mesh was joined, not in that of whoever happens to send a message.
@@ -110,8 +111,7 @@ class Members:
                 logger.warning("%d messages to %s were not delivered", undelivered, short(remote.peer_id))
         self.remotes.clear()
         self._reader.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
 
     # Surroundings of remote peers
 
@@ -146,7 +146,7 @@ class Members:
         )
         reachable = change.kind is not None
         self._apply(self._roster.path_changed(remote.peer_id, reachable=reachable, now=self._loop.time()))
-        self._arm_timer()
+        self._alarm.set()
 
     def messages_received(self, conversation: Conversation, messages: MessagesReceived) -> None:
         """Put messages where the application takes them."""
@@ -189,7 +189,7 @@ class Members:
             self._owner.happened(events.SignalingLost(str(error), final=True))
             # From now on nobody is listed: who has no path, or loses it, is given up after the grace.
             self._apply(self._roster.snapshot([], self._loop.time()))
-            self._arm_timer()
+            self._alarm.set()
 
     def _handle(self, event: LinkEvent) -> None:
         now = self._loop.time()
@@ -215,7 +215,7 @@ class Members:
                 self._resumed(event, now)
             case _:
                 self._member_changed(event)
-        self._arm_timer()
+        self._alarm.set()
 
     def _member_changed(
         self, event: wire.PeerSuspended | wire.PeerResumed | wire.PresenceChanged | wire.RelayChanged
@@ -308,12 +308,9 @@ class Members:
         unread = self._owner.conversation_ended(ended)
         self._owner.happened(events.PeerLeft(ended.peer_id, reason, ended.undelivered(), unread))
 
-    def _arm_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        due = self._roster.deadline()
-        self._timer = None if due is None or self._closing else self._loop.call_at(due, self._handle_timeout)
+    def _deadline(self) -> float | None:
+        return None if self._closing else self._roster.deadline()
 
-    def _handle_timeout(self) -> None:
-        self._apply(self._roster.handle_timeout(self._loop.time()))
-        self._arm_timer()
+    def _handle_timeout(self, now: float) -> None:
+        self._apply(self._roster.handle_timeout(now))
+        self._alarm.set()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import assert_never
 
+from rtcmesh.peer.alarm import Alarm
 from rtcmesh.peer.config import PathPolicy
 from rtcmesh.peer.conversation import Conversation
 from rtcmesh.peer.errors import ProtocolViolation, RemoteRestarted
@@ -63,7 +64,7 @@ class RemotePeer:
         self._path_kind: PathKind | None = None
         self._changes = 0
         self._rejected = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._deadline, self._handle_timeout)
         self._drain_scheduled = False
         self._gone = False
         self._finished = asyncio.Event()
@@ -161,8 +162,7 @@ class RemotePeer:
                 path.attempt.discard()
         self._paths.clear()
         self._mesh.relays.detach(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         self.conversation.abandon()
 
     # DiallerOwner: direct paths
@@ -254,7 +254,7 @@ class RemotePeer:
         self._carry_out_decisions()
         if not self._gone:
             self._send_packets()
-            self._arm_timer()
+            self._alarm.set()
 
     def _carry_out_decisions(self) -> None:
         self._dialler.carry_out()
@@ -317,21 +317,7 @@ class RemotePeer:
         machines = (self._dialler, self._dialogue.session, self._chooser)
         return min([at for machine in machines if (at := machine.deadline()) is not None], default=None)
 
-    def _arm_timer(self) -> None:
-        due = self._deadline()
-        # A timer that is too early costs one look at the machines; moving it with every packet would cost more.
-        if due is not None and (self._timer is None or due < self._timer.when()):
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._handle_timeout)
-
-    def _handle_timeout(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        due = self._deadline()
-        if due is None or due > now:
-            self._arm_timer()  # what it was set for has come about since
-            return
+    def _handle_timeout(self, now: float) -> None:
         self._dialler.handle_timeout(now)
         self._dialogue.session.handle_timeout(now)
         self._chooser.fell_silent(self._dialogue.session.silent_paths(), now)

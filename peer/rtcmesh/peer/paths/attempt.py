@@ -115,7 +115,8 @@ class Attempt:
                 step = await self._steps.get()
                 async with _held_briefly(slot):
                     await self._connect(transport, step)
-            await asyncio.get_running_loop().create_future()  # until `discard` cancels this task
+            while True:  # until `discard` cancels this task: better paths may still be found
+                await self._take(transport, await self._steps.get())
         except TransportFailed as error:
             failure = str(error)
         except TimeoutError:
@@ -145,12 +146,17 @@ class Attempt:
     async def _connect(self, transport: Transport, step: _Step | None) -> None:
         """Take one step after the other until the transport is open."""
         while step is not None:
-            match step:
-                case AcceptAnswer():
-                    await transport.accept_answer(step.answer)
-                case AddCandidate():
-                    await transport.add_candidate(step.candidate)
+            await self._take(transport, step)
             step = await self._steps.get()
+
+    async def _take(self, transport: Transport, step: _Step | None) -> None:
+        match step:
+            case AcceptAnswer():
+                await transport.accept_answer(step.answer)
+            case AddCandidate():
+                await transport.add_candidate(step.candidate)
+            case None:
+                pass
 
     def proceed(self, step: _Step) -> None:
         """Let the transport take a remote answer or candidate, in the order given."""

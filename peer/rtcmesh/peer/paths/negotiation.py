@@ -267,7 +267,8 @@ class Negotiation:
         self._apply_early_candidates()
 
     def _receive_candidate(self, candidate: Candidate) -> None:
-        if candidate.attempt == self._attempt and self._state is State.CONNECTING:
+        if candidate.attempt == self._attempt and self._state in (State.CONNECTING, State.OPEN):
+            # A transport may open over a TURN server before the addresses of a better path are known.
             self._take_candidate(candidate)
         elif self._is_early(candidate.attempt) and len(self._early) < MAX_CANDIDATES:
             self._early.append(candidate)

@@ -10,7 +10,6 @@ shutdown ──▶ Shutdown                                               how al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import inf
 from random import Random
 
@@ -57,9 +56,7 @@ class Association:
     def __init__(self, config: SctpConfig, random: Random) -> None:
         self.remote_max_message_bytes = DEFAULT_REMOTE_MAX_MESSAGE_BYTES
         """What the session description of the remote end says (RFC 8841); 0: any size."""
-        self.discovers_mtu = True
-        """Whether packets may grow; False, before it is established, where a relay may cut what is too large in pieces:
-        there a probe that arrives proves nothing."""
+        self._may_grow = True
         self._config = config
         self._max_buffered_bytes = config.max_buffered_bytes
         self._random = random
@@ -83,6 +80,15 @@ class Association:
         """Start the handshake. Either end may, or both, which is best; an end that does not call it answers."""
         if self._handshake.state is HandshakeState.CLOSED and not self._closed:
             self._handshake.connect(now)
+
+    def path_selected(self, now: float, *, may_grow: bool) -> None:
+        """Note over what packets go from now on, and whether they may grow there beyond `SctpConfig.packet_bytes`.
+
+        They may not where a relay may cut what is too large in pieces: a probe that arrives proves nothing there.
+        """
+        self._may_grow = may_grow
+        if self._established is not None:
+            self._established.path_changed(now, may_grow=may_grow)
 
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         """Take the packets of one read batch. At most 64 at a time, or the two ends take turns."""
@@ -336,13 +342,11 @@ class Association:
         """Become established, by the packet that has what else it may from `offset` on."""
         agreement = self._handshake.agreement
         assert agreement is not None
-        config = self._config
-        if not self.discovers_mtu:
-            config = replace(config, max_packet_bytes=config.packet_bytes)
-        established = Established(config, agreement, self._outbound, self._channels, self._random, now)
+        established = Established(self._config, agreement, self._outbound, self._channels, self._random, now)
         if offset > HEADER_BYTES:
             established.control.append(encode_chunk(ChunkType.COOKIE_ACK))
         established.takes_cookie = self._takes_cookie
+        established.path_changed(now, may_grow=self._may_grow)
         self._first_data.hand_over(established.sender.recovery)
         if self._handshake.round_trip is not None:
             established.sender.recovery.round_trip.measured(self._handshake.round_trip, now)

@@ -289,12 +289,20 @@ class Established:
     def _look_for_a_black_hole(self, now: float) -> None:
         recovery = self.sender.recovery
         if self.mtu.swallowed(recovery.timeouts, recovery.larger_lost, now):
-            self._packet_size_changed()
-            recovery.divide(self._room, now)
+            self._shrink_packets(now)
+
+    def _shrink_packets(self, now: float) -> None:
+        self._packet_size_changed()
+        self.sender.recovery.divide(self._room, now)
 
     def _packet_size_changed(self) -> None:
         self.sender.packet_bytes = self.mtu.size
         self.sender.recovery.congestion.packet_size_changed(self.mtu.size)
+
+    def path_changed(self, now: float, *, may_grow: bool) -> None:
+        """See `Association.path_selected`."""
+        if self.mtu.path_changed(now, may_grow=may_grow):
+            self._shrink_packets(now)
 
     # Time
 

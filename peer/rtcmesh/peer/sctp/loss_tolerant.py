@@ -235,7 +235,7 @@ class LossTolerant:
         self._queue_is_long = queue > self._target
         lost, total = ended.lost / self._packet_bytes, ended.total / self._packet_bytes
         if self.mode is Mode.YIELDING:
-            if not self._queue_is_long:
+            if ended.limited and not self._queue_is_long:
                 self.usual_loss.follow(lost, total)
             self._follow(queue, now, limited=ended.limited)
         elif self.mode is Mode.COMPETING:

@@ -40,7 +40,7 @@ class MtuSearch:
         self.size = base
         """What may be sent now."""
         self._base = base
-        self._limit = limit
+        self._most = self._limit = limit
         self._random = random
         self._too_large = limit + 1
         """The least size that is known not to arrive."""
@@ -88,6 +88,16 @@ class MtuSearch:
         self.size, self._probe = self._base, None
         self._due_at, self._too_large = now + RAISE_INTERVAL, self._limit + 1
         return True
+
+    def path_changed(self, now: float, *, may_grow: bool) -> bool:
+        """Begin anew where another path is one on which packets may grow, or may not. Returns whether the size fell."""
+        limit = self._most if may_grow else self._base
+        if limit == self._limit:
+            return False
+        fell = self.size > self._base
+        self.size, self._limit, self._too_large, self._probe = self._base, limit, limit + 1, None
+        self._due_at = now if limit > self._base else inf
+        return fell
 
     def _next_size(self) -> int | None:
         if self._too_large <= self._limit and self._too_large - self.size <= PRECISION:

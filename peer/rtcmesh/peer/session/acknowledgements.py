@@ -10,7 +10,7 @@ from .inbound import InboundChannel
 
 URGENT_FRAGMENTS = 64
 URGENT_COST = MIN_WINDOW_BYTES
-"""As much may come before it is acknowledged at once: nobody's window is full before."""
+"""As much may come before it is acknowledged at once: the least that a flight has room for."""
 
 
 class Acknowledgements:

@@ -141,10 +141,11 @@ class Flight:
         fragment.flight = None
         self.bytes -= fragment.size
 
-    def acknowledged(self, fragments: list[Fragment], now: float, delay: float) -> list[Fragment]:
+    def acknowledged(self, fragments: list[Fragment], now: float, delay: float) -> None:
         """Take fragments of this flight that have arrived, and how long the word of it was held back.
 
-        Returns those that are now known to be lost.
+        What is lost is asked for with `find_lost`, once for all acknowledgements that came together: those of other
+        channels may tell of what was sent before.
         """
         newest = max(fragments, key=_sent_at)
         size = 0
@@ -160,7 +161,19 @@ class Flight:
             sample = max(0.0, now - newest.sent_at - delay)
             self._measure(sample, now)
             self._adjust(sample, newest.urgency, size, now)
-        lost = self._find_lost()
+
+    def find_lost(self, now: float) -> list[Fragment]:
+        """Return what is missing though what was sent later has arrived, and slow down for it."""
+        lost: list[Fragment] = []
+        allowance = max(MIN_REORDER_ALLOWANCE, (self.rtt or 0) / 4)
+        for urgency, sent in self._sent.items():
+            horizon = self._acknowledged_sent_at[urgency] - allowance
+            for fragment in sent:
+                if fragment.sent_at >= horizon:
+                    break
+                lost.append(fragment)
+        for fragment in lost:
+            self.remove(fragment)
         if lost and now - self._adjusted_at > (self.rtt or 0):
             self._adjusted_at, self._starting = now, False
             self.window = max(MIN_WINDOW_BYTES, self.window * 7 // 10)
@@ -259,19 +272,6 @@ class Flight:
             grown = size / 2 if self._starting else PACKET_BYTES * size / self.window
             self.window = min(MAX_WINDOW_BYTES, self.window + int(grown))
             self._was_limited = False
-
-    def _find_lost(self) -> list[Fragment]:
-        lost: list[Fragment] = []
-        allowance = max(MIN_REORDER_ALLOWANCE, (self.rtt or 0) / 4)
-        for urgency, sent in self._sent.items():
-            horizon = self._acknowledged_sent_at[urgency] - allowance
-            for fragment in sent:
-                if fragment.sent_at >= horizon:
-                    break
-                lost.append(fragment)
-        for fragment in lost:
-            self.remove(fragment)
-        return lost
 
 
 def _sent_at(fragment: Fragment) -> float:

@@ -89,8 +89,9 @@ FRAGMENT_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _D
 LENGTH_BYTES = 2
 """What a message in MESSAGES takes beyond its payload."""
 
-TOGETHER_BYTES = FRAGMENT_BYTES + _DATA.size + _TOTAL.size - _MESSAGES.size
-"""The longest rest of MESSAGES: no such frame is longer than one of DATA."""
+TOGETHER_BYTES = FRAGMENT_BYTES + LENGTH_BYTES
+"""The longest rest of MESSAGES that is sent: what one message that fills a fragment takes. Messages in it are together
+no longer than a fragment, which is what receivers hold against it, and the frame is shorter than the longest DATA."""
 
 MAX_DATAGRAM_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATAGRAM.size
 """The longest message of a BEST_EFFORT channel: it is one frame."""

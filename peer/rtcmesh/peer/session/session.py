@@ -51,6 +51,8 @@ class Session:
         self._window = window
         self._flights: dict[int, Flight] = {}
         self._silent: dict[int, None] = {}
+        self._acknowledged_on: dict[Flight, None] = {}
+        """Where something has arrived, by the packet that is being received."""
         self._outbound = OutboundChannels(window=window)
         self._turns = self._outbound.turns
         self._inbound: dict[int, InboundChannel] = {}
@@ -209,6 +211,9 @@ class Session:
         self._greeting.stop()
         for frame in received:
             self._receive_frame(frame, now)
+        acknowledged, self._acknowledged_on = list(self._acknowledged_on), {}
+        for flight in acknowledged:
+            self._outbound.take_back(flight.find_lost(now))
         return True
 
     def handle_timeout(self, now: float) -> None:
@@ -247,8 +252,13 @@ class Session:
         if self._answer:
             writer.say_something()
             self._answer = False
-        for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
-            self._write_data(writer, urgency, flight, budget_bytes, now)
+        before = -1
+        while (
+            before < writer.size
+        ):  # the last fragment of a large message makes way for small ones, which are urgent
+            before = writer.size
+            for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
+                self._write_data(writer, urgency, flight, budget_bytes, now)
         self._watch_blocked(now)
         return writer.packets()
 
@@ -366,7 +376,8 @@ class Session:
             if fragment.flight is not None:
                 by_flight.setdefault(fragment.flight, []).append(fragment)
         for flight, arrived in by_flight.items():
-            self._outbound.take_back(flight.acknowledged(arrived, now, ack.delay))
+            flight.acknowledged(arrived, now, ack.delay)
+            self._acknowledged_on[flight] = None
         if channel.acknowledged_messages > confirmed:
             self._events.append(Acknowledged(channel.label, channel.acknowledged_messages))
             self._events.append(CreditGrew(channel.label))

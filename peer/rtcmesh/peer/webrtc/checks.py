@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Protocol
 
 import aioice
@@ -19,6 +20,10 @@ from .nomination import Check, Reach, Validity, weigh
 
 NOMINATION_REPEATS = 3
 """How often aioice repeats the request that nominates; unanswered for 7.5 s it has failed, and another pair is next."""
+
+NOMINATIONS_COMPETE = 1.0
+"""For how long after the first nomination a pair of lower priority does not replace it: who nominates every pair that
+it checks (RFC 5245 section 8.1.1.2) means the best of them; who nominates a worse one later has a reason."""
 
 RELAY_PREFERENCE = 0
 """The type preference of relayed candidates (RFC 8445 section 5.1.2.2)."""
@@ -63,6 +68,7 @@ class Checks(aioice.Connection):
         self._owner = owner
         self._begun_at: dict[ice.CandidatePair, float] = {}
         self._validity: dict[ice.CandidatePair, Validity] = {}
+        self._settled_at = inf
         self._nomination: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -117,8 +123,20 @@ class Checks(aioice.Connection):
         if pair.state is _State.SUCCEEDED and begun_at is not None:
             now = asyncio.get_running_loop().time()
             self._validity[pair] = Validity(now, now - begun_at)
+        before = self._nominated.get(pair.component)
         super().check_complete(pair)
+        self._settle(before)
         self._weigh()
+
+    def check_incoming(
+        self, message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol
+    ) -> None:
+        """Check anew, if the other end still does, what `connect` has left in the midst when it ended."""
+        for pair in self._check_list:
+            if pair.state is _State.IN_PROGRESS and pair.task is not None and pair.task.done():
+                pair.task = None
+                self.check_state(pair, _State.WAITING)
+        super().check_incoming(message, addr, protocol)
 
     def build_request(self, pair: ice.CandidatePair, nominate: bool) -> stun.Message:  # noqa: FBT001  aioice's signature
         """Say of a relayed address what it is worth, to an end that does not know its candidate yet.
@@ -151,6 +169,7 @@ class Checks(aioice.Connection):
             if pair.protocol is protocol:
                 self.check_state(pair, _State.FAILED)
         self._weigh()
+        self._check_list_maybe_fail()
 
     def _end_remote_candidates(self) -> None:
         super()._end_remote_candidates()
@@ -165,7 +184,25 @@ class Checks(aioice.Connection):
         if all(pair.state is not _State.SUCCEEDED for pair in self._check_list):
             super()._check_list_maybe_fail()
 
+    def _prune_components(self) -> None:
+        """Keep the only one, though all that is known of the other end may be where its checks come from."""
+
     # Rules
+
+    def _settle(self, before: ice.CandidatePair | None) -> None:
+        """Choose between the pair that was nominated before and the one that may just have been."""
+        now = asyncio.get_running_loop().time()
+        for component, nominated in self._nominated.items():
+            self._settled_at = min(self._settled_at, now)
+            if (
+                before is not None
+                and now < self._settled_at + NOMINATIONS_COMPETE
+                and self._priority(before) > self._priority(nominated)
+            ):
+                self._nominated[component] = before
+
+    def _priority(self, pair: ice.CandidatePair) -> int:
+        return candidate_pair_priority(pair.local_candidate, pair.remote_candidate, self.ice_controlling)
 
     def _weigh(self) -> None:
         """Use the best pair there is, and nominate it if its time has come."""
@@ -194,9 +231,7 @@ class Checks(aioice.Connection):
             if pair.state is not _State.FAILED:
                 yield Check(
                     pair,
-                    candidate_pair_priority(
-                        pair.local_candidate, pair.remote_candidate, self.ice_controlling
-                    ),
+                    self._priority(pair),
                     _reach(pair),
                     self._validity[pair] if pair.state is _State.SUCCEEDED else None,
                 )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Protocol
 
+from rtcmesh.peer.alarm import Alarm
 from rtcmesh.peer.errors import TransportFailed
 from rtcmesh.peer.sctp import (
     Association,
@@ -115,7 +116,7 @@ class Connection:
         self._early_datagrams: list[bytes] = []
         self._flushing = False
         self._draining = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._deadline, self._timeout)
         self._heard_at = 0.0
         self._closing = False
         self._over = asyncio.Event()
@@ -176,7 +177,7 @@ class Connection:
         if association is not None and dtls is not None and agent is not None and association.is_idle:
             self._transmit(association, dtls, agent, self._loop.time())
             if dtls.state is DtlsState.CONNECTED and not self._over.is_set():
-                self._arm()
+                self._alarm.set()
                 return
         self._flush_later(1)
 
@@ -227,7 +228,8 @@ class Connection:
         assert dtls is not None, "checks begin with the remote description"
         pair = self.selected_pair
         if pair is not None and self._association is not None:
-            self._association.discovers_mtu = "relay" not in (pair.local.type, pair.remote.type)
+            may_grow = "relay" not in (pair.local.type, pair.remote.type)
+            self._association.path_selected(self._loop.time(), may_grow=may_grow)
         if dtls.state is DtlsState.NEW:
             dtls.start(self._loop.time())
             early, self._early_datagrams = self._early_datagrams, []
@@ -332,9 +334,7 @@ class Connection:
                 if not self._heard_at:
                     self._heard_at = now
                     association.connect(now)
-                if self._report(association.events()):
-                    self._flush_later(FIRST_WORD_TURNS)  # what there is to say travels with the cookie
-                else:
+                if not self._report(association.events()):
                     self._transmit(association, dtls, agent, now)
         finally:
             self._draining = False
@@ -343,10 +343,10 @@ class Connection:
         elif dtls.state is DtlsState.CLOSED:
             self._end("the remote end closed the connection")
         else:
-            self._arm()
+            self._alarm.set()
 
     def _report(self, events: list[Event]) -> bool:
-        """Tell the listener what happened; return whether the other end has just answered."""
+        """Tell the listener what happened; return whether to wait for what it has to say, with the cookie."""
         consumed = messages = 0
         answered = False
         receive = self._listener.event_received
@@ -359,6 +359,7 @@ class Connection:
                 continue
             elif isinstance(event, AssociationAnswered):
                 answered = True
+                self._flush_later(FIRST_WORD_TURNS)
             if not self._closing:
                 receive(event)
         if messages and self._association is not None:
@@ -376,32 +377,15 @@ class Connection:
         self.traffic.bytes_sent += len(datagrams.data)
         agent.send(datagrams)
 
-    def _arm(self) -> None:
-        """Set the timer; one that is set for an earlier time stays, and finds out when it rings."""
-        deadline = self._deadline()
-        if (
-            self._over.is_set()
-            or deadline is None
-            or (self._timer is not None and self._timer.when() <= deadline)
-        ):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._timeout)
-
     def _deadline(self) -> float | None:
+        if self._over.is_set():
+            return None
         assert self._dtls is not None
         assert self._association is not None
         secured = self._dtls.state is DtlsState.CONNECTED
         return self._association.deadline() if secured else self._dtls.deadline()
 
-    def _timeout(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        deadline = self._deadline()
-        if deadline is None or deadline > now:
-            self._arm()  # what it was set for has come about since
-            return
+    def _timeout(self, now: float) -> None:
         if self._dtls is not None and self._association is not None:
             self._dtls.handle_timeout(now)
             if self._dtls.state is DtlsState.CONNECTED:
@@ -412,9 +396,7 @@ class Connection:
         if self._over.is_set():
             return
         self._over.set()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
         if not self._closing:
             self._listener.connection_ended(reason)
 
@@ -437,9 +419,8 @@ class Connection:
                 continue
 
     def _shut_down(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._over.set()
+        self._alarm.stop()
         if self._dtls is not None and self._agent is not None:
             self._dtls.shutdown()
             for datagram in self._dtls.datagrams_to_send():

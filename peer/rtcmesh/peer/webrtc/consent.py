@@ -10,6 +10,10 @@ from .binding import TRANSACTION_ID_BYTES, Bindings, transaction_id_of
 MIN_INTERVAL, MAX_INTERVAL = 4.0, 6.0
 """What a request follows the one before after, by chance, so that not all ask at once."""
 
+DOUBT_INTERVAL = 1.0
+"""The same once a request was not answered by the time of the next one: where half of the answers are lost, as over a
+TURN server with a bad line at both ends, six requests in 30 s are all in vain now and then, and twenty never."""
+
 TICK = 0.25
 """Requests leave just after multiples of this on the clock: those of many connections share what waking up costs."""
 
@@ -19,7 +23,7 @@ STAGGER = 1e-4
 LIFETIME = 30.0
 """For how long an answer is good."""
 
-MAX_UNANSWERED = 8
+MAX_UNANSWERED = 32
 """More requests do not fit into a lifetime."""
 
 STOPPED = 1.0
@@ -39,6 +43,8 @@ class Consent:
         self._bindings = bindings
         self._ids, self._chance = ids, chance
         self._unanswered: list[bytes] = []
+        self._answered = True
+        """Whether there was an answer since the last request; the check that found the address was one."""
         self._expires_at = now + LIFETIME
         self._ask_at = self._next(now)
 
@@ -55,7 +61,8 @@ class Consent:
             self.expired = True
         if self.expired or now < self._ask_at:
             return b""
-        self._ask_at = self._next(now)
+        self._ask_at = self._next(now) if self._answered else ceil((now + DOUBT_INTERVAL) / TICK) * TICK
+        self._answered = False
         transaction_id = self._ids.randbytes(TRANSACTION_ID_BYTES)
         self._unanswered = [*self._unanswered[1 - MAX_UNANSWERED :], transaction_id]
         return self._bindings.request(transaction_id, is_controlling=is_controlling)
@@ -66,6 +73,7 @@ class Consent:
         if transaction_id not in self._unanswered or not self._bindings.is_response(message):
             return False
         self._unanswered.remove(transaction_id)  # what repeats it proves nothing
+        self._answered = True
         self._expires_at = now + LIFETIME
         return True
 

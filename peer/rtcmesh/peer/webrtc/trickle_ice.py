@@ -54,7 +54,7 @@ _NAMES: Sequence[tuple[object, Sequence[str]]] = (
     (ice.Connection, ("get_component_candidates", "data_received", "protocol_lost", "sort_check_list")),
     (ice.Connection, ("check_start", "check_complete", "check_state", "build_request", "switch_role")),
     (ice.Connection, ("_remote_candidates_expected", "_end_remote_candidates", "_pair_remote_candidate")),
-    (ice.Connection, ("_check_list_maybe_fail", "query_consent")),
+    (ice.Connection, ("_check_list_maybe_fail", "_prune_components", "check_incoming", "query_consent")),
     (turn, ("TurnTransport",)),
     (turn.TurnClientMixin, ("send_data", "datagram_received")),
 )
@@ -101,7 +101,7 @@ class TrickleIce:
         self.is_gathering = False
         """Whether local candidates may still be found."""
         self.freshness: Freshness | None = None
-        """What keeps the selected pair, once the search for it is over."""
+        """What keeps the pair that carries."""
 
     @property
     def ufrag(self) -> str:
@@ -194,7 +194,8 @@ class TrickleIce:
         if pair is not self._pair and not self._closing:
             self._pair = pair
             if self.freshness is not None:
-                self._stay_fresh(pair)
+                self.freshness.stop()
+            self.freshness = Freshness(self, self._connection, pair)
             self._loop.call_soon(self._report_pair)
 
     def pair_lost(self) -> None:
@@ -250,15 +251,6 @@ class TrickleIce:
             await self._connection.connect()
         except ConnectionError as error:
             self._report_end(str(error))
-            return
-        if self._pair is not None:
-            self._stay_fresh(self._pair)
-
-    def _stay_fresh(self, pair: ice.CandidatePair) -> None:
-        """Watch over the selected pair, now that the search for it is over."""
-        if self.freshness is not None:
-            self.freshness.stop()
-        self.freshness = Freshness(self, self._connection, pair)
 
     async def _ask_servers(self) -> None:
         asking: list[Coroutine[Any, Any, None]] = []

@@ -87,6 +87,8 @@ async def open_page(flags: Sequence[str] = ()) -> AsyncGenerator[Page]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = await asyncio.create_subprocess_exec(
             *(program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,  # who waits for the end of ours must not wait for that of the browser
             stderr=asyncio.subprocess.PIPE,
         )
         try:

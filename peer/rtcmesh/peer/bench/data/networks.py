@@ -131,4 +131,5 @@ class _Machine:
             env={**os.environ, **environment},
             pass_fds=(namespace.fd,) if namespace else (),
             limit=LINE_BYTES,
+            process_group=0,
         )

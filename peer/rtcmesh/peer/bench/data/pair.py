@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -87,14 +89,15 @@ class End:
         return await self.hear(Usage, timeout)
 
     async def stop(self) -> None:
-        """Let it end, which the end of its input tells it to, or end it."""
+        """Let it end, which the end of its input tells it to, or end it and what it has started, such as a browser."""
         assert self._process.stdin is not None, "it was started with pipes"
         self._process.stdin.close()
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 await self._process.communicate()
         except TimeoutError:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.communicate()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
+from rtcmesh.peer.alarm import Alarm
 from rtcmesh.peer.bench.data.stack import HIGH_WATER_BYTES, StackListener
 from rtcmesh.peer.config import MeshConfig
 from rtcmesh.peer.paths.transport import HIGH_WATER_BYTES as ROOM_BYTES
@@ -30,7 +31,7 @@ class OverSession:
         beneath.writable = self._drain
         self._transport = make_ours(beneath)
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._session.deadline, self._timeout)
         self._held: bytes | None = None
         """A message that waits for room in the window."""
         self.buffered_amount = 0
@@ -58,8 +59,7 @@ class OverSession:
 
     async def close(self) -> None:
         """See `Stack`."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         await self._transport.close()
 
     def _open(self) -> None:
@@ -86,15 +86,10 @@ class OverSession:
         room = ROOM_BYTES - self._transport.buffered_amount
         for packet in self._session.packets_to_send(PATH, room, now) if room > 0 else ():
             self._transport.send(packet.data)
-        due = self._session.deadline()
-        if due is not None and (self._timer is None or due < self._timer.when()):
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._timeout)
+        self._alarm.set()
 
-    def _timeout(self) -> None:
-        self._timer = None
-        self._session.handle_timeout(self._loop.time())
+    def _timeout(self, now: float) -> None:
+        self._session.handle_timeout(now)
         self._drain()
 
 
