@@ -83,8 +83,7 @@ def test_silence_withdraws_consent_and_nothing_brings_it_back() -> None:
 def test_what_is_not_answered_is_asked_more_often_until_it_is() -> None:
     ann = Asking()
     ann.answer(ann.ask())
-    for _ in range(15):
-        request = ann.ask()
+    *_, request = [ann.ask() for _ in range(15)]
     assert not ann.consent.expired
     assert all(later - earlier <= DOUBT_INTERVAL + TICK for earlier, later in pairwise(ann.asked_at[3:]))
     ann.answer(request)

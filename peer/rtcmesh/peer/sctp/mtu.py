@@ -40,7 +40,8 @@ class MtuSearch:
         self.size = base
         """What may be sent now."""
         self._base = base
-        self._most = self._limit = limit
+        self._most = limit
+        self._limit = limit
         self._random = random
         self._too_large = limit + 1
         """The least size that is known not to arrive."""
@@ -95,7 +96,8 @@ class MtuSearch:
         if limit == self._limit:
             return False
         fell = self.size > self._base
-        self.size, self._limit, self._too_large, self._probe = self._base, limit, limit + 1, None
+        self.size, self._probe = self._base, None
+        self._limit, self._too_large = limit, limit + 1
         self._due_at = now if limit > self._base else inf
         return fell
 
