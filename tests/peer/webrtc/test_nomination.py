@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -146,14 +146,18 @@ class Internet:
             ),
         ]
 
-    def ends(
+    @asynccontextmanager
+    async def meeting(
         self, *, both_controlling: bool = False, ann_make: IceAgentFactory = TrickleIce
-    ) -> tuple[End, End]:
-        ann, bob = (self.network.host(name) for name in ("ann", "bob"))
-        return (
-            End(ann_make, ann, controlling=True, servers=self.servers),
-            End(TrickleIce, bob, controlling=both_controlling, servers=self.servers),
-        )
+    ) -> AsyncGenerator[tuple[End, End]]:
+        """Serve, and give two agents that have not met yet."""
+        await self.serve()
+        hosts = [self.network.host(name) for name in ("ann", "bob")]
+        ann = End(ann_make, hosts[0], controlling=True, servers=self.servers)
+        bob = End(TrickleIce, hosts[1], controlling=both_controlling, servers=self.servers)
+        async with ends(ann, bob):
+            yield ann, bob
+        self.turn.close()
 
 
 def flat(*, direct: LinkConfig, server: LinkConfig) -> Internet:
@@ -224,9 +228,7 @@ def assert_agreed(ann: End, bob: End) -> None:
 def test_a_direct_pair_is_used_though_the_relay_answers_first() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.15), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 assert asyncio.get_running_loop().time() < 0.1
@@ -239,7 +241,6 @@ def test_a_direct_pair_is_used_though_the_relay_answers_first() -> None:
                 assert types(end) == {"host"}
                 end.received.clear()
             await exchange(ann, bob)
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -251,9 +252,7 @@ def test_two_homes_do_without_the_relay_if_they_can(kind: str, other: str) -> No
 
     async def scenario() -> None:
         internet = behind(kind, other)
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 await settle(ann, bob)
@@ -261,7 +260,6 @@ def test_two_homes_do_without_the_relay_if_they_can(kind: str, other: str) -> No
             assert "relay" not in types(ann) | types(bob)
             await exchange(ann, bob)
             assert asyncio.get_running_loop().time() < 3.5
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -271,17 +269,14 @@ def test_a_relay_whose_candidate_is_signaled_late_is_not_taken_for_a_direct_pair
 
     async def scenario() -> None:
         internet = behind("full-cone", "full-cone")
-        await internet.serve()
-        ann, bob = internet.ends()
-        bob.holds_back = LONGEST_WAIT
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
+            bob.holds_back = LONGEST_WAIT
             with nominations() as nominated:
                 await connect(ann, bob)
                 await settle(ann, bob)
             assert len(nominated) == 1
             assert nominated[0].remote_addr[0] == internet.network.nat("bob-home").address
             assert "relay" not in types(ann) | types(bob)
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -289,9 +284,7 @@ def test_a_relay_whose_candidate_is_signaled_late_is_not_taken_for_a_direct_pair
 def test_two_homes_that_need_the_relay_have_it_at_once() -> None:
     async def scenario() -> None:
         internet = behind("symmetric", "port-restricted")
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 assert asyncio.get_running_loop().time() < 0.5
@@ -300,7 +293,6 @@ def test_two_homes_that_need_the_relay_have_it_at_once() -> None:
             assert len(nominated) == 1
             assert "relay" in types(ann)
             assert "relay" in types(bob)
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -321,9 +313,7 @@ def test_both_ends_agree_on_a_line_that_loses(
             direct=LinkConfig(loss=1) if direct is None else LinkConfig(delay=direct, loss=loss),
             server=to_server,
         )
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 await settle(ann, bob, within=30 if loss else LONGEST_WAIT + 1)
@@ -331,7 +321,6 @@ def test_both_ends_agree_on_a_line_that_loses(
             if not loss:
                 assert len(nominated) == 1
                 assert ("relay" in types(ann)) == (direct is None)
-        internet.turn.close()
 
     virtually(scenario, seed=seed)
 
@@ -339,9 +328,7 @@ def test_both_ends_agree_on_a_line_that_loses(
 def test_a_pair_that_dies_before_it_is_nominated_gives_way_to_the_next() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.15), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 while not nominated:
@@ -353,7 +340,6 @@ def test_a_pair_that_dies_before_it_is_nominated_gives_way_to_the_next() -> None
             assert "relay" in types(ann)
             await exchange(ann, bob)
             assert not ann.reason
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -361,9 +347,7 @@ def test_a_pair_that_dies_before_it_is_nominated_gives_way_to_the_next() -> None
 def test_a_relay_that_is_lost_ends_the_search_only_when_it_is_nominated() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.15), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             await connect(ann, bob)
             lose(bob, "relay")
             lose(ann, "relay")
@@ -374,7 +358,6 @@ def test_a_relay_that_is_lost_ends_the_search_only_when_it_is_nominated() -> Non
             lose(ann, "host")
             await ann.ended.wait()
             assert ann.reason == "its socket was closed"
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -382,16 +365,13 @@ def test_a_relay_that_is_lost_ends_the_search_only_when_it_is_nominated() -> Non
 def test_an_end_that_is_never_told_which_pair_stays_stops_when_nobody_answers() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.7), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             await connect(ann, bob)
             await ann.agent.close()
             async with asyncio.timeout(40):
                 await bob.ended.wait()
             assert bob.reason == "the other end no longer answers ICE"
             assert bob.agent.selected_pair is None
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -401,13 +381,10 @@ def test_of_all_that_is_nominated_at_once_the_best_is_used() -> None:
 
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.01), server=LinkConfig(delay=0.02))
-        await internet.serve()
-        ann, bob = internet.ends(ann_make=PlainIce)
-        async with ends(ann, bob):
+        async with internet.meeting(ann_make=PlainIce) as (ann, bob):
             await connect(ann, bob)
             await asyncio.sleep(LONGEST_WAIT)
             assert types(bob) == {"host"}
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -415,9 +392,7 @@ def test_of_all_that_is_nominated_at_once_the_best_is_used() -> None:
 def test_who_nominates_a_better_pair_later_is_followed() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.7), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends()
-        async with ends(ann, bob):
+        async with internet.meeting() as (ann, bob):
             await connect(ann, bob)
             await settle(ann, bob)
             assert "relay" in types(ann) & types(bob), "the direct one took too long"
@@ -435,7 +410,6 @@ def test_who_nominates_a_better_pair_later_is_followed() -> None:
             )
             await asyncio.sleep(3)
             assert types(bob) == {"host"}
-        internet.turn.close()
 
     virtually(scenario)
 
@@ -452,15 +426,12 @@ def lose(end: End, kind: str) -> None:
 def test_two_ends_that_both_want_to_nominate_settle_who_does() -> None:
     async def scenario() -> None:
         internet = flat(direct=LinkConfig(delay=0.05), server=LinkConfig(delay=0.005))
-        await internet.serve()
-        ann, bob = internet.ends(both_controlling=True)
-        async with ends(ann, bob):
+        async with internet.meeting(both_controlling=True) as (ann, bob):
             with nominations() as nominated:
                 await connect(ann, bob)
                 await settle(ann, bob)
             assert len(nominated) == 1
             assert_agreed(ann, bob)
             await exchange(ann, bob)
-        internet.turn.close()
 
     virtually(scenario)
