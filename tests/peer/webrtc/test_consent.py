@@ -31,7 +31,9 @@ class Asking:
         self.asked_at: list[float] = []
         self.remote = Bindings(local=BOB, remote=ANN, priority=1, tie_breaker=2)
         bindings = Bindings(local=ANN, remote=BOB, priority=1, tie_breaker=1)
-        self.consent = Consent(bindings, Random(seed), Random(seed + 1), start)
+        self.consent = Consent(
+            bindings, start, new_id=Random(seed).randbytes, uniform=Random(seed + 1).uniform
+        )
 
     def ask(self) -> bytes:
         """Let time pass until a request leaves or consent has expired."""

@@ -123,7 +123,7 @@ class Checks(aioice.Connection):
         if pair.state is _State.SUCCEEDED and begun_at is not None:
             now = asyncio.get_running_loop().time()
             self._validity[pair] = Validity(now, now - begun_at)
-        before = self._nominated.get(pair.component)
+        before = self._nominated_pair
         super().check_complete(pair)
         self._settle(before)
         self._weigh()
@@ -162,7 +162,7 @@ class Checks(aioice.Connection):
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:
         """Do without its pairs; the owner is told if one of them is nominated."""
         super().protocol_lost(protocol)
-        if any(pair.protocol is protocol for pair in self._nominated.values()):
+        if (nominated := self._nominated_pair) is not None and nominated.protocol is protocol:
             self._owner.pair_lost()
             return
         for pair in self._check_list:
@@ -191,15 +191,20 @@ class Checks(aioice.Connection):
 
     def _settle(self, before: ice.CandidatePair | None) -> None:
         """Choose between the pair that was nominated before and the one that may just have been."""
+        nominated = self._nominated_pair
+        if nominated is None:
+            return
         now = asyncio.get_running_loop().time()
-        for component, nominated in self._nominated.items():
-            self._settled_at = min(self._settled_at, now)
-            if (
-                before is not None
-                and now < self._settled_at + NOMINATIONS_COMPETE
-                and self._priority(before) > self._priority(nominated)
-            ):
-                self._nominated[component] = before
+        self._settled_at = min(self._settled_at, now)
+        if before is None or now >= self._settled_at + NOMINATIONS_COMPETE:
+            return
+        if self._priority(before) > self._priority(nominated):
+            self._nominated[nominated.component] = before
+
+    @property
+    def _nominated_pair(self) -> ice.CandidatePair | None:
+        """That of the only component."""
+        return next(iter(self._nominated.values()), None)
 
     def _priority(self, pair: ice.CandidatePair) -> int:
         return candidate_pair_priority(pair.local_candidate, pair.remote_candidate, self.ice_controlling)
@@ -209,7 +214,7 @@ class Checks(aioice.Connection):
         self._disarm()
         if self._closing:
             return
-        for nominated in self._nominated.values():
+        if (nominated := self._nominated_pair) is not None:
             self._owner.pair_changed(nominated)
             return
         if self._nomination is not None:

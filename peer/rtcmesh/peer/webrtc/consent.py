@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
-from random import Random
 
 from .binding import TRANSACTION_ID_BYTES, Bindings, transaction_id_of
 
@@ -34,14 +34,21 @@ class Consent:
     """Asks one remote address. Each request is sent once and has an id of its own that nobody can guess.
 
     An answer counts for as long as consent lasts, however slow the path: which of the requests it answers is all one
-    (section 5.1). `ids` must be one whose numbers cannot be foretold; `chance` spreads the requests.
+    (section 5.1). What `new_id` returns, so many bytes, must be foretold by nobody; `uniform` spreads the requests.
     """
 
-    def __init__(self, bindings: Bindings, ids: Random, chance: Random, now: float) -> None:
+    def __init__(
+        self,
+        bindings: Bindings,
+        now: float,
+        *,
+        new_id: Callable[[int], bytes],
+        uniform: Callable[[float, float], float],
+    ) -> None:
         self.expired = False
         """Whether nothing may be sent any more. It stays so."""
         self._bindings = bindings
-        self._ids, self._chance = ids, chance
+        self._new_id, self._uniform = new_id, uniform
         self._unanswered: list[bytes] = []
         self._answered = True
         """Whether there was an answer since the last request; the check that found the address was one."""
@@ -61,9 +68,9 @@ class Consent:
             self.expired = True
         if self.expired or now < self._ask_at:
             return b""
-        self._ask_at = self._next(now) if self._answered else ceil((now + DOUBT_INTERVAL) / TICK) * TICK
+        self._ask_at = self._next(now) if self._answered else _tick_after(now + DOUBT_INTERVAL)
         self._answered = False
-        transaction_id = self._ids.randbytes(TRANSACTION_ID_BYTES)
+        transaction_id = self._new_id(TRANSACTION_ID_BYTES)
         self._unanswered = [*self._unanswered[1 - MAX_UNANSWERED :], transaction_id]
         return self._bindings.request(transaction_id, is_controlling=is_controlling)
 
@@ -78,5 +85,9 @@ class Consent:
         return True
 
     def _next(self, now: float) -> float:
-        earliest = now + self._chance.uniform(MIN_INTERVAL, MAX_INTERVAL - TICK - STAGGER)
-        return ceil(earliest / TICK) * TICK + self._chance.uniform(0, STAGGER)
+        earliest = now + self._uniform(MIN_INTERVAL, MAX_INTERVAL - TICK - STAGGER)
+        return _tick_after(earliest) + self._uniform(0, STAGGER)
+
+
+def _tick_after(earliest: float) -> float:
+    return ceil(earliest / TICK) * TICK

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from typing import Protocol
 
 import aioice
 from aioice import ice
 
+from rtcmesh.peer.alarm import Alarm
+
 from .binding import Bindings, transaction_id_of
 from .consent import Consent
 from .datagrams import Datagrams
-
-_ids = random.SystemRandom()
-
-
-class _Chance(random.Random):
-    """The chance that all of a process share, and that a seed repeats."""
-
-    def random(self) -> float:
-        return random.random()
-
-
-_chance = _Chance()
 
 
 class FreshnessListener(Protocol):
@@ -52,8 +43,12 @@ class Freshness:
         self._pair = pair
         self._bindings = _bindings(connection, pair)
         self._loop = asyncio.get_running_loop()
-        self._consent = Consent(self._bindings, _ids, _chance, self._loop.time())
-        self._timer = self._loop.call_at(self._consent.deadline(), self._timeout)
+        # How the requests are spread is part of what a seed repeats; their ids are nobody's to know.
+        self._consent = Consent(
+            self._bindings, self._loop.time(), new_id=secrets.token_bytes, uniform=random.uniform
+        )
+        self._alarm = Alarm(self._consent.deadline, self._timeout)
+        self._alarm.set()
 
     def receive(self, message: bytes, protocol: ice.StunProtocol, addr: tuple[str, int]) -> bool:
         """Take a message; return whether that is all there is to do with it."""
@@ -68,17 +63,16 @@ class Freshness:
 
     def stop(self) -> None:
         """Ask no more. Idempotent."""
-        self._timer.cancel()
+        self._alarm.stop()
 
-    def _timeout(self) -> None:
-        is_controlling = self._connection.ice_controlling
-        request = self._consent.handle_timeout(self._loop.time(), is_controlling=is_controlling)
+    def _timeout(self, now: float) -> None:
+        request = self._consent.handle_timeout(now, is_controlling=self._connection.ice_controlling)
         if request:
             self._send(request)
         if self._consent.expired:
             self._listener.consent_expired()
         else:
-            self._timer = self._loop.call_at(self._consent.deadline(), self._timeout)
+            self._alarm.set()
 
     def _send(self, message: bytes) -> None:
         self._listener.send(Datagrams(message, len(message)))
