@@ -100,15 +100,15 @@ class Receipts:
                 self.cumulative = max(self.cumulative, ranges.pop(0)[1])
         self.due = True
 
-    def packet_arrived(self, now: float) -> None:
-        """Note the end of a packet with user data: decide when a SACK is due for it."""
-        self._packets += 1
+    def packets_arrived(self, count: int, now: float) -> None:
+        """Note the end of packets with user data: decide when a SACK is due for them."""
+        if not self._packets:
+            self._due_at = now + self._delay
+        self._packets += count
         gaps = len(self.ranges)
         misses = gaps > (self._gaps if self._ours else 0)
         if misses or self._duplicates or self._packets >= self._packets_per_sack:
             self.due = True
-        elif self._packets == 1:
-            self._due_at = now + self._delay
         self._gaps = gaps
 
     @property

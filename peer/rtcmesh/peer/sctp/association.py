@@ -34,7 +34,6 @@ from .handshake import Handshake, HandshakeState, Verdict
 from .outbound import MESSAGE_OVERHEAD_BYTES, Outbound
 from .packet import HEADER_BYTES, Envelope, tag_of
 from .parameters import Cause, Parameter
-from .sent import Limit
 from .shutdown import ShutdownState, answer_out_of_the_blue
 from .stats import AssociationStats, ChannelStats
 
@@ -93,18 +92,21 @@ class Association:
     def receive_packets(self, packets: Sequence[bytes], now: float) -> None:
         """Take the packets of one read batch. At most 64 at a time, or the two ends take turns."""
         self._packets_received += len(packets)
+        self._bytes_received += sum(map(len, packets))
         established = self._established
-        for packet in packets:
-            self._bytes_received += len(packet)
+        index = 0
+        while index < len(packets):
+            packet = packets[index]
             if established is not None and established.incoming.fits(packet):
                 try:
-                    established.receive(packet, now)
+                    index += established.receive_run(packets, index, now) or established.receive(packet, now)
                 except ProtocolError as error:
                     self._violated(established, error)
                     break
             else:
                 self._receive_stranger(packet, now)
                 established = self._established
+                index += 1
         if established is not None:
             established.batch_ended(now)
             self._look_for_the_end(established)
@@ -211,10 +213,7 @@ class Association:
         if not size:
             # RFC 8831 section 6.6: there is no user message of no bytes.
             data, ppid = b"\0", _STRING_EMPTY if ppid == _STRING else _BINARY_EMPTY
-        limit = None
-        if channel.limited:
-            limit = Limit.of(channel.opening.max_retransmits, channel.opening.max_lifetime, now)
-        outbound.add(stream, (channel.flags, ppid, data, limit))
+        outbound.add(stream, (channel.reliable.get(ppid) or channel.limited(ppid, now), data))
         if stream.buffered < stream.high_water:
             return True
         stream.blocked = True

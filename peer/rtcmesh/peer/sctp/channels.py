@@ -15,8 +15,10 @@ from .data_chunks import U
 from .dcep import Open, PayloadProtocol
 from .errors import ChannelIdTaken, ChannelNotOpen, NoChannelIdLeft, ProtocolError
 from .events import ChannelClosed, ChannelOpened, Event, MessageReceived
-from .outbound import Outbound, OutStream
+from .out_stream import Delivery, OutStream
+from .outbound import Outbound
 from .reassembly import CHUNK_OVERHEAD_BYTES, Message
+from .sent import Limit
 from .stats import ChannelStats
 
 MAX_EARLY_BYTES = 64 * 1024
@@ -25,6 +27,7 @@ MAX_EARLY_BYTES = 64 * 1024
 _EMPTY = frozenset({int(PayloadProtocol.STRING_EMPTY), int(PayloadProtocol.BINARY_EMPTY)})
 _TEXTS = frozenset({int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)})
 _BINARY = int(PayloadProtocol.BINARY)
+_DCEP = Delivery(0, int(PayloadProtocol.DCEP), None)
 _OF_USERS = frozenset({*_EMPTY, *_TEXTS, _BINARY})
 
 
@@ -40,16 +43,16 @@ class Channel:
     """One data channel."""
 
     __slots__ = (
+        "_flags",
         "bytes_received",
         "bytes_sent",
-        "flags",
         "id",
-        "limited",
         "local_reset",
         "messages_received",
         "messages_sent",
         "negotiated",
         "opening",
+        "reliable",
         "remote_reset",
         "reset_requested",
         "state",
@@ -64,9 +67,11 @@ class Channel:
         self.state = ChannelState.CONNECTING
         self.takes_messages = True
         self.stream = OutStream(channel_id, opening.priority)
-        self.flags = 0
+        self._flags = 0
         """U once messages may overtake one another: not before the other end knows the channel (RFC 8832 section 6)."""
-        self.limited = opening.max_retransmits is not None or opening.max_lifetime is not None
+        self.reliable: dict[int, Delivery] = {}
+        """How messages travel, by payload protocol; none where each has a limit of its own."""
+        self._set_flags(0)
         self.local_reset = self.remote_reset = self.reset_requested = False
         self.messages_sent = self.bytes_sent = 0
         self.messages_received = self.bytes_received = 0
@@ -74,11 +79,21 @@ class Channel:
     def opened(self, *, remote: bool) -> ChannelOpened:
         """Change to OPEN, and return the event that says so."""
         self.state = ChannelState.OPEN
-        self.flags = 0 if self.opening.ordered else U
+        self._set_flags(0 if self.opening.ordered else U)
         label, protocol, ordered, max_retransmits, max_lifetime, priority = self.opening
         return ChannelOpened(
             self.id, label, protocol, ordered, max_retransmits, max_lifetime, priority, remote
         )
+
+    def limited(self, ppid: int, now: float) -> Delivery:
+        """Return how a message travels that is sent now, on a channel that is not reliable."""
+        opening = self.opening
+        return Delivery(self._flags, ppid, Limit.of(opening.max_retransmits, opening.max_lifetime, now))
+
+    def _set_flags(self, flags: int) -> None:
+        self._flags = flags
+        if self.opening.max_retransmits is None and self.opening.max_lifetime is None:
+            self.reliable = {ppid: Delivery(flags, ppid, None) for ppid in _OF_USERS}
 
     def stats(self) -> ChannelStats:
         """Return its figures."""
@@ -134,7 +149,7 @@ class Channels:
         channel = self.by_id[channel_id] = Channel(channel_id, opening, negotiated=negotiated_id is not None)
         if not channel.negotiated:
             message = dcep.encode_open(opening)
-            self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, message, None))
+            self._outbound.add(channel.stream, (_DCEP, message))
         elif self._connected:
             self._negotiated_opened(channel)
         return channel_id
@@ -180,14 +195,14 @@ class Channels:
 
     def deliver(self, messages: list[Message]) -> int:
         """Turn messages into events. Returns how large they are together."""
-        by_id, events = self.by_id, self.events
+        by_id, events, is_open = self.by_id, self.events, ChannelState.OPEN
         total = 0
         for message in messages:
             stream_id, ppid, data = message
             size = len(data)
             total += size
             channel = by_id.get(stream_id)
-            if ppid == _BINARY and channel is not None and channel.state is ChannelState.OPEN:
+            if ppid == _BINARY and channel is not None and channel.state is is_open:
                 channel.messages_received += 1
                 channel.bytes_received += size
                 events.append(MessageReceived(stream_id, data, False))  # noqa: FBT003
@@ -226,7 +241,7 @@ class Channels:
             self._refuse(stream_id)
         else:
             channel = self.by_id[stream_id] = Channel(stream_id, opening, negotiated=False)
-            self._outbound.add(channel.stream, (0, PayloadProtocol.DCEP, dcep.ACK, None))
+            self._outbound.add(channel.stream, (_DCEP, dcep.ACK))
             self.events.append(channel.opened(remote=True))
 
     def _refuse(self, stream_id: int) -> None:

@@ -5,7 +5,7 @@ A restart of the remote end (RFC 9260 section 5.2.4) makes another one of these;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from random import Random
 
@@ -118,8 +118,17 @@ class Established:
 
     # What arrives
 
-    def receive(self, packet: bytes, now: float, offset: int = HEADER_BYTES) -> None:
-        """Take the chunks of a packet with the right tag and checksum. Raises `ProtocolError`."""
+    def receive_run(self, packets: Sequence[bytes], index: int, now: float) -> int:
+        """Take the packets from `index` on that are foreseen, and return how many: see `Inbound.receive_run`."""
+        if self.shutdown.state is not ShutdownState.NONE or not self.incoming.zero_checksum:
+            return 0
+        count = self.inbound.receive_run(packets, index, self.incoming.unchecked)
+        if count:
+            self.inbound.receipts.packets_arrived(count, now)
+        return count
+
+    def receive(self, packet: bytes, now: float, offset: int = HEADER_BYTES) -> int:
+        """Take the chunks of a packet with the right tag and checksum. Returns 1. Raises `ProtocolError`."""
         end = len(packet)
         inbound, handlers = self.inbound, self.handlers
         has_data = False
@@ -148,6 +157,7 @@ class Established:
             if inbound.messages:
                 self._deliver()
             self._acknowledge(now)
+        return 1
 
     def batch_ended(self, now: float) -> None:
         """Note that the packets of one read batch have been received."""
@@ -155,7 +165,7 @@ class Established:
 
     def _acknowledge(self, now: float) -> None:
         inbound = self.inbound
-        inbound.receipts.packet_arrived(now)
+        inbound.receipts.packets_arrived(1, now)
         if inbound.receipts.due and not self._ours:
             # Other stacks count SACKs: to grow their window, and to find what is missing.
             self.control.append(inbound.sack(self._room))

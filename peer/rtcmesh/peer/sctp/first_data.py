@@ -40,12 +40,12 @@ class FirstData:
         self._outbound.agreed(self._config, Extensions(agreement.extensions))
         tsn = agreement.local_initial_tsn
         while room >= LEAST_ROOM and self._outbound.active:
-            packet = self._outbound.next_packet(tsn, room, now)
-            if packet is None:
+            packets = self._outbound.next_packets(tsn, room, 1, now)
+            if not packets:
                 break
-            self._packets.append(packet)
-            tsn = packet.following
-            room -= packet.size
+            self._packets += packets
+            tsn = packets[0].following
+            room -= packets[0].size
         self._sent_at = now
         return b"".join(packet.body for packet in self._packets)
 
@@ -55,7 +55,7 @@ class FirstData:
         for packet in packets:
             packet.retransmits = self._repeats
             recovery.packets_retransmitted += self._repeats
-            recovery.sent(packet, self._sent_at)
+        recovery.sent(packets, self._sent_at)
 
     def _again(self, room: int, now: float) -> bytes:
         """Return what is reliable, if there is room for all of it: T1 knows no limits."""

@@ -38,7 +38,7 @@ _unpack_checksum = _CHECKSUM.unpack_from
 class Envelope:
     """What all packets of one direction have in common: the ports and the verification tag."""
 
-    __slots__ = ("_seed", "_unchecked", "prefix", "tag", "zero_checksum")
+    __slots__ = ("_seed", "prefix", "tag", "unchecked", "zero_checksum")
 
     def __init__(
         self, source_port: int, destination_port: int, tag: int, *, zero_checksum: bool = False
@@ -48,20 +48,21 @@ class Envelope:
         """Whether packets may go without a checksum (RFC 9653); one that has it must have the right one."""
         self.prefix = _PREFIX.pack(source_port, destination_port, tag)
         """What such a packet begins with."""
-        self._unchecked = self.prefix + _NO_CHECKSUM
-        self._seed = _extend(0, self._unchecked)
+        self.unchecked = self.prefix + _NO_CHECKSUM
+        """What it begins with if it has no checksum."""
+        self._seed = _extend(0, self.unchecked)
 
     def seal(self, chunks: bytes) -> bytes:
         """Return the packet that carries these chunks."""
         if self.zero_checksum:
-            return self._unchecked + chunks
+            return self.unchecked + chunks
         return b"".join((self.prefix, _pack_checksum(_extend(self._seed, chunks)), chunks))
 
     def fits(self, packet: bytes) -> bool:
         """Return whether the packet has these ports, this tag, and the right checksum, or none where it needs none."""
-        if self.zero_checksum and packet[:HEADER_BYTES] == self._unchecked:
+        if self.zero_checksum and packet.startswith(self.unchecked):
             return True
-        if packet[:8] != self.prefix or len(packet) < HEADER_BYTES:
+        if not packet.startswith(self.prefix) or len(packet) < HEADER_BYTES:
             return False
         checksum: int = _unpack_checksum(packet, 8)[0]
         return checksum == _extend(self._seed, packet[HEADER_BYTES:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from .chunks import Skip
@@ -46,17 +46,38 @@ class _Run:
         self.size = 0
 
 
-class _Partial:
+class Partial:
     """The fragments of one message in I-DATA chunks."""
 
-    __slots__ = ("count", "parts", "ppid", "size")
+    __slots__ = ("count", "later", "parts", "ppid", "size")
 
     def __init__(self) -> None:
-        self.parts: dict[int, bytes] = {}
+        self.parts: list[bytes] = []
+        """Those from the first on, as far as none is missing."""
+        self.later: dict[int, bytes] = {}
+        """Those behind a gap, by number."""
         self.size = 0
         self.count: int | None = None
         """How many there are, once the last has come."""
         self.ppid = 0
+
+    def add(self, fsn: int, data: bytes) -> None:
+        """Take a fragment. Raises `ProtocolError` if it is none of this message."""
+        parts, later = self.parts, self.later
+        if fsn == len(parts):
+            parts.append(data)
+            while later and len(parts) in later:
+                parts.append(later.pop(len(parts)))
+        elif fsn < len(parts) or fsn in later:
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"fragment {fsn} of a message came twice")
+        else:
+            later[fsn] = data
+        self.size += len(data)
+
+    @property
+    def chunks(self) -> int:
+        """How many fragments it holds."""
+        return len(self.parts) + len(self.later)
 
 
 class Reassembly:
@@ -67,15 +88,22 @@ class Reassembly:
 
     def __init__(self, max_message_bytes: int) -> None:
         self.held_bytes = 0
-        self.streams: dict[int, InStream] = {}
+        self._streams: dict[int, InStream] = {}
         self._max_message_bytes = max_message_bytes
         self._runs_by_first: dict[int, _Run] = {}
         self._runs_by_following: dict[int, _Run] = {}
-        self._partials: dict[tuple[int, bool, int], _Partial] = {}
+        self._partials: dict[tuple[int, int, int], Partial] = {}
+
+    def stream(self, stream_id: int) -> InStream:
+        """Return a stream, which begins with the first message on it."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            stream = self._streams[stream_id] = InStream()
+        return stream
 
     def add_fragment(  # noqa: PLR0917  (made for every chunk: keywords would cost)
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes
-    ) -> list[Message]:
+    ) -> Sequence[Message]:
         """Take a fragment of a DATA message. Returns what can be delivered now."""
         run = None if flags & B else self._runs_by_following.pop(tsn, None)
         if run is None:
@@ -100,48 +128,59 @@ class Reassembly:
             return self.put_in_order(run.stream_id, run.ssn, MASK_16, run.ppid, b"".join(run.parts))
         if not run.flags & E:
             self._runs_by_following[run.following] = run
-        return []
+        return ()
 
     def add_i_fragment(
         self, flags: int, stream_id: int, wire_mid: int, ppid_or_fsn: int, data: bytes
-    ) -> list[Message]:
+    ) -> Sequence[Message]:
         """Take a fragment of an I-DATA message. Returns what can be delivered now."""
-        key = stream_id, bool(flags & U), wire_mid
+        key = stream_id, flags & U, wire_mid
         partial = self._partials.get(key)
         if partial is None:
             if self._is_over(stream_id, wire_mid, flags):
-                return []
-            partial = self._partials[key] = _Partial()
-        parts = partial.parts
-        fsn = 0 if flags & B else ppid_or_fsn
-        if fsn in parts or (not flags & B and not fsn):
-            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"fragment {fsn} of message {wire_mid} came twice")
+                return ()
+            partial = self._partials[key] = Partial()
         if flags & B:
             partial.ppid = ppid_or_fsn
-        if flags & E:
-            partial.count = fsn + 1
-        parts[fsn] = data
-        partial.size += len(data)
+            partial.add(0, data)
+        elif ppid_or_fsn:
+            partial.add(ppid_or_fsn, data)
+        else:
+            raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"two first fragments of message {wire_mid}")
         self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
         if partial.size > self._max_message_bytes:
             raise ProtocolError(Cause.OUT_OF_RESOURCE, f"a message above {self._max_message_bytes} bytes")
-        if partial.count is None or len(parts) < partial.count:
-            return []
-        if any(index not in parts for index in range(partial.count)):
+        if flags & E:
+            partial.count = 1 if flags & B else ppid_or_fsn + 1
+        if partial.count is None or partial.chunks < partial.count:
+            return ()
+        if len(partial.parts) != partial.count or partial.later:
             raise ProtocolError(Cause.PROTOCOL_VIOLATION, f"message {wire_mid} has fragments beyond its last")
         self._forget_partial(key)
-        whole = b"".join([parts[index] for index in range(partial.count)])
+        whole = b"".join(partial.parts)
         if flags & U:
             return [(stream_id, partial.ppid, whole)]
         return self.put_in_order(stream_id, wire_mid, MASK_32, partial.ppid, whole)
+
+    def awaiting(self, stream_id: int, flags: int, wire_mid: int, fsn: int) -> Partial | None:
+        """Return the I-DATA message whose next missing fragment has this number, if nothing behind it is here."""
+        partial = self._partials.get((stream_id, flags & U, wire_mid))
+        return partial if partial is not None and len(partial.parts) == fsn and not partial.later else None
+
+    def room(self, partial: Partial) -> int:
+        """Return how much larger a message may become."""
+        return self._max_message_bytes - partial.size
+
+    def appended(self, partial: Partial, chunks: int, size: int) -> None:
+        """Note that so many fragments were appended to a message, of so many bytes together, and none is the last."""
+        partial.size += size
+        self.held_bytes += size + chunks * CHUNK_OVERHEAD_BYTES
 
     def put_in_order(
         self, stream_id: int, wire_number: int, mask: int, ppid: int, data: bytes
     ) -> list[Message]:
         """Take a whole ordered message with its SSN or MID. Returns those whose turn has come."""
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            stream = self.streams[stream_id] = InStream()
+        stream = self.stream(stream_id)
         expected = stream.expected
         number = expected + ((wire_number - expected) & mask)
         if number != expected:
@@ -177,7 +216,7 @@ class Reassembly:
                 self._skip_partials(stream_id, number, unordered=unordered)
             if unordered:
                 continue
-            stream = self.streams.setdefault(stream_id, InStream())
+            stream = self.stream(stream_id)
             mask = MASK_32 if interleaved else MASK_16
             distance = (number - stream.expected) & mask
             if distance > mask >> 1:
@@ -191,7 +230,7 @@ class Reassembly:
 
     def reset(self, stream_id: int) -> None:
         """Begin a stream anew (RFC 6525 section 5.2.2); what is not whole of it is dropped."""
-        stream = self.streams.pop(stream_id, None)
+        stream = self._streams.pop(stream_id, None)
         if stream is not None:
             for number in list(stream.waiting):
                 self._take(stream_id, stream, number)
@@ -227,17 +266,17 @@ class Reassembly:
 
     def _is_over(self, stream_id: int, wire_mid: int, flags: int) -> bool:
         """Return whether an ordered message was passed over, while this fragment of it was on its way."""
-        stream = self.streams.get(stream_id)
+        stream = self._streams.get(stream_id)
         return stream is not None and not flags & U and unwrap(wire_mid, stream.expected) < stream.expected
 
     def _skip_partials(self, stream_id: int, number: int, *, unordered: bool) -> None:
-        for key in [key for key in self._partials if key[:2] == (stream_id, unordered)]:
+        for key in [key for key in self._partials if key[:2] == (stream_id, U if unordered else 0)]:
             if (number - key[2]) & MASK_32 <= MASK_32 >> 1:
                 self._forget_partial(key)
 
-    def _forget_partial(self, key: tuple[int, bool, int]) -> None:
+    def _forget_partial(self, key: tuple[int, int, int]) -> None:
         partial = self._partials.pop(key)
-        self.held_bytes -= partial.size + CHUNK_OVERHEAD_BYTES * len(partial.parts)
+        self.held_bytes -= partial.size + CHUNK_OVERHEAD_BYTES * partial.chunks
 
     @staticmethod
     def _check_same(run: _Run, stream_id: int, ssn: int, flags: int) -> None:

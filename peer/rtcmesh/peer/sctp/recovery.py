@@ -86,18 +86,24 @@ class Recovery:
 
     # Sending
 
-    def sent(self, packet: Sent, now: float) -> None:
-        """Note a transmission, the first or another one."""
-        self._last_number = packet.number = self._last_number + 1
-        packet.sent_at = self._last_sent_at = now
-        packet.fate = _IN_FLIGHT
-        self.in_flight += packet.size
+    def sent(self, packets: list[Sent], now: float) -> int:
+        """Note transmissions, of new packets or of old ones. Returns their bytes."""
+        number, next_tsn, size, outstanding = self._last_number, self.next_tsn, 0, self.outstanding
+        for packet in packets:
+            number += 1
+            packet.number = number
+            packet.sent_at = now
+            packet.fate = _IN_FLIGHT
+            size += packet.size
+            if packet.following > next_tsn:
+                next_tsn = packet.following
+                outstanding[packet.first] = packet
+        self._last_number, self.next_tsn, self._last_sent_at = number, next_tsn, now
+        self.in_flight += size
         if self.probes:
-            self.probes -= 1
-        self._flight.append(packet)
-        if packet.following > self.next_tsn:
-            self.next_tsn = packet.following
-            self.outstanding[packet.first] = packet
+            self.probes = max(0, self.probes - len(packets))
+        self._flight += packets
+        return size
 
     def passed_over(self, packet: Sent) -> None:
         """Note a TSN that is never sent: what belongs there was abandoned before."""
@@ -168,12 +174,14 @@ class Recovery:
     def _take_cumulative(self, cumulative: int) -> list[Sent]:
         arrived: list[Sent] = []
         outstanding, head = self.outstanding, self._head
-        while head <= cumulative:
+        end = cumulative + 1
+        while head < end:
             packet = outstanding[head]
-            if packet.following - 1 > cumulative:
+            following = packet.following
+            if following > end:
                 break
             del outstanding[head]
-            head = packet.following
+            head = following
             if packet.limit is not None and packet.limit.abandoned:
                 # Passed over by FORWARD TSN, perhaps: that tells nothing of the path.
                 if packet.fate is _IN_FLIGHT:
@@ -232,20 +240,24 @@ class Recovery:
     def _arrived(self, arrived: list[Sent], now: float) -> None:
         """Update what is known of the path."""
         progress = self._progress
-        size = 0
+        size = no_longer_in_flight = 0
+        safe_size, newest_before = self.safe_size, self._newest_number
         newest = arrived[0]
+        newest_number = newest.number
         overtaken = False
         for packet in arrived:
+            number, its_size = packet.number, packet.size
             if packet.fate is _IN_FLIGHT:
-                self.in_flight -= packet.size
-                if packet.number < self._newest_number and not packet.retransmits:
+                no_longer_in_flight += its_size
+                if number < newest_before and not packet.retransmits:
                     overtaken = True
             packet.fate = _ACKNOWLEDGED
-            size += packet.size
-            if packet.size > self.safe_size and packet.number > self._newest_larger:
-                self._newest_larger, self.larger_lost = packet.number, 0
-            if packet.number > newest.number:
-                newest = packet
+            size += its_size
+            if its_size > safe_size and number > self._newest_larger:
+                self._newest_larger, self.larger_lost = number, 0
+            if number > newest_number:
+                newest, newest_number = packet, number
+        self.in_flight -= no_longer_in_flight
         if overtaken:
             self._reordered(now)
         sample = now - newest.sent_at

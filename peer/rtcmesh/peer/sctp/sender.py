@@ -6,7 +6,7 @@ what is new within the window of the remote end as well.
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 
 from .abandonment import Abandonment
 from .chunks import Sack, encode_forward_tsn, encode_i_forward_tsn
@@ -60,11 +60,13 @@ class Sender:
             lead = b""
         self._abandonment.advance(now)
         due = self._due_packets(room, len(lead), now)
-        for packet in due:
-            body = packet.body
-            if lead and len(lead) + packet.size <= room:
-                body, lead = lead + body, b""
-            packets.append(envelope.seal(body))
+        bodies = [packet.body for packet in due]
+        if lead:
+            for index, body in enumerate(bodies):
+                if len(lead) + len(body) <= room:
+                    bodies[index], lead = lead + body, b""
+                    break
+        packets += map(envelope.seal, bodies)
         if (copy := self._copy(due, now)) is not None:
             packets.append(envelope.seal(copy.body))
         self._abandonment.advance(now)
@@ -86,26 +88,32 @@ class Sender:
         due: list[Sent] = []
         spent = 0
         while active or lost:
-            if not recovery.probes and (pace <= spent or recovery.in_flight >= window):
+            allowed = min(window - recovery.in_flight, pace - spent)
+            if allowed <= 0 and not recovery.probes:
                 recovery.limited = True
                 self._paced = recovery.in_flight < window
                 break
             packet = recovery.next_retransmission(now) if lost else None
-            if packet is None:
+            if packet is not None:
+                packets = [packet]
+            else:
                 if not active or recovery.next_tsn >= last_tsn:
                     break
-                if recovery.in_flight > easily_taken and not self._remote_has_room(now):
+                easily = easily_taken - recovery.in_flight
+                if easily < 0 and not self._remote_has_room(now):
                     break
-                packet = outbound.next_packet(recovery.next_tsn, room - reserved, now)
-                if packet is None:
+                most = 1
+                if not (recovery.probes or reserved):
+                    most = max(1, min(ceil(allowed / room), easily // room + 1, last_tsn - recovery.next_tsn))
+                packets = outbound.next_packets(recovery.next_tsn, room - reserved, most, now)
+                if not packets:
                     break
                 reserved = 0
-            if packet.body:
-                recovery.sent(packet, now)
-                spent += packet.size
-                due.append(packet)
+            if packets[0].body:
+                spent += recovery.sent(packets, now)
+                due += packets
             else:
-                recovery.passed_over(packet)
+                recovery.passed_over(packets[0])
         pacer.spent(spent)
         return due
 

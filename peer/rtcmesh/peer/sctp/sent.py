@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from math import inf
 
+import msgspec
+
 from .chunks import CHUNK_HEADER, Skip
 
 
@@ -43,45 +45,30 @@ class Limit:
         return self.max_retransmits == other.max_retransmits and self.expires_at == other.expires_at
 
 
-class Sent:
+class Sent(msgspec.Struct, gc=False, eq=False):
     """DATA chunks that are sent, lost and sent again together: what arrives or not is a packet, not a chunk.
 
-    All of them are reliable, or all have the same limit: what must arrive never shares the fate of what may not.
+    All of them are reliable, or all have the same limit: what must arrive never shares the fate of what may not. There
+    is one for every packet on its way, so the garbage collector is spared them: none refers to itself.
     """
 
-    __slots__ = (
-        "body",
-        "fate",
-        "first",
-        "following",
-        "limit",
-        "number",
-        "retransmits",
-        "sent_at",
-        "size",
-        "skips",
-    )
-
+    first: int
+    """Its first TSN."""
+    following: int
+    """The TSN that follows its last one."""
+    body: bytes
+    """The chunks."""
+    size: int
+    """The bytes of the chunks."""
+    limit: Limit | None = None
+    skips: list[Skip] | None = None
+    """The messages in it; None for reliable ones."""
+    retransmits: int = 0
     # Set by every transmission:
-    fate: Fate
-    number: int
+    fate: Fate = Fate.IN_FLIGHT
+    number: int = 0
     """The how-manyth transmission it was."""
-    sent_at: float
-
-    def __init__(
-        self, first: int, following: int, body: bytes, limit: Limit | None, skips: list[Skip] | None
-    ) -> None:
-        self.first = first
-        """Its first TSN."""
-        self.following = following
-        """The TSN that follows its last one."""
-        self.body = body
-        """The chunks."""
-        self.size = len(body)
-        self.limit = limit
-        self.skips = skips
-        """The messages in it; None for reliable ones."""
-        self.retransmits = 0
+    sent_at: float = 0.0
 
     def divided(self, room: int) -> list[Sent]:
         """Return the same chunks in packets of at most `room` bytes. A chunk that is larger cannot be divided."""
@@ -100,11 +87,15 @@ class Sent:
     def _part(self, before: list[Sent], following: int, begin: int, end: int) -> Sent:
         first = before[-1].following if before else self.first
         skips = None if self.skips is None else self.skips[first - self.first : following - self.first]
-        part = Sent(first, following, self.body[begin:end], self.limit, skips)
-        part.fate, part.retransmits, part.number, part.sent_at = (
-            self.fate,
+        return Sent(
+            first,
+            following,
+            self.body[begin:end],
+            end - begin,
+            self.limit,
+            skips,
             self.retransmits,
+            self.fate,
             self.number,
             self.sent_at,
         )
-        return part

@@ -1,0 +1,216 @@
+"""From waiting messages to the chunks of a packet (RFC 9260 sections 3.3.1, 6.9, 6.10; RFC 8260 section 2.1).
+
+What costs most is not to copy bytes but to handle chunks one by one, so two shapes are made many at a time: the packets
+that the middle of a large message fills, and the chunks of small messages that are alike.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from struct import pack
+
+from .chunks import ChunkType, Skip
+from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U
+from .out_stream import OutStream
+from .sent import Limit, Sent
+from .serial import MASK_16, MASK_32
+
+_pack_data = DATA_HEADER.pack
+_pack_i_data = I_DATA_HEADER.pack
+_DATA = int(ChunkType.DATA)
+_I_DATA = int(ChunkType.I_DATA)
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+_LOW_BYTES = bytearray(range(256))  # assigned to other bytes faster than from bytes
+_TSN_ENDS, _SSN_ENDS, _MID_ENDS = 8, 12, 16
+_LEAST_FRAGMENT = 64
+
+
+def full_fragments(
+    stream: OutStream, tsn: int, room: int, most: int, *, interleaved: bool
+) -> tuple[list[Sent], int]:
+    """Return packets of one fragment each from the middle of a reliable message, and how many bytes they take of it.
+
+    There are `most` of them at most, all of exactly `room` bytes, a multiple of four; none if no message is begun.
+    """
+    (flags, ppid, limit), data = stream.queue[0]
+    offset, size = stream.offset, room - (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
+    if limit is not None or not offset:
+        return [], 0
+    count = min(most, (len(data) - offset - 1) // size)
+    stream_id, mid, fragment = stream.id, stream.mids[flags >> 2], stream.fragment
+    packets: list[Sent] = []
+    for number in range(tsn, tsn + count):
+        if interleaved:
+            header = _pack_i_data(
+                _I_DATA, flags, room, number & MASK_32, stream_id, 0, mid & MASK_32, fragment
+            )
+            fragment += 1
+        else:
+            header = _pack_data(_DATA, flags, room, number & MASK_32, stream_id, mid & MASK_16, ppid)
+        following = offset + size
+        packets.append(Sent(number, number + 1, header + data[offset:following], room))
+        offset = following
+    if count > 0:
+        stream.offset, stream.fragment, stream.last_tsn = offset, fragment, tsn + count - 1
+    return packets, len(packets) * size
+
+
+def alike_messages(
+    stream: OutStream, tsn: int, room: int, most: int, *, interleaved: bool
+) -> tuple[list[Sent], int]:
+    """Return packets of whole reliable messages of one size, and how many bytes they take of the stream.
+
+    There are `most` of them at most, each with as many as `room` has space for, and none of a single message.
+    """
+    queue = stream.queue
+    delivery, data = queue[0]
+    flags, ppid, limit = delivery
+    size = len(data)
+    length = size + (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
+    stride = (length + 3) & ~3
+    count = room // stride
+    if stream.offset or limit is not None or count < 2 or len(queue) < count:
+        return [], 0
+    flags |= WHOLE
+    number = first = stream.mids[flags >> 2]
+    padding = _PADDING[size & 3]
+    packets: list[Sent] = []
+    while len(packets) < most and len(queue) >= count:
+        messages = [
+            message
+            for its_delivery, message in islice(queue, count)
+            if its_delivery is delivery and len(message) == size
+        ]
+        if len(messages) < count:
+            break
+        for _ in range(count):
+            queue.popleft()
+        if interleaved:
+            header = _pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream.id, 0, number & MASK_32, ppid)
+        else:
+            header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
+        chunks = bytearray().join((header, (padding + header).join(messages), padding))
+        _count_up(chunks, _TSN_ENDS, stride, tsn, count, 4)
+        if interleaved:
+            _count_up(chunks, _MID_ENDS, stride, number, count, 4)
+        else:
+            _count_up(chunks, _SSN_ENDS, stride, number, count, 2)
+        packets.append(Sent(tsn, tsn + count, bytes(chunks), len(chunks)))
+        tsn += count
+        number += count
+    if packets:
+        stream.mids[flags >> 2], stream.last_tsn = number, tsn - 1
+    return packets, (number - first) * size
+
+
+def _count_up(chunks: bytearray, end: int, stride: int, first: int, count: int, width: int) -> None:  # noqa: PLR0917
+    """Number the chunks of one packet: at first all have the number of the first one.
+
+    `end` is where the number ends in a chunk and `width` how many bytes it has. Mostly only the last of them changes.
+    """
+    low = first & 0xFF
+    if low + count <= len(_LOW_BYTES):
+        chunks[end - 1 :: stride] = _LOW_BYTES[low : low + count]
+        return
+    numbers = bytearray(pack(f"!{count}L", *[number & MASK_32 for number in range(first, first + count)]))
+    for byte in range(1, width + 1):
+        chunks[end - byte :: stride] = numbers[4 - byte :: 4]
+
+
+class Bundle:
+    """The chunks of one packet while it is filled: all reliable, or all of the same limit and of one stream."""
+
+    __slots__ = ("_first", "_interleaved", "_left", "_limit", "_room", "_skips", "_tsn", "full", "parts")
+
+    def __init__(self, tsn: int, room: int, *, interleaved: bool) -> None:
+        self.parts: list[bytes] = []
+        self.full = False
+        """Whether nothing else may share the packet."""
+        self._first = self._tsn = tsn
+        self._room = self._left = room
+        self._interleaved = interleaved
+        self._limit: Limit | None = None
+        self._skips: list[Skip] | None = None
+
+    def restrict(self, limit: Limit) -> None:
+        """Take only messages of this limit, and of one stream."""
+        self._limit, self._skips, self.full = limit, [], True
+
+    def packet(self) -> Sent | None:
+        """Return what is in it; None: nothing."""
+        if not self.parts:
+            return None
+        body = b"".join(self.parts)
+        return Sent(self._first, self._tsn, body, len(body), self._limit, self._skips)
+
+    def take(self, stream: OutStream, budget: int) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
+        """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes."""
+        queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
+        parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
+        interleaved = self._interleaved
+        header = 20 if interleaved else 16
+        taken = 0
+        ends = False
+        while queue and not ends and (taken < budget or (offset and not interleaved)):
+            delivery, data = queue[0]
+            flags, ppid, its_limit = delivery
+            if its_limit is not limit and (limit is None or its_limit is None or not limit.equals(its_limit)):
+                break
+            size = len(data) - offset
+            mid = mids[flags >> 2]
+            if header + size <= left and not (offset and limit is not None and parts):
+                queue.popleft()
+                mids[flags >> 2] = mid + 1
+                if offset:
+                    # Nothing shares a packet with a part of what may be abandoned because another part is lost.
+                    piece = data[offset:]
+                    flags |= E
+                    offset = 0
+                    fragment = stream.fragment
+                    ends = limit is not None
+                else:
+                    piece = data
+                    flags |= WHOLE
+                    fragment = 0
+            elif parts and (
+                limit is not None
+                or (left < self._room >> 2 if header + size <= self._room else left < _LEAST_FRAGMENT)
+            ):
+                # Rather a packet with a little space than small fragments.
+                self.full = True
+                break
+            else:
+                size = (left - header) & ~3
+                piece = data[offset : offset + size]
+                if offset:
+                    fragment = stream.fragment
+                    stream.fragment = fragment + 1
+                else:
+                    flags |= B
+                    fragment, stream.fragment = 0, 1
+                offset += size
+            if interleaved:
+                last = ppid if flags & B else fragment
+                parts.append(
+                    _pack_i_data(
+                        _I_DATA, flags, 20 + size, tsn & MASK_32, stream_id, 0, mid & MASK_32, last & MASK_32
+                    )
+                )
+            else:
+                parts.append(
+                    _pack_data(_DATA, flags, 16 + size, tsn & MASK_32, stream_id, mid & MASK_16, ppid)
+                )
+            parts.append(piece)
+            if skips is not None:
+                skips.append(Skip(stream_id, mid, bool(flags & U)))
+            tsn += 1
+            taken += size
+            left -= header + size
+            if size & 3:
+                parts.append(_PADDING[size & 3])
+                left &= ~3
+        self._left, self._tsn = left, tsn
+        stream.offset = offset
+        if taken:
+            stream.last_tsn = tsn - 1
+        return taken

@@ -1,0 +1,257 @@
+"""From messages to packets and back: the ways that are made for many at a time do what the one for each does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtcmesh.peer.sctp import Role, SctpConfig
+from rtcmesh.peer.sctp.chunks import ChunkType
+from rtcmesh.peer.sctp.data_chunks import DATA_HEADER, I_DATA_HEADER
+from rtcmesh.peer.sctp.inbound import Inbound
+from rtcmesh.peer.sctp.out_stream import Delivery, OutStream
+from rtcmesh.peer.sctp.outbound import Outbound
+from rtcmesh.peer.sctp.packet import HEADER_BYTES, Envelope
+from rtcmesh.peer.sctp.reassembly import CHUNK_OVERHEAD_BYTES
+from rtcmesh.peer.sctp.sent import Sent
+from rtcmesh.peer.sctp.serial import MASK_32
+
+PPID = 53
+ENVELOPE = Envelope(5000, 5000, 7, zero_checksum=True)
+
+ORDERED, UNORDERED = Delivery(0, PPID, None), Delivery(4, PPID, None)
+
+sizes = st.one_of(st.sampled_from([1, 3, 64, 64, 64, 100]), st.integers(1, 5000))
+runs = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([ORDERED, ORDERED, UNORDERED]), sizes, st.integers(1, 40)),
+    min_size=1,
+    max_size=8,
+)
+"""Stream, delivery, size, and how many messages of that sort follow one another."""
+near_the_end = st.one_of(st.integers(0, 1000), st.integers(MASK_32 - 300, MASK_32))
+rooms = st.sampled_from([100, 300, 1176, 14_988])
+
+
+def waiting(runs: list[tuple[int, Delivery, int, int]], *, interleaved: bool, number: int) -> Outbound:
+    """Return what waits, each message unlike the others where its size allows it."""
+    outbound = Outbound()
+    outbound.interleaved = interleaved
+    streams: dict[int, OutStream] = {}
+    serial = 0
+    for stream_id, delivery, size, count in runs:
+        if stream_id not in streams:
+            streams[stream_id] = OutStream(stream_id)
+            streams[stream_id].mids = [number, number]
+        for _ in range(count):
+            serial += 1
+            data = (serial.to_bytes(4, "big") * (size // 4 + 1))[:size]
+            outbound.add(streams[stream_id], (delivery, data))
+    return outbound
+
+
+def packets_of(outbound: Outbound, tsn: int, room: int, most: int) -> list[Sent]:
+    """Return everything that waits, in packets."""
+    packets: list[Sent] = []
+    while outbound.active:
+        made = outbound.next_packets(tsn, room, most, 0.0)
+        assert 1 <= len(made) <= most
+        for packet in made:
+            assert packet.first == tsn
+            assert packet.size == len(packet.body) <= room
+            tsn = packet.following
+        packets += made
+    assert outbound.buffered == 0
+    return packets
+
+
+def inbound_for(tsn: int, number: int, *, interleaved: bool) -> Inbound:
+    """Return the receiving half that expects these numbers next."""
+    inbound = Inbound(
+        tsn, SctpConfig(role=Role.CLIENT, receive_window_bytes=1 << 24), interleaved=interleaved
+    )
+    for stream_id in range(3):
+        inbound.reassembly.stream(stream_id).expected = number
+    return inbound
+
+
+def take(inbound: Inbound, packets: list[bytes], *, runs: bool) -> list[tuple[int, int, bytes]]:
+    """Receive packets, by runs where they are foreseen, or each by itself and each of its chunks."""
+    index = 0
+    while index < len(packets):
+        count = inbound.receive_run(packets, index, ENVELOPE.unchecked) if runs else 0
+        if not count:
+            assert inbound.receive_data(packets[index], HEADER_BYTES, len(packets[index])) == len(
+                packets[index]
+            )
+            count = 1
+        index += count
+    messages, inbound.messages = inbound.messages, []
+    return messages
+
+
+def one_by_one(packet: bytes) -> list[bytes]:
+    """Return packets of one chunk each."""
+    packets: list[bytes] = []
+    offset = HEADER_BYTES
+    while offset < len(packet):
+        length = int.from_bytes(packet[offset + 2 : offset + 4], "big")
+        following = (offset + length + 3) & ~3
+        packets.append(ENVELOPE.seal(packet[offset:following]))
+        offset = following
+    return packets
+
+
+@settings(deadline=None)
+@given(runs, st.booleans(), st.tuples(near_the_end, near_the_end), rooms, st.integers(1, 50))
+def test_what_is_sent_many_at_a_time_arrives_as_if_it_were_not(
+    runs: list[tuple[int, Delivery, int, int]],
+    interleaved: bool,
+    numbers: tuple[int, int],
+    room: int,
+    most: int,
+) -> None:
+    tsn, number = numbers
+    sealed = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting(runs, interleaved=interleaved, number=number), tsn, room, most)
+    ]
+    together = inbound_for(tsn, number, interleaved=interleaved)
+    alone = inbound_for(tsn, number, interleaved=interleaved)
+    messages = take(together, sealed, runs=True)
+    assert messages == take(alone, [chunk for packet in sealed for chunk in one_by_one(packet)], runs=False)
+    assert together.receipts.cumulative == alone.receipts.cumulative
+    assert not together.receipts.ranges
+    assert together.reassembly.held_bytes == alone.reassembly.held_bytes == 0
+
+    said: dict[int, list[bytes]] = defaultdict(list)
+    for stream_id, delivery, data in (
+        (stream.id, delivery, data)
+        for stream in waiting(runs, interleaved=interleaved, number=number).active
+        for delivery, data in stream.queue
+    ):
+        said[stream_id].append(data)
+        assert delivery in {ORDERED, UNORDERED}
+    heard: dict[int, list[bytes]] = defaultdict(list)
+    for stream_id, ppid, data in messages:
+        assert ppid == PPID
+        heard[stream_id].append(data)
+    assert heard == said  # nothing overtakes anything on a path that keeps the order
+
+
+@settings(deadline=None)
+@given(runs, st.booleans(), near_the_end, st.sampled_from([100, 1176]), st.randoms(use_true_random=False))
+def test_what_arrives_anyhow_is_the_same_by_runs_and_one_by_one(
+    runs: list[tuple[int, Delivery, int, int]],
+    interleaved: bool,
+    tsn: int,
+    room: int,
+    random: Random,
+) -> None:
+    packets = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting(runs, interleaved=interleaved, number=0), tsn, room, 50)
+    ]
+    # Most stay in order: runs are what is tested.
+    for _ in range(random.randrange(4)):
+        place = random.randrange(len(packets))
+        match random.randrange(3):
+            case 0:
+                packets.append(packets.pop(place))
+            case 1:
+                packets.insert(place, packets[place])
+            case _:
+                del packets[place : place + random.randrange(3)]
+        if not packets:
+            return
+    by_runs = inbound_for(tsn, 0, interleaved=interleaved)
+    each = inbound_for(tsn, 0, interleaved=interleaved)
+    while packets:
+        batch, packets = packets[:20], packets[20:]
+        assert take(by_runs, batch, runs=True) == take(each, batch, runs=False)
+        assert by_runs.receipts.cumulative == each.receipts.cumulative
+        assert by_runs.receipts.ranges == each.receipts.ranges
+        assert by_runs.receipts.repeated == each.receipts.repeated
+        assert by_runs.reassembly.held_bytes == each.reassembly.held_bytes
+
+
+def test_bulk_data_fills_packets_many_at_a_time() -> None:
+    outbound = waiting([(0, ORDERED, 16_384, 1)], interleaved=True, number=0)
+    assert len(outbound.next_packets(1, 1176, 50, 0.0)) == 1  # the first fragment says that it is the first
+    assert [packet.size for packet in outbound.next_packets(2, 1176, 50, 0.0)] == [1176] * 13
+    assert len(outbound.next_packets(15, 1176, 50, 0.0)) == 1
+    assert not outbound.active
+
+
+def test_alike_messages_fill_packets_many_at_a_time() -> None:
+    outbound = waiting([(0, ORDERED, 64, 100)], interleaved=True, number=0)
+    first = outbound.next_packets(1, 1176, 50, 0.0)
+    assert [packet.following - packet.first for packet in first] == [14] * 7
+    (last,) = outbound.next_packets(99, 1176, 50, 0.0)
+    assert last.following - last.first == 2
+
+
+def test_streams_take_turns_though_packets_are_made_many_at_a_time() -> None:
+    outbound = waiting([(0, ORDERED, 64, 400), (1, ORDERED, 20_000, 1)], interleaved=True, number=0)
+    tsn, streams = 1, list[int]()
+    while len(outbound.active) == 2:
+        for packet in outbound.next_packets(tsn, 1176, 50, 0.0):
+            tsn = packet.following
+            streams.append(int.from_bytes(packet.body[8:10], "big"))
+    turns = [len(list(packets)) for _, packets in groupby(streams)]
+    assert len(turns) > 10
+    assert max(turns) <= 4  # 2,048 bytes, of 14 times 64 or of 1,156 in a packet
+
+
+def test_a_run_ends_where_a_packet_is_not_as_foreseen() -> None:
+    packets = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting([(0, ORDERED, 16_384, 1)], interleaved=True, number=0), 1, 1176, 50)
+    ]
+    checked = Envelope(5000, 5000, 7)
+    for index, spoilt in (
+        (5, checked.seal(packets[5][HEADER_BYTES:])),
+        (6, packets[6] + packets[7][HEADER_BYTES:]),
+        (7, packets[7][:-4]),
+        (8, packets[9]),
+    ):
+        inbound = inbound_for(1, 0, interleaved=True)
+        inbound.receive_data(packets[0], HEADER_BYTES, len(packets[0]))
+        changed = [*packets[:index], spoilt, *packets[index + 1 :]]
+        assert inbound.receive_run(changed, 1, ENVELOPE.unchecked) == index - 1
+        assert inbound.receipts.cumulative == index
+
+
+def test_a_run_takes_no_more_than_the_window_and_the_largest_message_allow() -> None:
+    packets = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting([(0, ORDERED, 120_000, 1)], interleaved=True, number=0), 1, 1176, 99)
+    ]
+    for config, most in (
+        (SctpConfig(role=Role.CLIENT, receive_window_bytes=32_768), 2 * 32_768),
+        (SctpConfig(role=Role.CLIENT, max_message_bytes=20_000), 20_000),
+    ):
+        inbound = Inbound(1, config, interleaved=True)
+        inbound.receive_data(packets[0], HEADER_BYTES, len(packets[0]))
+        index = 1
+        while count := inbound.receive_run(packets, index, ENVELOPE.unchecked):
+            index += count
+        assert most - 2 * 1176 - index * CHUNK_OVERHEAD_BYTES <= index * 1156 <= most
+        assert inbound.receipts.cumulative == index
+
+
+def test_chunks_have_the_headers_of_the_standards() -> None:
+    for interleaved, header, kind in (
+        (True, I_DATA_HEADER, ChunkType.I_DATA),
+        (False, DATA_HEADER, ChunkType.DATA),
+    ):
+        (packet,) = packets_of(waiting([(2, UNORDERED, 5, 2)], interleaved=interleaved, number=9), 3, 1176, 9)
+        stride = (header.size + 5 + 3) & ~3
+        chunks = [header.unpack_from(packet.body, offset) for offset in (0, stride)]
+        rest = [(0, 9, PPID), (0, 10, PPID)] if interleaved else [(9, PPID), (10, PPID)]
+        assert chunks == [
+            (kind, 7, header.size + 5, 3 + index, 2, *numbers) for index, numbers in enumerate(rest)
+        ]
