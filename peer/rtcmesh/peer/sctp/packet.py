@@ -18,7 +18,7 @@ is computed once per association.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import cast
 
@@ -57,6 +57,13 @@ class Envelope:
         if self.zero_checksum:
             return self.unchecked + chunks
         return b"".join((self.prefix, _pack_checksum(_extend(self._seed, chunks)), chunks))
+
+    def seal_all(self, bodies: Sequence[bytes]) -> list[bytes]:
+        """Return the packets that carry these chunks, each its own."""
+        if self.zero_checksum:
+            unchecked = self.unchecked
+            return [unchecked + chunks for chunks in bodies]
+        return [self.seal(chunks) for chunks in bodies]
 
     def fits(self, packet: bytes) -> bool:
         """Return whether the packet has these ports, this tag, and the right checksum, or none where it needs none."""

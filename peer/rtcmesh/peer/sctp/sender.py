@@ -66,7 +66,7 @@ class Sender:
                 if len(lead) + len(body) <= room:
                     bodies[index], lead = lead + body, b""
                     break
-        packets += map(envelope.seal, bodies)
+        packets += envelope.seal_all(bodies)
         if (copy := self._copy(due, now)) is not None:
             packets.append(envelope.seal(copy.body))
         self._abandonment.advance(now)

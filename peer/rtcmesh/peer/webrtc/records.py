@@ -32,6 +32,9 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.plaintext = _ffi.new("char[]", MAX_PLAINTEXT_BYTES)
         self.output = _ffi.new("char[]", MAX_OUTPUT_BYTES)
+        self.plaintext_bytes = _ffi.buffer(self.plaintext)
+        """The same as `plaintext`, for Python: to make it for each record would cost as much as to copy one."""
+        self.output_bytes = _ffi.buffer(self.output)
 
 
 @functools.cache
@@ -65,9 +68,8 @@ def seal_records(connection: SSL.Connection, packets: Sequence[bytes]) -> bytes:
     for packet in packets:
         if write(handle, packet, len(packet)) <= 0:
             connection.send(packet)  # says what is wrong
-    output = _scratch.output
-    size = _lib.BIO_read(private["_from_ssl"], output, MAX_OUTPUT_BYTES)
-    return _ffi.buffer(output, size)[:] if size > 0 else connection.bio_read(MAX_OUTPUT_BYTES)
+    size = _lib.BIO_read(private["_from_ssl"], _scratch.output, MAX_OUTPUT_BYTES)
+    return _scratch.output_bytes[:size] if size > 0 else connection.bio_read(MAX_OUTPUT_BYTES)
 
 
 def open_records(connection: SSL.Connection, data: bytes | memoryview, packets: list[bytes]) -> None:
@@ -89,10 +91,10 @@ def read_records(connection: SSL.Connection, packets: list[bytes]) -> None:
             _lib.SSL_read,
             vars(connection)["_ssl"],
             _scratch.plaintext,
-            _ffi.buffer,
+            _scratch.plaintext_bytes,
         )
         while (size := read(handle, plaintext, MAX_PLAINTEXT_BYTES)) > 0:
-            packets.append(contents(plaintext, size)[:])
+            packets.append(contents[:size])
         if _lib.SSL_get_error(handle, size) == _lib.SSL_ERROR_WANT_READ:
             return
     with suppress(SSL.WantReadError):
