@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from rtcmesh.peer.sctp import Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
+from rtcmesh.peer.sctp.cubic import Cubic
 from rtcmesh.peer.sctp.data_chunks import DATA_HEADER, I_DATA_HEADER
 from rtcmesh.peer.sctp.inbound import Inbound
 from rtcmesh.peer.sctp.out_stream import Delivery, OutStream
 from rtcmesh.peer.sctp.outbound import Outbound
 from rtcmesh.peer.sctp.packet import HEADER_BYTES, Envelope
 from rtcmesh.peer.sctp.reassembly import CHUNK_OVERHEAD_BYTES
+from rtcmesh.peer.sctp.recovery import MAX_PACKET_TSNS
+from rtcmesh.peer.sctp.sender import Sender
 from rtcmesh.peer.sctp.sent import Sent
 from rtcmesh.peer.sctp.serial import MASK_32
 
@@ -255,3 +258,17 @@ def test_chunks_have_the_headers_of_the_standards() -> None:
         assert chunks == [
             (kind, 7, header.size + 5, 3 + index, 2, *numbers) for index, numbers in enumerate(rest)
         ]
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(1, 4), st.sampled_from([1188, 9000, 15_000]), near_the_end)
+def test_no_more_is_on_its_way_than_a_gap_block_can_tell_of(size: int, packet_bytes: int, tsn: int) -> None:
+    outbound = waiting([(0, ORDERED, size, 70_000)], interleaved=True, number=0)
+    congestion = Cubic(packet_bytes)
+    congestion.window = 1 << 30
+    sender = Sender(outbound, tsn, 1 << 30, congestion)
+    sender.packet_bytes = packet_bytes
+    while sender.packets(ENVELOPE, b"", 0.0):
+        pass
+    outstanding = sender.recovery.next_tsn - tsn
+    assert 0xFFFF - MAX_PACKET_TSNS <= outstanding <= 0xFFFF

@@ -28,8 +28,11 @@ PACKET_THRESHOLD = 3
 COLLAPSE_AFTER = 3
 """How many timeouts in a row end all hope for what is on its way."""
 
-MAX_OUTSTANDING_TSNS = 0xFFFF - 1024
-"""A gap block of a SACK reaches little further than that beyond the cumulative TSN; a packet has fewer than 1,024."""
+MAX_PACKET_TSNS = 1024
+"""A packet has fewer: none is larger than a DTLS record, and a chunk takes 20 bytes."""
+
+MAX_OUTSTANDING_TSNS = 0xFFFF - MAX_PACKET_TSNS
+"""Where no other packet begins: a gap block of a SACK cannot tell of more than 65,535 beyond the cumulative TSN."""
 
 _MAX_REORDERING_STEPS = 8
 

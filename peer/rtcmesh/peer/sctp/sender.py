@@ -14,7 +14,7 @@ from .congestion import Congestion
 from .outbound import Outbound
 from .pacing import Pacer
 from .packet import HEADER_BYTES, Envelope
-from .recovery import Recovery
+from .recovery import MAX_PACKET_TSNS, Recovery
 from .round_trip import MAX_RTO
 from .sent import Sent
 
@@ -97,14 +97,17 @@ class Sender:
             if packet is not None:
                 packets = [packet]
             else:
-                if not active or recovery.next_tsn >= last_tsn:
+                tsns_left = last_tsn - recovery.next_tsn
+                if not active or tsns_left <= 0:
                     break
                 easily = easily_taken - recovery.in_flight
                 if easily < 0 and not self._remote_has_room(now):
                     break
                 most = 1
                 if not (recovery.probes or reserved):
-                    most = max(1, min(ceil(allowed / room), easily // room + 1, last_tsn - recovery.next_tsn))
+                    most = max(
+                        1, min(ceil(allowed / room), easily // room + 1, tsns_left // MAX_PACKET_TSNS + 1)
+                    )
                 packets = outbound.next_packets(recovery.next_tsn, room - reserved, most, now)
                 if not packets:
                     break
