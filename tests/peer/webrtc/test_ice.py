@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.netem import Host, LinkConfig, TraceEntry, VirtualNetwork
 from rtcmesh.peer.webrtc import Candidate, IceTransportPolicy, WebRtcConfig
+from rtcmesh.peer.webrtc.checks import PATIENCE
 from rtcmesh.peer.webrtc.datagrams import Datagrams
 from rtcmesh.peer.webrtc.ice import IceAgentFactory
 from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
@@ -71,6 +72,72 @@ def test_a_peer_that_cannot_be_reached_is_an_end_with_a_reason(make: IceAgentFac
             assert ann.reason
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("ann_controls", [True, False])
+def test_a_check_of_the_other_end_finds_it_where_its_candidates_say_nothing(
+    ann_controls: bool,
+) -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann = End(TrickleIce, ann_host, controlling=ann_controls)
+        bob = End(TrickleIce, bob_host, controlling=not ann_controls)
+        async with ends(ann, bob):
+            await asyncio.gather(ann.gather(), bob.gather())
+            await ann.agent.add_remote_candidate(None)
+            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            await asyncio.sleep(PATIENCE - 1)
+            for candidate in [*ann.candidates, None]:
+                await bob.agent.add_remote_candidate(candidate)
+            bob.agent.start(ann.agent.ufrag, ann.agent.password, is_lite=False)
+            await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+            await exchange(ann, bob)
+            await asyncio.sleep(PATIENCE)
+            assert not ann.ended.is_set()
+
+    virtually(scenario)
+
+
+def test_an_end_without_any_candidate_is_waited_for_but_not_for_ever() -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await asyncio.gather(ann.gather(), bob.gather())
+            await ann.agent.add_remote_candidate(None)
+            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            async with asyncio.timeout(PATIENCE + 0.1):
+                await ann.ended.wait()
+            assert asyncio.get_running_loop().time() >= PATIENCE
+
+    virtually(scenario)
+
+
+def test_an_early_check_without_a_priority_ends_nothing() -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await ann.gather()
+            with bob_host:
+                early, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                    asyncio.DatagramProtocol, local_addr=(bob_host.address, 0)
+                )
+            request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+            request.attributes["USERNAME"] = f"{ann.agent.ufrag}:{bob.agent.ufrag}"
+            request.add_message_integrity(ann.agent.password.encode())
+            early.sendto(bytes(request), (ann.candidates[0].address, ann.candidates[0].port))
+            await asyncio.sleep(0.1)
+            early.close()
+            await bob.gather()
+            for end, other in ((ann, bob), (bob, ann)):
+                for candidate in [*end.candidates, None]:
+                    await other.agent.add_remote_candidate(candidate)
+                other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
+            await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+            await exchange(ann, bob)
 
     virtually(scenario)
 

@@ -25,6 +25,13 @@ NOMINATIONS_COMPETE = 1.0
 """For how long after the first nomination a pair of lower priority does not replace it: who nominates every pair that
 it checks (RFC 5245 section 8.1.1.2) means the best of them; who nominates a worse one later has a reason."""
 
+PATIENCE = 10.0
+"""For how long a check of the other end may come from an address that is in no candidate of it (RFC 8863).
+
+Browsers hide theirs behind names that only some networks resolve. The 39.5 s of that document are for checks that are
+repeated for as long; aioice gives each up after less than this.
+"""
+
 RELAY_PREFERENCE = 0
 """The type preference of relayed candidates (RFC 8445 section 5.1.2.2)."""
 
@@ -71,6 +78,7 @@ class Checks(aioice.Connection):
         self._settled_at = inf
         self._nomination: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     @property
     def protocols(self) -> list[ice.StunProtocol]:
@@ -98,6 +106,7 @@ class Checks(aioice.Connection):
     async def close(self) -> None:
         """Close everything, the nomination first."""
         self._disarm()
+        self._lose_patience()
         if self._nomination is not None:
             self._nomination.cancel()
             await asyncio.wait([self._nomination])
@@ -111,6 +120,12 @@ class Checks(aioice.Connection):
         """Open the hosts and leave the servers for later."""
         del timeout
         return await self._owner.open_hosts(component, addresses)
+
+    async def connect(self) -> None:
+        """Check until a pair is nominated, or there is no hope of one."""
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(PATIENCE, self._lose_patience)
+        await super().connect()
 
     async def check_start(self, pair: ice.CandidatePair) -> None:
         """Measure how long it takes."""
@@ -131,7 +146,12 @@ class Checks(aioice.Connection):
     def check_incoming(
         self, message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol
     ) -> None:
-        """Check anew, if the other end still does, what `connect` has left in the midst when it ended."""
+        """Check anew, if the other end still does, what `connect` has left in the midst when it ended.
+
+        A request without PRIORITY, which it must have (RFC 8445 section 7.1.1), is none.
+        """
+        if "PRIORITY" not in message.attributes:
+            return
         for pair in self._check_list:
             if pair.state is _State.IN_PROGRESS and pair.task is not None and pair.task.done():
                 pair.task = None
@@ -177,7 +197,8 @@ class Checks(aioice.Connection):
             self._weigh()
 
     def _remote_candidates_expected(self) -> bool:
-        return self._owner.is_gathering or super()._remote_candidates_expected()
+        """Also those that only checks of the other end reveal."""
+        return self._patience is not None or self._candidates_expected()
 
     def _check_list_maybe_fail(self) -> None:
         """Do not take a pair that is not nominated yet for a failure."""
@@ -188,6 +209,18 @@ class Checks(aioice.Connection):
         """Keep the only one, though all that is known of the other end may be where its checks come from."""
 
     # Rules
+
+    def _candidates_expected(self) -> bool:
+        """Return whether either end may still tell of candidates."""
+        return self._owner.is_gathering or super()._remote_candidates_expected()
+
+    def _lose_patience(self) -> None:
+        """Fail now if nothing is left to wait for."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            if not self._closing:
+                self._check_list_maybe_fail()
 
     def _settle(self, before: ice.CandidatePair | None) -> None:
         """Choose between the pair that was nominated before and the one that may just have been."""
@@ -219,7 +252,7 @@ class Checks(aioice.Connection):
             return
         if self._nomination is not None:
             return
-        weighed = weigh(self._checks(), more_expected=self._remote_candidates_expected())
+        weighed = weigh(self._checks(), more_expected=self._candidates_expected())
         if weighed.best is None or weighed.decide_at is None:
             return
         self._owner.pair_changed(weighed.best)
