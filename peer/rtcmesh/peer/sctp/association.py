@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from math import inf
 from random import Random
 
+from msgspec.structs import replace
+
 from . import parameters
 from .channels import Channels
 from .chunks import CHUNK_HEADER, FLAG_T, ChunkType, encode_causes, encode_chunk
@@ -261,7 +263,8 @@ class Association:
         """Return the figures of the association."""
         if self._established is None:
             return self._last_stats
-        return self._established.stats(
+        return replace(
+            self._established.stats(),
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             bytes_sent=self._bytes_sent,

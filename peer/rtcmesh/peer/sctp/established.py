@@ -343,26 +343,13 @@ class Established:
         if failures > self._max_retransmissions or self.shutdown.failed:
             self.ended = AssociationClosed(CloseReason.UNREACHABLE, "nothing was acknowledged")
 
-    def stats(
-        self,
-        *,
-        packets_sent: int,
-        packets_received: int,
-        bytes_sent: int,
-        bytes_received: int,
-        packets_discarded: int,
-    ) -> AssociationStats:
-        """Return the figures of the association, with those that are counted above it."""
+    def stats(self) -> AssociationStats:
+        """Return the figures of the association, without those that are counted above it."""
         sender, recovery = self.sender, self.sender.recovery
         round_trip = recovery.round_trip
         return AssociationStats(
-            packets_sent=packets_sent,
-            packets_received=packets_received,
-            bytes_sent=bytes_sent,
-            bytes_received=bytes_received,
             packets_retransmitted=recovery.packets_retransmitted,
             packets_lost=recovery.packets_lost,
-            packets_discarded=packets_discarded,
             chunks_discarded=self.malformed + self.inbound.dropped,
             chunks_repeated=self.inbound.receipts.repeated,
             messages_abandoned=recovery.messages_abandoned + sender.outbound.expired,
