@@ -6,6 +6,7 @@ from collections import defaultdict
 from itertools import groupby
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ runs = st.lists(
 )
 """Stream, delivery, size, and how many messages of that sort follow one another."""
 near_the_end = st.one_of(st.integers(0, 1000), st.integers(MASK_32 - 300, MASK_32))
+at_the_end = st.sampled_from([0, 0xFFFF, 0xFFFE, MASK_32, MASK_32 - 1, MASK_32 - 3])
 rooms = st.sampled_from([100, 300, 1176, 14_988])
 
 
@@ -179,6 +181,62 @@ def test_what_arrives_anyhow_is_the_same_by_runs_and_one_by_one(
         assert by_runs.receipts.ranges == each.receipts.ranges
         assert by_runs.receipts.repeated == each.receipts.repeated
         assert by_runs.reassembly.held_bytes == each.reassembly.held_bytes
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 1, 1, 256]), st.sampled_from([8, 9, 64]), st.integers(1, 5)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.booleans(),
+    st.tuples(at_the_end, at_the_end, at_the_end),
+)
+def test_chunks_that_follow_one_another_are_the_same_together_and_alone(
+    sorts: list[tuple[int, int, int]],
+    interleaved: bool,
+    numbers: tuple[int, int, int],
+) -> None:
+    tsn = numbers[0]
+    following = {0: numbers[1], 1: numbers[2], 256: numbers[1] + 1}
+    header, mask = (I_DATA_HEADER, MASK_32) if interleaved else (DATA_HEADER, 0xFFFF)
+    chunks: list[bytes] = []
+    for stream_id, size, count in sorts:
+        for _ in range(count):
+            order = (0, following[stream_id] & mask) if interleaved else (following[stream_id] & mask,)
+            kind = ChunkType.I_DATA if interleaved else ChunkType.DATA
+            head = header.pack(kind, 3, header.size + size, tsn & MASK_32, stream_id, *order, PPID)
+            chunks.append(head + bytes([len(chunks) & 0xFF]) * size + bytes(-size % 4))
+            following[stream_id] += 1
+            tsn += 1
+    ways: list[tuple[list[tuple[int, int, bytes]], int]] = []
+    for packets in ([ENVELOPE.seal(b"".join(chunks))], [ENVELOPE.seal(chunk) for chunk in chunks]):
+        inbound = Inbound(
+            numbers[0], SctpConfig(role=Role.CLIENT, receive_window_bytes=1 << 24), interleaved=interleaved
+        )
+        for stream_id, number in ((0, numbers[1]), (1, numbers[2]), (256, numbers[1] + 1)):
+            inbound.reassembly.stream(stream_id).expected = number
+        ways.append((take(inbound, packets, runs=False), inbound.receipts.cumulative))
+    assert ways[0] == ways[1]
+    assert len(ways[0][0]) == len(chunks)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_what_the_window_has_no_room_for_is_dropped_whatever_it_is_like(interleaved: bool) -> None:
+    window = 32_768
+    inbound = Inbound(1, SctpConfig(role=Role.CLIENT, receive_window_bytes=window), interleaved=interleaved)
+    (packet,) = packets_of(waiting([(0, ORDERED, 64, 5)], interleaved=interleaved, number=0), 1, 1176, 1)
+    inbound.delivered(2 * window + 1000, 0)
+    assert take(inbound, [ENVELOPE.seal(packet.body * 3)], runs=True) == []
+    assert inbound.dropped == 15
+    assert inbound.receipts.cumulative == 0
+
+
+@pytest.mark.parametrize("size", [376, 400, 420])
+def test_alike_messages_leave_no_quarter_of_a_packet_empty(size: int) -> None:
+    packets = packets_of(waiting([(0, ORDERED, size, 300)], interleaved=True, number=0), 1, 1176, 50)
+    assert len(packets) <= 300 * (size + 20) / 1176 * 1.2 + 1
 
 
 def test_bulk_data_fills_packets_many_at_a_time() -> None:

@@ -100,15 +100,18 @@ class Association:
         while index < len(packets):
             packet = packets[index]
             if established is not None and established.incoming.fits(packet):
+                if count := established.receive_run(packets, index, now):
+                    index += count
+                    continue
                 try:
-                    index += established.receive_run(packets, index, now) or established.receive(packet, now)
+                    established.receive(packet, now)
                 except ProtocolError as error:
                     self._violated(established, error)
                     break
             else:
                 self._receive_stranger(packet, now)
                 established = self._established
-                index += 1
+            index += 1
         if established is not None:
             established.batch_ended(now)
             self._look_for_the_end(established)

@@ -60,7 +60,8 @@ def alike_messages(
 ) -> tuple[list[Sent], int]:
     """Return packets of whole reliable messages of one size, and how many bytes they take of the stream.
 
-    There are `most` of them at most, each with as many as `room` has space for, and none of a single message.
+    There are `most` of them at most, each with as many as `room` has space for; none of a single message, nor where a
+    quarter of a packet would be left, which a part of the next message could fill.
     """
     queue = stream.queue
     delivery, data = queue[0]
@@ -69,8 +70,11 @@ def alike_messages(
     length = size + (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
     stride = (length + 3) & ~3
     count = room // stride
-    if stream.offset or limit is not None or count < 2 or len(queue) < count:
+    if stream.offset or limit is not None or len(queue) < count:
         return [], 0
+    if count < 2 or room - count * stride >= room >> 2:
+        return [], 0
+    number_ends, number_bytes = (_MID_ENDS, 4) if interleaved else (_SSN_ENDS, 2)
     flags |= WHOLE
     number = first = stream.mids[flags >> 2]
     padding = _PADDING[size & 3]
@@ -91,10 +95,7 @@ def alike_messages(
             header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
         chunks = bytearray().join((header, (padding + header).join(messages), padding))
         _count_up(chunks, _TSN_ENDS, stride, tsn, count, 4)
-        if interleaved:
-            _count_up(chunks, _MID_ENDS, stride, number, count, 4)
-        else:
-            _count_up(chunks, _SSN_ENDS, stride, number, count, 2)
+        _count_up(chunks, number_ends, stride, number, count, number_bytes)
         packets.append(Sent(tsn, tsn + count, bytes(chunks), len(chunks)))
         tsn += count
         number += count

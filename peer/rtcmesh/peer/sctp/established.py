@@ -120,15 +120,15 @@ class Established:
 
     def receive_run(self, packets: Sequence[bytes], index: int, now: float) -> int:
         """Take the packets from `index` on that are foreseen, and return how many: see `Inbound.receive_run`."""
-        if self.shutdown.state is not ShutdownState.NONE or not self.incoming.zero_checksum:
+        if self.shutdown.state is not ShutdownState.NONE or not (self._ours and self.incoming.zero_checksum):
             return 0
         count = self.inbound.receive_run(packets, index, self.incoming.unchecked)
         if count:
             self.inbound.receipts.packets_arrived(count, now)
         return count
 
-    def receive(self, packet: bytes, now: float, offset: int = HEADER_BYTES) -> int:
-        """Take the chunks of a packet with the right tag and checksum. Returns 1. Raises `ProtocolError`."""
+    def receive(self, packet: bytes, now: float, offset: int = HEADER_BYTES) -> None:
+        """Take the chunks of a packet with the right tag and checksum. Raises `ProtocolError`."""
         end = len(packet)
         inbound, handlers = self.inbound, self.handlers
         has_data = False
@@ -157,7 +157,6 @@ class Established:
             if inbound.messages:
                 self._deliver()
             self._acknowledge(now)
-        return 1
 
     def batch_ended(self, now: float) -> None:
         """Note that the packets of one read batch have been received."""

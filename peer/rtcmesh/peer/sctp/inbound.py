@@ -40,6 +40,14 @@ def _layout(length: int, *, interleaved: bool) -> Struct:
     return Struct(f"!Q{'Q' if interleaved else 'L'}L{size}s{-length % 4}x")
 
 
+def _are_alike(packet: bytes, first: int, second: int) -> bool:
+    """Return whether two chunks are of the same kind, flags, length and stream."""
+    return (
+        packet[first : first + 4] == packet[second : second + 4]
+        and packet[first + 8 : first + 10] == packet[second + 8 : second + 10]
+    )
+
+
 class Inbound:
     """The receiving half of an association.
 
@@ -71,6 +79,7 @@ class Inbound:
         Raises `ProtocolError`; the association is then over.
         """
         receipts, reassembly, messages = self.receipts, self.reassembly, self.messages
+        streams = reassembly.streams
         expected_kind, interleaved, header, mask = self._kind, self._interleaved, self._header, self._mask
         room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
         while offset < end:
@@ -86,14 +95,21 @@ class Inbound:
                 raise ProtocolError(Cause.NO_USER_DATA, f"a data chunk of {length} bytes")
             cumulative = receipts.cumulative
             is_next = wire_tsn == (cumulative + 1) & MASK_32 and not receipts.ranges
-            if flags == WHOLE and is_next and offset + 2 * length <= end:
-                count = self._take_alike(packet, offset, end, room)
-                if count:
-                    offset += count * ((length + 3) & ~3)
-                    room -= count * (length + CHUNK_OVERHEAD_BYTES)
-                    continue
+            following = (offset + length + 3) & ~3
+            if (
+                is_next
+                and flags == WHOLE
+                and following + length <= end
+                and packet[following + 3] == packet[offset + 3]  # size and stream: the first that differ ...
+                and packet[following + 9] == packet[offset + 9]  # ... if they are not alike
+                and _are_alike(packet, offset, following)
+                and (count := self._take_alike(packet, offset, end, room))
+            ):
+                offset += count * (following - offset)
+                room -= count * (length + CHUNK_OVERHEAD_BYTES)
+                continue
             data = packet[offset + header : offset + length]
-            offset = (offset + length + 3) & ~3
+            offset = following
             room -= length + CHUNK_OVERHEAD_BYTES
             if room < 0:
                 self.dropped += 1
@@ -114,7 +130,7 @@ class Inbound:
             elif flags & U:
                 messages.append((stream_id, ppid, data))
             else:
-                stream = reassembly.stream(stream_id)
+                stream = streams.get(stream_id) or reassembly.stream(stream_id)
                 if number == stream.expected & mask and not stream.waiting:
                     stream.expected += 1
                     messages.append((stream_id, ppid, data))
@@ -129,7 +145,8 @@ class Inbound:
         and need not be read (header prediction: Jacobson 1990). `receive_data` is for everything else.
         """
         receipts, reassembly, length = self.receipts, self.reassembly, len(packets[index])
-        if receipts.ranges or length <= _RUN_HEADER.size or not self._interleaved:
+        room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
+        if receipts.ranges or length <= _RUN_HEADER.size or room < 0 or not self._interleaved:
             return 0
         _, head, order, fsn = _unpack_run(packets[index])
         flags = head >> 48 & U
@@ -138,21 +155,21 @@ class Inbound:
         if partial is None or head != chunk << 32 | (receipts.cumulative + 1) & MASK_32:
             return 0
         size = length - _RUN_HEADER.size
-        room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
         most = min(
-            room // (size + I_DATA_HEADER.size + CHUNK_OVERHEAD_BYTES), reassembly.room(partial) // size
+            room // (size + I_DATA_HEADER.size + CHUNK_OVERHEAD_BYTES),
+            reassembly.room(partial) // size,
+            MASK_32 + 1 - (head & MASK_32),
         )
-        first, parts = fsn, partial.parts
+        parts: list[bytes] = []
         for packet in islice(packets, index, index + most):
             if len(packet) != length or _unpack_run(packet) != (prefix, head, order, fsn):
                 break
             parts.append(packet[_RUN_HEADER.size :])
             head += 1
             fsn += 1
-        count: int = fsn - first
-        reassembly.appended(partial, count, count * size)
-        receipts.cumulative += count
-        return count
+        reassembly.append(partial, parts, len(parts) * size)
+        receipts.cumulative += len(parts)
+        return len(parts)
 
     def _take_alike(self, packet: bytes, offset: int, end: int, room: int) -> int:
         """Take whole messages of one size, of which the first is next in order, as far as those that follow are too.
@@ -162,12 +179,18 @@ class Inbound:
         """
         interleaved = self._interleaved
         layout = _layout(int.from_bytes(packet[offset + 2 : offset + 4], "big"), interleaved=interleaved)
-        most = min((end - offset) // layout.size, room // (layout.size + CHUNK_OVERHEAD_BYTES))
         (head, order) = (_first_of_i_data if interleaved else _first_of_data)(packet, offset)
         stream_id = order >> 48 if interleaved else order >> 16
-        stream = self.reassembly.stream(stream_id)
-        if stream.waiting or order & self._mask != stream.expected & self._mask:
+        stream, mask = self.reassembly.stream(stream_id), self._mask
+        if room < 0 or stream.waiting or order & mask != stream.expected & mask:
             return 0
+        # Where one of the numbers begins anew, what stands before it must not change.
+        most = min(
+            (end - offset) // layout.size,
+            room // (layout.size + CHUNK_OVERHEAD_BYTES),
+            MASK_32 + 1 - (head & MASK_32),
+            mask + 1 - (order & mask),
+        )
         following, messages = head, self.messages
         for its_head, its_order, ppid, data in layout.iter_unpack(
             packet[offset : offset + most * layout.size]

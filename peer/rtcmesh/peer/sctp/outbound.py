@@ -71,7 +71,8 @@ class Outbound:
         room &= ~3
         stream, interleaved = self.active[0], self.interleaved
         if len(self.active) > 1 and (interleaved or not stream.offset):
-            most = min(most, -(-stream.credit // room))
+            # A fragment may use up more than the turn; messages share what is left of a packet with other streams.
+            most = min(most, -(-stream.credit // room) if stream.offset else stream.credit // room)
         many = full_fragments if stream.offset else alike_messages
         packets, taken = many(stream, tsn, room, most, interleaved=interleaved)
         if packets:

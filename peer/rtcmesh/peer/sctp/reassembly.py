@@ -88,7 +88,7 @@ class Reassembly:
 
     def __init__(self, max_message_bytes: int) -> None:
         self.held_bytes = 0
-        self._streams: dict[int, InStream] = {}
+        self.streams: dict[int, InStream] = {}
         self._max_message_bytes = max_message_bytes
         self._runs_by_first: dict[int, _Run] = {}
         self._runs_by_following: dict[int, _Run] = {}
@@ -96,9 +96,9 @@ class Reassembly:
 
     def stream(self, stream_id: int) -> InStream:
         """Return a stream, which begins with the first message on it."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None:
-            stream = self._streams[stream_id] = InStream()
+            stream = self.streams[stream_id] = InStream()
         return stream
 
     def add_fragment(  # noqa: PLR0917  (made for every chunk: keywords would cost)
@@ -171,10 +171,11 @@ class Reassembly:
         """Return how much larger a message may become."""
         return self._max_message_bytes - partial.size
 
-    def appended(self, partial: Partial, chunks: int, size: int) -> None:
-        """Note that so many fragments were appended to a message, of so many bytes together, and none is the last."""
+    def append(self, partial: Partial, parts: list[bytes], size: int) -> None:
+        """Append fragments, of so many bytes together, to a message that awaits them; none is the last."""
+        partial.parts += parts
         partial.size += size
-        self.held_bytes += size + chunks * CHUNK_OVERHEAD_BYTES
+        self.held_bytes += size + len(parts) * CHUNK_OVERHEAD_BYTES
 
     def put_in_order(
         self, stream_id: int, wire_number: int, mask: int, ppid: int, data: bytes
@@ -230,7 +231,7 @@ class Reassembly:
 
     def reset(self, stream_id: int) -> None:
         """Begin a stream anew (RFC 6525 section 5.2.2); what is not whole of it is dropped."""
-        stream = self._streams.pop(stream_id, None)
+        stream = self.streams.pop(stream_id, None)
         if stream is not None:
             for number in list(stream.waiting):
                 self._take(stream_id, stream, number)
@@ -266,7 +267,7 @@ class Reassembly:
 
     def _is_over(self, stream_id: int, wire_mid: int, flags: int) -> bool:
         """Return whether an ordered message was passed over, while this fragment of it was on its way."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         return stream is not None and not flags & U and unwrap(wire_mid, stream.expected) < stream.expected
 
     def _skip_partials(self, stream_id: int, number: int, *, unordered: bool) -> None:
