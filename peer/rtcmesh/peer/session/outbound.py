@@ -133,7 +133,7 @@ class OutboundStream(OutboundChannel):
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
-        room = self._room - (len(payload) + FRAGMENT_OVERHEAD)
+        room = self._room - len(payload) - FRAGMENT_OVERHEAD
         if room < 0 and self._room < self._window:
             return 0
         self._room = room

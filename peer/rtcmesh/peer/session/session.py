@@ -21,6 +21,7 @@ from .acknowledgements import Acknowledgements
 from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Messages, Open, Packet
 from .inbound import InboundChannel, InboundStream, Together, open_inbound
+from .outbound_channel import OutboundChannel
 from .outbound_channels import OutboundChannels
 from .packet_writer import PacketWriter
 from .retry import Retry
@@ -108,33 +109,20 @@ class Session:
 
     # Commands
 
-    def fits(self, label: str, payload: bytes) -> bool:
-        """Whether `send` would take this message now."""
-        channel = self._outbound.find(label)
-        return channel is None or channel.fits(payload)
-
-    def send(
+    def channel(
         self,
         label: str,
-        payload: bytes,
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
         *,
         stored: bool = False,
-    ) -> int:
-        """Take a message that fits, and return its number on the channel, from 1 on; or 0, if it does not fit.
+    ) -> OutboundChannel:
+        """Return the sending end of a channel, which takes messages until `end`: keep it, and it costs one call each.
 
-        Its place in the order of the channel is fixed by this call. What the first message of a label says of its
-        delivery holds for all.
+        What the first call for a label says of its delivery holds for all.
         """
-        assert not self._ending, "send() after end()"
-        channel = self._outbound.find(label) or self._outbound.open(label, delivery, priority, stored=stored)
-        return channel.accept(payload)
-
-    def is_acknowledged(self, label: str, number: int) -> bool:
-        """Whether the remote session has this message of the channel and all before it."""
-        channel = self._outbound.find(label)
-        return channel is not None and channel.is_acknowledged(number)
+        assert not self._ending, "channel() after end()"
+        return self._outbound.open(label, delivery, priority, stored=stored)
 
     def taken(self, messages: MessagesReceived, now: float) -> None:
         """Note that the application has taken these messages; their sender gets credit for others."""
@@ -159,7 +147,7 @@ class Session:
         return undelivered
 
     def end(self) -> None:
-        """Take no more messages; once everything is acknowledged, say so to the remote session."""
+        """Take no more messages, on no channel; once everything is acknowledged, say so to the remote session."""
         self._ending = True
         self._end_if_drained()
 
