@@ -9,7 +9,7 @@ from .frames import encode_ack
 from .inbound import InboundChannel
 
 URGENT_FRAGMENTS = 64
-URGENT_COST = MIN_WINDOW_BYTES
+URGENT_BYTES = MIN_WINDOW_BYTES
 """As much may come before it is acknowledged at once: the least that a flight has room for."""
 
 
@@ -26,15 +26,15 @@ class Acknowledgements:
         self._owing: dict[int, InboundChannel] = {}
         self._arrived_at: dict[int, float] = {}
         self._are_due = False
-        self._fragments = self._cost = 0
+        self._fragments = self._bytes = 0
         """What has come since the last one went out, on all channels."""
 
     def arrived(self, channel: InboundChannel, size: int, now: float) -> None:
-        """Note that a fragment of this cost came, new or not."""
+        """Note that a fragment of this size came, new or not."""
         self._arrived_at[channel.number] = now
         self._fragments += 1
-        self._cost += size
-        if self._fragments >= URGENT_FRAGMENTS or self._cost >= URGENT_COST:
+        self._bytes += size
+        if self._fragments >= URGENT_FRAGMENTS or self._bytes >= URGENT_BYTES:
             self.due_at, self._are_due = None, True
         self.owe(channel, now)
 
@@ -62,4 +62,4 @@ class Acknowledgements:
         """Owe nothing any more."""
         self._owing.clear()
         self.due_at, self._are_due = None, False
-        self._fragments = self._cost = 0
+        self._fragments = self._bytes = 0

@@ -183,6 +183,8 @@ class Messages(NamedTuple):
     payloads: list[bytes]
     cost: int
     """What they take of their channel's credit."""
+    size: int
+    """What it takes of its path's window: as much as one message of this length."""
 
 
 class Ack(NamedTuple):
@@ -229,7 +231,7 @@ END_ACK = bytes([FrameType.END_ACK])
 
 
 def cost(payload: bytes | memoryview) -> int:
-    """Return what a message of one fragment takes of its channel's credit."""
+    """Return what a message of one fragment takes of its channel's credit, and a fragment of its path's window."""
     return len(payload) + FRAGMENT_OVERHEAD
 
 
@@ -352,8 +354,8 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     size = sum(sizes)
     if begin + size > len(packet) or size > FRAGMENT_BYTES:
         raise ValueError("messages longer than a fragment, or than the packet")
-    messages = Messages(channel, number, _cut(packet, begin, sizes), size + FRAGMENT_OVERHEAD * count)
-    return messages, begin + size
+    credit, window = size + FRAGMENT_OVERHEAD * count, size + FRAGMENT_OVERHEAD
+    return Messages(channel, number, _cut(packet, begin, sizes), credit, window), begin + size
 
 
 def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> list[bytes]:

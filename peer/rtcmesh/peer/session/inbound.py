@@ -18,6 +18,7 @@ from .frames import (
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_RANGES,
+    MIN_WINDOW_BYTES,
     Ack,
     Data,
     Messages,
@@ -26,6 +27,11 @@ from .frames import (
     message_cost,
 )
 from .number_set import NumberSet
+
+
+URGENT_COST = MIN_WINDOW_BYTES * 3 // 4
+"""As much may come on a channel before it is acknowledged at once: less than the smallest window, of which a sender that
+waits for room has left up to one message."""
 
 
 class Together(NamedTuple):
@@ -164,6 +170,7 @@ class InboundStream(InboundChannel):
         self._complete: dict[int, tuple[int, Together]] = {}
         """Messages that wait for earlier ones, after the last of their fragments: by the first one."""
         self._reported_limit = window
+        self._reported_cost = 0
         self._large: dict[int, int] = {}
         """What each message costs that has begun and does not fit into the window, by its first fragment."""
         self._allowed = 0
@@ -229,7 +236,7 @@ class InboundStream(InboundChannel):
     def acknowledgement(self) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        self._reported_limit = self._limit
+        self._reported_limit, self._reported_cost = self._limit, self._received_cost
         return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
 
     def _raise_limit(self) -> None:
@@ -250,7 +257,7 @@ class InboundStream(InboundChannel):
         """Note a new fragment, and whether its sender should hear at once."""
         self._received.add(number, number)
         self._received_cost += size
-        if self._received.has_gaps:
+        if self._received.has_gaps or self._received_cost - self._reported_cost >= URGENT_COST:
             self.owes_now = True
 
     def _deliverable(self, first: int, last: int, together: Together) -> list[Together]:

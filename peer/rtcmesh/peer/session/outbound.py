@@ -150,13 +150,12 @@ class OutboundStream(OutboundChannel):
             fragment = self._again.popleft()
             return fragment.encode(), fragment
         if self._begun:
-            fragment = self._begun.popleft()
+            fragment = self._go_on()
         elif len(self._waiting[0]) > FRAGMENT_BYTES:
             fragment = self._begin_large()
         else:
             fragment = self._put_together()
         self._handed_out = fragment.number
-        self._handed_out_cost += fragment.size
         self._on_the_way[fragment.number] = fragment
         return fragment.encode(), fragment
 
@@ -207,7 +206,13 @@ class OutboundStream(OutboundChannel):
         self._begun += fragments_of(self.number, self._last_number + 1, payload, self.priority)
         self._last_number += len(self._begun)
         self._kept.append((self._last_number, [payload], cost(payload)))
-        return self._begun.popleft()
+        return self._go_on()
+
+    def _go_on(self) -> Fragment:
+        """Return the next fragment of the message that was begun."""
+        fragment = self._begun.popleft()
+        self._handed_out_cost += fragment.size
+        return fragment
 
     def _put_together(self) -> Fragment:
         """Make one fragment of the messages that wait, as many as there are room and credit for: one at least."""
@@ -217,10 +222,12 @@ class OutboundStream(OutboundChannel):
         del self._waiting[:count]
         self._begun_messages += count
         self._last_number = number = self._last_number + 1
-        size = sum(sizes) + count * FRAGMENT_OVERHEAD
-        self._kept.append((number, messages, size))
+        size = sum(sizes)
+        credit = size + count * FRAGMENT_OVERHEAD
+        self._handed_out_cost += credit
+        self._kept.append((number, messages, credit))
         encode = partial(encode_messages, self.number, number, messages, sizes)
-        return Fragment(self.number, number, size, self._small_urgency, encode)
+        return Fragment(self.number, number, size + FRAGMENT_OVERHEAD, self._small_urgency, encode)
 
     def _sizes_that_fit(self) -> list[int]:
         """Return the lengths of the messages that make one fragment; looks first at as many as if all were alike."""

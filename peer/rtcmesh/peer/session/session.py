@@ -344,7 +344,7 @@ class Session:
         if isinstance(data, Data):
             size, deliverable = frames.cost(data.payload), channel.receive(data)
         else:
-            size, deliverable = data.cost, channel.receive_messages(data)
+            size, deliverable = data.size, channel.receive_messages(data)
         for together in deliverable:
             self._deliver(channel, together)
         self._acknowledgements.arrived(channel, size, now)
