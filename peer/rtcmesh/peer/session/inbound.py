@@ -28,10 +28,9 @@ from .frames import (
 )
 from .number_set import NumberSet
 
-
 URGENT_COST = MIN_WINDOW_BYTES * 3 // 4
-"""As much may come on a channel before it is acknowledged at once: less than the smallest window, of which a sender that
-waits for room has left up to one message."""
+"""As much may come on a channel before it is acknowledged at once: less than the smallest window by more than a small
+message, since as much may be left of it when its sender stands still."""
 
 
 class Together(NamedTuple):
