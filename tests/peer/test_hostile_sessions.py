@@ -197,7 +197,7 @@ def test_a_message_whose_end_is_wrong_can_still_be_ended_right() -> None:
     assert received(attacker.session) == []
     attacker.say(encode_data(0, LAST, 2, 0, b"right"))
     (messages,) = received(attacker.session)
-    assert messages.payloads == [PIECE + b"right"]
+    assert messages.payloads == (PIECE + b"right",)
 
 
 def test_a_peer_that_acknowledges_all_but_the_first_makes_nobody_keep_more_than_the_window() -> None:

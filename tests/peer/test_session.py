@@ -112,7 +112,7 @@ def test_a_message_leaves_before_anything_was_heard_and_is_delivered_from_the_fi
     assert frames.decode_header(packet.data).destination == 0
     lab.bob.session.receive(packet.data, 1, 0)
     (event,) = lab.bob.session.events()
-    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False, cost=69)
+    assert event == MessagesReceived("chat", 0, (b"hello",), Delivery.RELIABLE, stored=False, cost=69)
 
 
 def test_the_messages_of_one_turn_share_a_packet() -> None:
@@ -131,7 +131,7 @@ def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_
     assert together == Messages(
         0,
         1,
-        [b"%d" % number for number in range(1, 101)],
+        tuple(b"%d" % number for number in range(1, 101)),
         cost=100 * FRAGMENT_OVERHEAD + 192,
         size=FRAGMENT_OVERHEAD + 192,
     )
@@ -156,7 +156,7 @@ def test_messages_that_came_together_are_credited_together() -> None:
     remote = Counterpart()
     remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
     (event,) = remote.session.events()
-    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False, cost=195)
+    assert event == MessagesReceived("x", 0, (b"a", b"bc", b""), Delivery.RELIABLE, stored=False, cost=195)
     assert isinstance(event, MessagesReceived)
     remote.session.taken(event, 0)
     remote.session.handle_timeout(1)
@@ -174,7 +174,7 @@ def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], nu
     packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
     size = frames.cost(b"".join(payloads))
     cost = sum(map(frames.cost, payloads))
-    assert frames.decode_frames(packet) == [Messages(7, number, payloads, cost, size)]
+    assert frames.decode_frames(packet) == [Messages(7, number, tuple(payloads), cost, size)]
 
 
 def test_a_small_message_overtakes_a_bulk_transfer_within_one_fragment() -> None:

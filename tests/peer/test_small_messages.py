@@ -99,7 +99,7 @@ def test_a_small_message_behind_a_large_one_leaves_with_it() -> None:
         for packet in session.packets_to_send(1, 1 << 20, 0)
         for frame in frames.decode_frames(packet.data)
     ]
-    assert [frame.payloads for frame in sent if isinstance(frame, Messages)] == [[b"small"]]
+    assert [frame.payloads for frame in sent if isinstance(frame, Messages)] == [(b"small",)]
     assert session.packets_to_send(1, 1 << 20, 0) == []
 
 

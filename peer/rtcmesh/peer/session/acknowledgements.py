@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .flight import ACK_DELAY, MIN_WINDOW_BYTES
 from .frames import encode_ack
 from .inbound import InboundChannel
@@ -49,14 +47,17 @@ class Acknowledgements:
         if self.due_at is not None and now >= self.due_at:
             self.due_at, self._are_due = None, True
 
-    def frames(self, now: float, *, company: bool) -> Iterator[bytes]:
+    def frames(self, now: float, *, company: bool) -> list[bytes]:
         """Return the frames that go out now."""
-        owing = self._owing
-        if owing and (company or self._are_due or any(channel.owes_now for channel in owing.values())):
-            for channel in owing.values():
-                delay = now - self._arrived_at.get(channel.number, now)
-                yield encode_ack(channel.acknowledgement()._replace(delay=delay))
-            self.clear()
+        owing, arrived_at = self._owing.values(), self._arrived_at
+        if not (company or self._are_due or any(channel.owes_now for channel in owing)):
+            return []
+        acks = [
+            encode_ack(channel.acknowledgement(now - arrived_at.get(channel.number, now)))
+            for channel in owing
+        ]
+        self.clear()
+        return acks
 
     def clear(self) -> None:
         """Owe nothing any more."""

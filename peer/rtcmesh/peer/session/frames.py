@@ -180,7 +180,7 @@ class Messages(NamedTuple):
 
     channel: int
     number: int
-    payloads: list[bytes]
+    payloads: tuple[bytes, ...]
     cost: int
     """What they take of their channel's credit."""
     size: int
@@ -358,11 +358,11 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     return Messages(channel, number, _cut(packet, begin, sizes), credit, window), begin + size
 
 
-def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> list[bytes]:
+def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> tuple[bytes, ...]:
     """Return what lies one after the other from `begin` on; those of one size, as most of a kind are, at one blow."""
     if 1 < len(sizes) == sizes.count(sizes[0]):
-        return list(struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin))
-    return [packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin))]
+        return struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin)
+    return tuple(packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin)))
 
 
 def _is_well_cut(flags: int, length: int, total: int) -> bool:

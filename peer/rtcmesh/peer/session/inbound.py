@@ -36,7 +36,7 @@ message, since as much may be left of it when its sender stands still."""
 class Together(NamedTuple):
     """Messages that were one fragment, or one message; the application takes all before any is credited."""
 
-    payloads: list[bytes]
+    payloads: tuple[bytes, ...]
     cost: int
     """What they take of their channel's credit."""
 
@@ -143,10 +143,10 @@ class InboundChannel:
         del size
         return False
 
-    def acknowledgement(self) -> Ack:
-        """Return what the sender may know; it counts as reported."""
+    def acknowledgement(self, delay: float) -> Ack:
+        """Return what the sender may know, of which the newest came `delay` seconds ago; it counts as reported."""
         self.owes_now = False
-        return Ack(self.number, 0, 0, ())
+        return Ack(self.number, 0, 0, (), delay)
 
 
 class InboundStream(InboundChannel):
@@ -210,7 +210,7 @@ class InboundStream(InboundChannel):
         self._large.pop(first, None)
         if first == self._allowed:
             self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
-        return self._deliverable(first, last, Together([payload], message_cost(len(payload))))
+        return self._deliverable(first, last, Together((payload,), message_cost(len(payload))))
 
     def receive_messages(self, messages: Messages) -> list[Together]:
         """See `InboundChannel`."""
@@ -232,11 +232,11 @@ class InboundStream(InboundChannel):
             self.owes_now = True
         return True
 
-    def acknowledgement(self) -> Ack:
+    def acknowledgement(self, delay: float) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
         self._reported_limit, self._reported_cost = self._limit, self._received_cost
-        return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
+        return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES), delay)
 
     def _raise_limit(self) -> None:
         self._limit = max(self._limit, self._taken_cost + self._window + self._allowance)
@@ -301,17 +301,17 @@ class InboundLatest(InboundChannel):
             self._delivered = message[1]
             self._forget(bisect_right(self._numbers, self._delivered))
             self.owes_now = True
-            return [Together([message[2]], message_cost(len(message[2])))]
+            return [Together((message[2],), message_cost(len(message[2])))]
         self._costs[number] = len(data.payload) + FRAGMENT_OVERHEAD
         self._cost += self._costs[number]
         insort(self._numbers, number)
         self._make_room()
         return []
 
-    def acknowledgement(self) -> Ack:
+    def acknowledgement(self, delay: float) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        return Ack(self.number, self._delivered, 0, ())
+        return Ack(self.number, self._delivered, 0, (), delay)
 
     def _make_room(self) -> None:
         """Drop the oldest fragments; if they are needed after all, they come again."""

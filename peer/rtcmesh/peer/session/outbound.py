@@ -85,8 +85,7 @@ class OutboundStream(OutboundChannel):
         """The messages that are not acknowledged: the number of the fragment that ends them, they, their cost."""
         self._room = window
         """What these and those that wait leave of the window; less than nothing beside one that is larger."""
-        self._begun_messages = 0
-        """How many were handed out, at least in part."""
+        self._accepted_messages = 0
         self._acknowledged_messages = 0
         self.in_flight = 0
 
@@ -115,7 +114,7 @@ class OutboundStream(OutboundChannel):
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return self._begun_messages + len(self._waiting) - self._acknowledged_messages
+        return self._accepted_messages - self._acknowledged_messages
 
     @property
     def is_drained(self) -> bool:
@@ -137,11 +136,11 @@ class OutboundStream(OutboundChannel):
         if room < 0 and self._room < self._window:
             return 0
         self._room = room
-        waiting = self._waiting
-        waiting.append(payload)
+        self._waiting.append(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return self._begun_messages + len(waiting)
+        self._accepted_messages = number = self._accepted_messages + 1
+        return number
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
@@ -202,7 +201,6 @@ class OutboundStream(OutboundChannel):
     def _begin_large(self) -> Fragment:
         """Cut the first of the messages that wait, and return its first fragment."""
         payload = self._waiting.pop(0)
-        self._begun_messages += 1
         self._begun += fragments_of(self.number, self._last_number + 1, payload, self.priority)
         self._last_number += len(self._begun)
         self._kept.append((self._last_number, [payload], cost(payload)))
@@ -220,7 +218,6 @@ class OutboundStream(OutboundChannel):
         count = len(sizes)
         messages = self._waiting[:count]
         del self._waiting[:count]
-        self._begun_messages += count
         self._last_number = number = self._last_number + 1
         size = sum(sizes)
         credit = size + count * FRAGMENT_OVERHEAD

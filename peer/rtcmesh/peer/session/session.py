@@ -9,7 +9,6 @@ Every packet names both sessions, so there is no handshake: what is said before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -230,7 +229,7 @@ class Session:
         """
         if (flight := self._flights.get(path)) is None:
             return []
-        control = list(self._control_frames(now))
+        control = self._control_frames(now)
         if not (control or self._answer or self._turns):
             self._watch_blocked(now)
             return []
@@ -241,9 +240,8 @@ class Session:
             writer.say_something()
             self._answer = False
         before = -1
-        while (
-            before < writer.size
-        ):  # the last fragment of a large message makes way for small ones, which are urgent
+        # the last fragment of a large message makes way for small ones, which are urgent
+        while self._turns and before < writer.size:
             before = writer.size
             for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
                 self._write_data(writer, urgency, flight, budget_bytes, now)
@@ -252,24 +250,26 @@ class Session:
 
     # Rules: what goes out
 
-    def _control_frames(self, now: float) -> Iterator[bytes]:
+    def _control_frames(self, now: float) -> list[bytes]:
+        control: list[bytes] = []
         if self._greet:
             self._greet = False
             if self._greeting.at is None:
                 self._greeting.start(now)
-            yield frames.HELLO
-        yield from self._acknowledgements.frames(now, company=bool(self._turns))
+            control.append(frames.HELLO)
+        control += self._acknowledgements.frames(now, company=bool(self._turns))
         if self._blocked_due:
             self._blocked_due = False
-            yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
+            control += [frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked]
         if self._end_due:
             self._end_due = False
             if self._end.at is None:
                 self._end.start(now)
-            yield frames.END
+            control.append(frames.END)
         if self._answer_end:
             self._answer_end = False
-            yield frames.END_ACK
+            control.append(frames.END_ACK)
+        return control
 
     def _write_data(
         self, writer: PacketWriter, urgency: Urgency, flight: Flight, budget_bytes: int, now: float
@@ -354,7 +354,7 @@ class Session:
     def _receive_datagram(self, datagram: Datagram) -> None:
         channel = self._known(datagram.channel)
         if channel.receive_datagram(datagram.number):
-            self._deliver(channel, Together([datagram.payload], frames.cost(datagram.payload)))
+            self._deliver(channel, Together((datagram.payload,), frames.cost(datagram.payload)))
 
     def _receive_ack(self, ack: Ack, now: float) -> None:
         channel = self._outbound.acknowledged_by(ack.channel)
