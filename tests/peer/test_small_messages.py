@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.sctp.packet import HEADER_BYTES
 from rtcmesh.peer.session import frames
 from rtcmesh.peer.session.acknowledgements import URGENT_BYTES, URGENT_FRAGMENTS
 from rtcmesh.peer.session.flight import ACK_DELAY
@@ -27,9 +28,11 @@ from rtcmesh.peer.session.inbound import URGENT_COST
 from rtcmesh.peer.session.outbound import OutboundStream
 from rtcmesh.peer.session.outbound_channel import OutboundChannel
 from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.webrtc import WebRtcConfig
 
 WINDOW = 512 * 1024
 RECEIVER = 5
+I_DATA_BYTES = 20
 
 
 def decoded(frame: bytes) -> Messages:
@@ -73,7 +76,7 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
             assert messages.size == frames.cost(b"".join(messages.payloads))
             assert messages.cost == sum(map(frames.cost, messages.payloads))
             assert count <= MAX_TOGETHER
-            assert length <= TOGETHER_BYTES
+            assert count == 1 or length <= TOGETHER_BYTES
             assert spent <= limit
             if count < MAX_TOGETHER and len(received) < len(taken):
                 following = len(taken[len(received)])
@@ -117,6 +120,17 @@ def listener(channels: int) -> Session:
 def acknowledged(session: Session, now: float) -> list[tuple[int, int]]:
     said = [frames.decode_frames(packet.data) for packet in session.packets_to_send(1, 1 << 20, now)]
     return [(ack.channel, ack.received) for heard in said for ack in heard if isinstance(ack, Ack)]
+
+
+@pytest.mark.parametrize("size", [0, 64, 1000, TOGETHER_BYTES // 2 - LENGTH_BYTES])
+def test_what_travels_together_is_one_packet_of_a_transport_that_carries_large_ones(size: int) -> None:
+    session = Session(1 << 32, window=WINDOW)
+    session.path_opened(1, 0)
+    channel = session.channel("label")
+    while channel.accept(bytes(size)):
+        pass
+    for packet in session.packets_to_send(1, 1 << 20, 0):
+        assert len(packet.data) + I_DATA_BYTES <= WebRtcConfig().max_packet_bytes - HEADER_BYTES
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

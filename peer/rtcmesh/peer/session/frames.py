@@ -89,9 +89,9 @@ FRAGMENT_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _D
 LENGTH_BYTES = 2
 """What a message in MESSAGES takes beyond its payload."""
 
-TOGETHER_BYTES = FRAGMENT_BYTES + LENGTH_BYTES
-"""The longest rest of MESSAGES that is sent: what one message that fills a fragment takes. Messages in it are together
-no longer than a fragment, which is what receivers hold against it, and the frame is shorter than the longest DATA."""
+TOGETHER_BYTES = 14_900
+"""The longest rest of MESSAGES that is sent if there are more than one: they are one packet of a transport that carries
+packets of 15,000 bytes, and not one and a bit. Receivers hold against it that it is no longer than a fragment."""
 
 MAX_DATAGRAM_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATAGRAM.size
 """The longest message of a BEST_EFFORT channel: it is one frame."""
