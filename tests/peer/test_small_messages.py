@@ -50,6 +50,8 @@ SIZES = st.lists(SMALL, min_size=1, max_size=400) | st.tuples(SMALL, st.integers
 @given(SIZES, st.lists(st.integers(0, 40_000), max_size=30))
 @example([FRAGMENT_BYTES // 2 + 1] * 2, [])
 @example([0, FRAGMENT_BYTES], [])
+@example([TOGETHER_BYTES - LENGTH_BYTES, 0], [])
+@example([TOGETHER_BYTES // 2 - LENGTH_BYTES] * 3, [])
 def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int], grants: list[int]) -> None:
     turns: list[OutboundChannel] = []
     opening = Open(0, Delivery.RELIABLE, stored=False, label="x")
