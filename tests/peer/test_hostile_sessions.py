@@ -197,17 +197,17 @@ def test_a_message_whose_end_is_wrong_can_still_be_ended_right() -> None:
     assert received(attacker.session) == []
     attacker.say(encode_data(0, LAST, 2, 0, b"right"))
     (messages,) = received(attacker.session)
-    assert messages.payloads == [PIECE + b"right"]
+    assert messages.payloads == (PIECE + b"right",)
 
 
 def test_a_peer_that_acknowledges_all_but_the_first_makes_nobody_keep_more_than_the_window() -> None:
     attacker = Attacker()
-    attacker.session.send("x", b"")
+    attacker.session.channel("x").accept(b"")
     attacker.hear()
     sent = 1
     for _ in range(50):
-        while attacker.session.fits("x", bytes(1000)):
-            attacker.session.send("x", bytes(1000))
+        while attacker.session.channel("x").fits(bytes(1000)):
+            attacker.session.channel("x").accept(bytes(1000))
             attacker.hear()
             sent += 1
         while any(isinstance(frame, frames.Messages) for frame in attacker.hear()):
@@ -217,14 +217,14 @@ def test_a_peer_that_acknowledges_all_but_the_first_makes_nobody_keep_more_than_
     assert sent * 1064 <= WINDOW + 1064
     attacker.acknowledge(sent)
     assert attacker.session.unacknowledged == 0
-    assert attacker.session.fits("x", bytes(WINDOW - 2000))
+    assert attacker.session.channel("x").fits(bytes(WINDOW - 2000))
 
 
 def test_room_that_comes_while_nothing_is_on_its_way_is_told() -> None:
     """As when a relay says that it refused what it has forwarded."""
     attacker = Attacker()
-    while attacker.session.fits("0", bytes(10_000)):
-        attacker.session.send("0", bytes(10_000))
+    while attacker.session.channel("0").fits(bytes(10_000)):
+        attacker.session.channel("0").accept(bytes(10_000))
     handed_out = sum(isinstance(frame, frames.Messages) for frame in attacker.hear())
     attacker.session.path_refused(1, 0)
     attacker.acknowledge(handed_out)
@@ -234,13 +234,13 @@ def test_room_that_comes_while_nothing_is_on_its_way_is_told() -> None:
 def test_an_acknowledgement_that_is_taken_back_changes_nothing() -> None:
     attacker = Attacker()
     for _ in range(5):
-        attacker.session.send("x", b"x")
+        attacker.session.channel("x").accept(b"x")
         attacker.hear()
     attacker.acknowledge(3, (5, 5), limit=2**40)
     attacker.acknowledge(0, limit=0)
     attacker.acknowledge(1, (3, 3), limit=5)
     assert attacker.session.unacknowledged == 2
-    attacker.session.send("x", bytes(FRAGMENT_BYTES))
+    attacker.session.channel("x").accept(bytes(FRAGMENT_BYTES))
     assert any(isinstance(frame, frames.Messages) for frame in attacker.hear()), (
         "credit that was granted stays granted"
     )
@@ -271,7 +271,7 @@ def test_whatever_is_acknowledged_in_whatever_order_everything_ends_well(steps: 
                 attacker.acknowledge(step.through, *step.ranges())
             case "send":
                 sent += 1
-                attacker.session.send("x", b"%d" % sent)
+                attacker.session.channel("x").accept(b"%d" % sent)
                 attacker.hear()
             case _:
                 attacker.session.path_doubted(1, 0)
@@ -324,11 +324,11 @@ def test_a_flood_costs_time_in_proportion_to_its_bytes(said: bytes) -> None:
                 attacker.say(encode_data(1, LAST, 2 * number, 0, b"x"))
         attacker.say(encode_ack(Ack(0, 0, 2**60, ())))
         for label in (str(n) for n in range(MAX_CHANNELS - 1 if busy else 1)):
-            attacker.session.send(label, b"")
+            attacker.session.channel(label).accept(b"")
         for _ in range(1998):
-            attacker.session.send("0", b"")
+            attacker.session.channel("0").accept(b"")
             attacker.hear()
-        attacker.session.send("latest", bytes(60_000), delivery=Delivery.LATEST)
+        attacker.session.channel("latest", delivery=Delivery.LATEST).accept(bytes(60_000))
         attacker.hear()
         return attacker
 
@@ -378,7 +378,7 @@ def test_a_session_that_is_released_holds_nothing_and_gives_back_what_was_not_ac
         before, _ = tracemalloc.get_traced_memory()
         for said in begin_large(0):
             attacker.say(said)
-        attacker.session.send("x", bytes(3_000_000))
+        attacker.session.channel("x").accept(bytes(3_000_000))
         attacker.hear()
         given_back = attacker.session.release()
         assert [label for label, _ in given_back] == ["x"]

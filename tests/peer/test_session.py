@@ -112,7 +112,7 @@ def test_a_message_leaves_before_anything_was_heard_and_is_delivered_from_the_fi
     assert frames.decode_header(packet.data).destination == 0
     lab.bob.session.receive(packet.data, 1, 0)
     (event,) = lab.bob.session.events()
-    assert event == MessagesReceived("chat", 0, [b"hello"], Delivery.RELIABLE, stored=False, cost=69)
+    assert event == MessagesReceived("chat", 0, (b"hello",), Delivery.RELIABLE, stored=False, cost=69)
 
 
 def test_the_messages_of_one_turn_share_a_packet() -> None:
@@ -126,10 +126,14 @@ def test_the_messages_of_one_turn_share_a_packet() -> None:
 def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_as_one() -> None:
     remote = Counterpart()
     for number in range(1, 101):
-        assert remote.session.send("x", b"%d" % number) == number
+        assert remote.session.channel("x").accept(b"%d" % number) == number
     _, together = remote.hear()
     assert together == Messages(
-        0, 1, [b"%d" % number for number in range(1, 101)], 100 * FRAGMENT_OVERHEAD + 192
+        0,
+        1,
+        tuple(b"%d" % number for number in range(1, 101)),
+        cost=100 * FRAGMENT_OVERHEAD + 192,
+        size=FRAGMENT_OVERHEAD + 192,
     )
     remote.say(frames.encode_ack(Ack(0, 1, 1 << 40, ())))
     assert Acknowledged("x", 100) in remote.session.events()
@@ -139,7 +143,7 @@ def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_
 def test_messages_that_are_together_keep_to_the_credit() -> None:
     remote = Counterpart(window=1 << 20)
     for _ in range(5000):
-        assert remote.session.send("x", b"")
+        assert remote.session.channel("x").accept(b"")
     sent = [len(frame.payloads) for frame in remote.hear() if isinstance(frame, Messages)]
     assert sent == [MAX_TOGETHER] * (MIN_WINDOW_BYTES // MAX_TOGETHER // FRAGMENT_OVERHEAD)
     remote.say(frames.encode_ack(Ack(0, len(sent), MIN_WINDOW_BYTES + 100 * FRAGMENT_OVERHEAD, ())))
@@ -152,7 +156,7 @@ def test_messages_that_came_together_are_credited_together() -> None:
     remote = Counterpart()
     remote.say(OPEN, frames.encode_messages(0, 1, [b"a", b"bc", b""]))
     (event,) = remote.session.events()
-    assert event == MessagesReceived("x", 0, [b"a", b"bc", b""], Delivery.RELIABLE, stored=False, cost=195)
+    assert event == MessagesReceived("x", 0, (b"a", b"bc", b""), Delivery.RELIABLE, stored=False, cost=195)
     assert isinstance(event, MessagesReceived)
     remote.session.taken(event, 0)
     remote.session.handle_timeout(1)
@@ -168,8 +172,9 @@ SOME_OR_ALIKE = st.lists(st.binary(max_size=300), min_size=1, max_size=50) | st.
 @given(SOME_OR_ALIKE, st.integers(1, 2**64 - 1))
 def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], number: int) -> None:
     packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
-    size = sum(map(frames.cost, payloads))
-    assert frames.decode_frames(packet) == [Messages(7, number, payloads, size)]
+    size = frames.cost(b"".join(payloads))
+    cost = sum(map(frames.cost, payloads))
+    assert frames.decode_frames(packet) == [Messages(7, number, tuple(payloads), cost, size)]
 
 
 def test_a_small_message_overtakes_a_bulk_transfer_within_one_fragment() -> None:
@@ -204,7 +209,7 @@ def test_two_messages_far_larger_than_the_window_arrive_side_by_side(delivery: D
     lab.open(Faults(drop=0.01))
     for label in ("one", "two"):
         assert lab.send(lab.ann, label, Random(label).randbytes(3_000_000), delivery, BULK)
-        assert not lab.ann.session.fits(label, b"")
+        assert not lab.ann.session.channel(label).fits(b"")
     lab.run(60)
     lab.check_complete()
 
@@ -321,9 +326,9 @@ def test_a_value_is_confirmed_once_it_or_a_newer_one_has_arrived(drop: float) ->
         lab.send(lab.ann, "pose", bytes(number % 4 * 9000), Delivery.LATEST, INTERACTIVE)
         lab.drain(lab.ann)
         lab.run(0.005)
-    assert not lab.ann.session.is_acknowledged("pose", 100)
+    assert not lab.ann.session.channel("pose").is_acknowledged(100)
     lab.run(20)
-    assert lab.ann.session.is_acknowledged("pose", 100)
+    assert lab.ann.session.channel("pose").is_acknowledged(100)
     assert lab.ann.acknowledged["pose"] == 100
 
 
@@ -498,7 +503,7 @@ def test_what_an_honest_session_does_not_say_is_a_violation(said: bytes) -> None
 
 def test_acknowledging_what_was_never_sent_is_a_violation_and_changes_nothing() -> None:
     remote = Counterpart()
-    remote.session.send("x", b"x")
+    remote.session.channel("x").accept(b"x")
     remote.hear()
     for ack in (Ack(0, 2, 1 << 40, ()), Ack(0, 0, 1 << 40, ((2, 3),))):
         with pytest.raises(ProtocolViolation):
@@ -508,12 +513,12 @@ def test_acknowledging_what_was_never_sent_is_a_violation_and_changes_nothing() 
 
 def test_credit_without_end_lets_nobody_keep_more_than_the_window() -> None:
     remote = Counterpart()
-    remote.session.send("x", b"")
+    remote.session.channel("x").accept(b"")
     remote.hear()
     remote.say(frames.encode_ack(Ack(0, 0, 2**64 - 1, ())))
     count = 0
-    while remote.session.fits("x", bytes(1000)):
-        remote.session.send("x", bytes(1000))
+    while remote.session.channel("x").fits(bytes(1000)):
+        remote.session.channel("x").accept(bytes(1000))
         count += 1
     assert count * 1064 <= WINDOW
 
@@ -531,7 +536,7 @@ def test_a_peer_that_acknowledges_nothing_is_sent_ever_less_ever_more_seldom() -
 @given(st.lists(st.binary(max_size=200), max_size=20), st.booleans())
 def test_any_bytes_are_a_violation_or_are_taken(packets: list[bytes], headed: bool) -> None:
     remote = Counterpart()
-    remote.session.send("x", b"x")
+    remote.session.channel("x").accept(b"x")
     remote.hear()
     for body in packets:
         try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtcmesh.peer.delivery import Delivery, Priority
+from rtcmesh.peer.sctp.packet import HEADER_BYTES
 from rtcmesh.peer.session import frames
-from rtcmesh.peer.session.acknowledgements import URGENT_COST, URGENT_FRAGMENTS
+from rtcmesh.peer.session.acknowledgements import URGENT_BYTES, URGENT_FRAGMENTS
 from rtcmesh.peer.session.flight import ACK_DELAY
 from rtcmesh.peer.session.frames import (
     FRAGMENT_BYTES,
@@ -21,12 +24,15 @@ from rtcmesh.peer.session.frames import (
     Messages,
     Open,
 )
+from rtcmesh.peer.session.inbound import URGENT_COST
 from rtcmesh.peer.session.outbound import OutboundStream
 from rtcmesh.peer.session.outbound_channel import OutboundChannel
 from rtcmesh.peer.session.session import Session
+from rtcmesh.peer.webrtc import WebRtcConfig
 
 WINDOW = 512 * 1024
 RECEIVER = 5
+I_DATA_BYTES = 20
 
 
 def decoded(frame: bytes) -> Messages:
@@ -44,6 +50,8 @@ SIZES = st.lists(SMALL, min_size=1, max_size=400) | st.tuples(SMALL, st.integers
 @given(SIZES, st.lists(st.integers(0, 40_000), max_size=30))
 @example([FRAGMENT_BYTES // 2 + 1] * 2, [])
 @example([0, FRAGMENT_BYTES], [])
+@example([TOGETHER_BYTES - LENGTH_BYTES, 0], [])
+@example([TOGETHER_BYTES // 2 - LENGTH_BYTES] * 3, [])
 def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int], grants: list[int]) -> None:
     turns: list[OutboundChannel] = []
     opening = Open(0, Delivery.RELIABLE, stored=False, label="x")
@@ -66,10 +74,11 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
             spent += messages.cost
             received += messages.payloads
             assert fragment is not None
-            assert (messages.number, messages.cost) == (number, fragment.size)
+            assert (messages.number, messages.size) == (number, fragment.size)
+            assert messages.size == frames.cost(b"".join(messages.payloads))
             assert messages.cost == sum(map(frames.cost, messages.payloads))
             assert count <= MAX_TOGETHER
-            assert length <= TOGETHER_BYTES
+            assert count == 1 or length <= TOGETHER_BYTES
             assert spent <= limit
             if count < MAX_TOGETHER and len(received) < len(taken):
                 following = len(taken[len(received)])
@@ -87,15 +96,15 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
 def test_a_small_message_behind_a_large_one_leaves_with_it() -> None:
     session = Session(1 << 32, window=WINDOW)
     session.path_opened(1, 0)
-    session.send("x", bytes(2 * FRAGMENT_BYTES))
-    session.send("x", b"small")
-    session.send("y", bytes(2 * FRAGMENT_BYTES), priority=Priority.BULK)
+    session.channel("x").accept(bytes(2 * FRAGMENT_BYTES))
+    session.channel("x").accept(b"small")
+    session.channel("y", priority=Priority.BULK).accept(bytes(2 * FRAGMENT_BYTES))
     sent = [
         frame
         for packet in session.packets_to_send(1, 1 << 20, 0)
         for frame in frames.decode_frames(packet.data)
     ]
-    assert [frame.payloads for frame in sent if isinstance(frame, Messages)] == [[b"small"]]
+    assert [frame.payloads for frame in sent if isinstance(frame, Messages)] == [(b"small",)]
     assert session.packets_to_send(1, 1 << 20, 0) == []
 
 
@@ -115,6 +124,17 @@ def acknowledged(session: Session, now: float) -> list[tuple[int, int]]:
     return [(ack.channel, ack.received) for heard in said for ack in heard if isinstance(ack, Ack)]
 
 
+@pytest.mark.parametrize("size", [0, 64, 1000, TOGETHER_BYTES // 2 - LENGTH_BYTES])
+def test_what_travels_together_is_one_packet_of_a_transport_that_carries_large_ones(size: int) -> None:
+    session = Session(1 << 32, window=WINDOW)
+    session.path_opened(1, 0)
+    channel = session.channel("label")
+    while channel.accept(bytes(size)):
+        pass
+    for packet in session.packets_to_send(1, 1 << 20, 0):
+        assert len(packet.data) + I_DATA_BYTES <= WebRtcConfig().max_packet_bytes - HEADER_BYTES
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 @pytest.mark.parametrize("size", [0, 100, 4000])
 def test_what_fills_a_window_is_acknowledged_at_once_on_whatever_channels_it_came(
@@ -123,8 +143,9 @@ def test_what_fills_a_window_is_acknowledged_at_once_on_whatever_channels_it_cam
     session = listener(channels)
     sizes = [size] * (TOGETHER_BYTES // (size + LENGTH_BYTES))
     payloads = [bytes(size) for size in sizes[:MAX_TOGETHER]]
-    each = sum(map(frames.cost, payloads))
-    needed = -(-URGENT_COST // each)
+    filling_the_path = -(-URGENT_BYTES // frames.cost(b"".join(payloads)))
+    filling_a_channel = -(-URGENT_COST // sum(map(frames.cost, payloads)))
+    needed = min(filling_the_path, (filling_a_channel - 1) * channels + 1)
     for index in range(needed):
         assert acknowledged(session, 1) == []
         frame = frames.encode_messages(index % channels, index // channels + 1, payloads)
@@ -137,6 +158,24 @@ def test_what_fills_a_window_is_acknowledged_at_once_on_whatever_channels_it_cam
     assert acknowledged(session, 1) == [], "it begins anew"
     session.handle_timeout(1 + ACK_DELAY)
     assert acknowledged(session, 1 + ACK_DELAY) == [(0, have[0][1] + 1)]
+
+
+@given(st.lists(SMALL, min_size=1, max_size=20))
+@example([64])
+@example([FRAGMENT_BYTES])
+def test_a_sender_that_stands_still_hears_at_once(sizes: list[int]) -> None:
+    sender, receiver = Session(1 << 32, window=frames.MIN_WINDOW_BYTES), Session(2 << 32, window=WINDOW)
+    sender.path_opened(1, 0)
+    receiver.path_opened(1, 0)
+    channel, pattern = sender.channel("x"), cycle(map(bytes, sizes))
+    for _ in range(3):
+        while channel.accept(next(pattern)):
+            pass
+        for packet in sender.packets_to_send(1, 1 << 20, 0):
+            receiver.receive(packet.data, 1, 0)
+        (answer,) = receiver.packets_to_send(1, 1 << 20, 0)
+        sender.receive(answer.data, 1, 0)
+        assert channel.is_drained
 
 
 def test_many_fragments_are_acknowledged_at_once_however_small() -> None:

@@ -93,12 +93,13 @@ class Lab:
                 end.path = max(self.faults, default=0)
 
     def send(self, end: End, label: str, payload: bytes, delivery: Delivery, priority: Priority) -> bool:
-        if not end.session.fits(label, payload):
-            return False
-        end.delivery[label] = delivery
-        end.session.send(label, payload, delivery=delivery, priority=priority)
-        end.sent[label].append(payload)
-        return True
+        channel = end.session.channel(label, delivery, priority)
+        fits = channel.fits(payload)
+        assert bool(channel.accept(payload)) is fits
+        if fits:
+            end.delivery[label] = delivery
+            end.sent[label].append(payload)
+        return fits
 
     def offer(self, end: End, label: str, payload: bytes, delivery: Delivery, priority: Priority) -> None:
         """Send a message, or let it wait for the word that there is room."""

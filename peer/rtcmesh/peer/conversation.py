@@ -14,6 +14,7 @@ from . import codec
 from .delivery import Delivery, Priority
 from .errors import MeshError, PeerGone
 from .events import Undelivered
+from .session.outbound_channel import OutboundChannel
 from .session.session import Session
 from .session.session_events import Acknowledged, CreditGrew, MessagesReceived
 
@@ -43,6 +44,8 @@ class Conversation:
         self._waiting: defaultdict[str, deque[tuple[Outgoing, asyncio.Future[int]]]] = defaultdict(deque)
         self._unconfirmed: defaultdict[str, dict[asyncio.Future[None], int]] = defaultdict(dict)
         self._last: dict[str, int] = {}
+        self._channels: dict[str, OutboundChannel] = {}
+        """Those that the session was given messages for."""
         self._error: MeshError | None = None
         self._given_back: list[tuple[str, bytes]] | None = None
 
@@ -60,11 +63,10 @@ class Conversation:
 
     def takes(self, message: Outgoing) -> bool:
         """Whether `send` would hand the message over at once."""
-        return (
-            not self.ended
-            and not self._waiting.get(message.label)
-            and self.session.fits(message.label, message.payload)
-        )
+        if self.ended or self._waiting.get(message.label):
+            return False
+        channel = self._channels.get(message.label)
+        return channel is None or channel.fits(message.payload)
 
     def send(self, message: Outgoing) -> int | asyncio.Future[int]:
         """Hand a message to the session, and return its number: now, or when there is room for it.
@@ -89,7 +91,8 @@ class Conversation:
         """
         number = self._last.get(label, 0) if number is None else number
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if number == 0 or self.session.is_acknowledged(label, number):
+        channel = self._channels.get(label)
+        if number == 0 or (channel is not None and channel.is_acknowledged(number)):
             future.set_result(None)
         elif self.ended:
             future.set_exception(self._error or PeerGone([self.peer_id]))
@@ -135,6 +138,7 @@ class Conversation:
         self.end(error)
         if self._given_back is None:
             self._given_back = self.session.release()
+            self._channels.clear()
         for unconfirmed in self._unconfirmed.values():
             for future in unconfirmed:
                 if not future.done():
@@ -154,10 +158,15 @@ class Conversation:
     def _hand_over(self, message: Outgoing) -> int:
         """Return the number of the message; 0 if the session has no room for it."""
         label = message.label
-        number = self.session.send(
-            label, message.payload, message.delivery, message.priority, stored=message.stored
-        )
+        channel = self._channels.get(label) or self._open(message)
+        number = channel.accept(message.payload)
         if number:
             self._last[label] = number
             self._changed()
         return number
+
+    def _open(self, first: Outgoing) -> OutboundChannel:
+        """Return the session's end of a channel that there was no message for."""
+        channel = self.session.channel(first.label, first.delivery, first.priority, stored=first.stored)
+        self._channels[first.label] = channel
+        return channel

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .flight import ACK_DELAY, MIN_WINDOW_BYTES
 from .frames import encode_ack
 from .inbound import InboundChannel
 
 URGENT_FRAGMENTS = 64
-URGENT_COST = MIN_WINDOW_BYTES
+URGENT_BYTES = MIN_WINDOW_BYTES
 """As much may come before it is acknowledged at once: the least that a flight has room for."""
 
 
@@ -26,15 +24,15 @@ class Acknowledgements:
         self._owing: dict[int, InboundChannel] = {}
         self._arrived_at: dict[int, float] = {}
         self._are_due = False
-        self._fragments = self._cost = 0
+        self._fragments = self._bytes = 0
         """What has come since the last one went out, on all channels."""
 
     def arrived(self, channel: InboundChannel, size: int, now: float) -> None:
-        """Note that a fragment of this cost came, new or not."""
+        """Note that a fragment of this size came, new or not."""
         self._arrived_at[channel.number] = now
         self._fragments += 1
-        self._cost += size
-        if self._fragments >= URGENT_FRAGMENTS or self._cost >= URGENT_COST:
+        self._bytes += size
+        if self._fragments >= URGENT_FRAGMENTS or self._bytes >= URGENT_BYTES:
             self.due_at, self._are_due = None, True
         self.owe(channel, now)
 
@@ -49,17 +47,20 @@ class Acknowledgements:
         if self.due_at is not None and now >= self.due_at:
             self.due_at, self._are_due = None, True
 
-    def frames(self, now: float, *, company: bool) -> Iterator[bytes]:
+    def frames(self, now: float, *, company: bool) -> list[bytes]:
         """Return the frames that go out now."""
-        owing = self._owing
-        if owing and (company or self._are_due or any(channel.owes_now for channel in owing.values())):
-            for channel in owing.values():
-                delay = now - self._arrived_at.get(channel.number, now)
-                yield encode_ack(channel.acknowledgement()._replace(delay=delay))
-            self.clear()
+        owing, arrived_at = self._owing.values(), self._arrived_at
+        if not (company or self._are_due or any(channel.owes_now for channel in owing)):
+            return []
+        acks = [
+            encode_ack(channel.acknowledgement(now - arrived_at.get(channel.number, now)))
+            for channel in owing
+        ]
+        self.clear()
+        return acks
 
     def clear(self) -> None:
         """Owe nothing any more."""
         self._owing.clear()
         self.due_at, self._are_due = None, False
-        self._fragments = self._cost = 0
+        self._fragments = self._bytes = 0

@@ -55,7 +55,7 @@ class Fragment:
         self.channel = channel
         self.number = number
         self.size = size
-        """What it costs."""
+        """What it takes of the window."""
         self.urgency = urgency
         self.encode = encode
         """Returns its frame, as often as it is sent."""

@@ -89,9 +89,9 @@ FRAGMENT_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _D
 LENGTH_BYTES = 2
 """What a message in MESSAGES takes beyond its payload."""
 
-TOGETHER_BYTES = FRAGMENT_BYTES + LENGTH_BYTES
-"""The longest rest of MESSAGES that is sent: what one message that fills a fragment takes. Messages in it are together
-no longer than a fragment, which is what receivers hold against it, and the frame is shorter than the longest DATA."""
+TOGETHER_BYTES = 14_900
+"""The longest rest of MESSAGES that is sent if there are more than one: they are one packet of a transport that carries
+packets of 15,000 bytes, and not one and a bit. Receivers hold against it that it is no longer than a fragment."""
 
 MAX_DATAGRAM_BYTES = PACKET_BYTES - HEADER_BYTES - _OPEN.size - MAX_LABEL_BYTES - _DATAGRAM.size
 """The longest message of a BEST_EFFORT channel: it is one frame."""
@@ -180,9 +180,11 @@ class Messages(NamedTuple):
 
     channel: int
     number: int
-    payloads: list[bytes]
+    payloads: tuple[bytes, ...]
     cost: int
     """What they take of their channel's credit."""
+    size: int
+    """What it takes of its path's window: as much as one message of this length."""
 
 
 class Ack(NamedTuple):
@@ -229,7 +231,7 @@ END_ACK = bytes([FrameType.END_ACK])
 
 
 def cost(payload: bytes | memoryview) -> int:
-    """Return what a message of one fragment takes of its channel's credit."""
+    """Return what a message of one fragment takes of its channel's credit, and a fragment of its path's window."""
     return len(payload) + FRAGMENT_OVERHEAD
 
 
@@ -352,15 +354,15 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     size = sum(sizes)
     if begin + size > len(packet) or size > FRAGMENT_BYTES:
         raise ValueError("messages longer than a fragment, or than the packet")
-    messages = Messages(channel, number, _cut(packet, begin, sizes), size + FRAGMENT_OVERHEAD * count)
-    return messages, begin + size
+    credit, window = size + FRAGMENT_OVERHEAD * count, size + FRAGMENT_OVERHEAD
+    return Messages(channel, number, _cut(packet, begin, sizes), credit, window), begin + size
 
 
-def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> list[bytes]:
+def _cut(packet: bytes, begin: int, sizes: tuple[int, ...]) -> tuple[bytes, ...]:
     """Return what lies one after the other from `begin` on; those of one size, as most of a kind are, at one blow."""
     if 1 < len(sizes) == sizes.count(sizes[0]):
-        return list(struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin))
-    return [packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin))]
+        return struct.unpack_from(f"{sizes[0]}s" * len(sizes), packet, begin)
+    return tuple(packet[start:stop] for start, stop in pairwise(accumulate(sizes, initial=begin)))
 
 
 def _is_well_cut(flags: int, length: int, total: int) -> bool:

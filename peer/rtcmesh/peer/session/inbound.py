@@ -18,6 +18,7 @@ from .frames import (
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_RANGES,
+    MIN_WINDOW_BYTES,
     Ack,
     Data,
     Messages,
@@ -27,11 +28,15 @@ from .frames import (
 )
 from .number_set import NumberSet
 
+URGENT_COST = MIN_WINDOW_BYTES * 3 // 4
+"""As much may come on a channel before it is acknowledged at once: less than the smallest window by more than a small
+message, since as much may be left of it when its sender stands still."""
+
 
 class Together(NamedTuple):
     """Messages that were one fragment, or one message; the application takes all before any is credited."""
 
-    payloads: list[bytes]
+    payloads: tuple[bytes, ...]
     cost: int
     """What they take of their channel's credit."""
 
@@ -138,10 +143,10 @@ class InboundChannel:
         del size
         return False
 
-    def acknowledgement(self) -> Ack:
-        """Return what the sender may know; it counts as reported."""
+    def acknowledgement(self, delay: float) -> Ack:
+        """Return what the sender may know, of which the newest came `delay` seconds ago; it counts as reported."""
         self.owes_now = False
-        return Ack(self.number, 0, 0, ())
+        return Ack(self.number, 0, 0, (), delay)
 
 
 class InboundStream(InboundChannel):
@@ -164,6 +169,7 @@ class InboundStream(InboundChannel):
         self._complete: dict[int, tuple[int, Together]] = {}
         """Messages that wait for earlier ones, after the last of their fragments: by the first one."""
         self._reported_limit = window
+        self._reported_cost = 0
         self._large: dict[int, int] = {}
         """What each message costs that has begun and does not fit into the window, by its first fragment."""
         self._allowed = 0
@@ -204,7 +210,7 @@ class InboundStream(InboundChannel):
         self._large.pop(first, None)
         if first == self._allowed:
             self.withdraw()  # it is all here; what follows it has no claim to the room beyond the window
-        return self._deliverable(first, last, Together([payload], message_cost(len(payload))))
+        return self._deliverable(first, last, Together((payload,), message_cost(len(payload))))
 
     def receive_messages(self, messages: Messages) -> list[Together]:
         """See `InboundChannel`."""
@@ -226,11 +232,11 @@ class InboundStream(InboundChannel):
             self.owes_now = True
         return True
 
-    def acknowledgement(self) -> Ack:
+    def acknowledgement(self, delay: float) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        self._reported_limit = self._limit
-        return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES))
+        self._reported_limit, self._reported_cost = self._limit, self._received_cost
+        return Ack(self.number, self._received.through, self._limit, self._received.beyond(MAX_RANGES), delay)
 
     def _raise_limit(self) -> None:
         self._limit = max(self._limit, self._taken_cost + self._window + self._allowance)
@@ -250,7 +256,7 @@ class InboundStream(InboundChannel):
         """Note a new fragment, and whether its sender should hear at once."""
         self._received.add(number, number)
         self._received_cost += size
-        if self._received.has_gaps:
+        if self._received.has_gaps or self._received_cost - self._reported_cost >= URGENT_COST:
             self.owes_now = True
 
     def _deliverable(self, first: int, last: int, together: Together) -> list[Together]:
@@ -295,17 +301,17 @@ class InboundLatest(InboundChannel):
             self._delivered = message[1]
             self._forget(bisect_right(self._numbers, self._delivered))
             self.owes_now = True
-            return [Together([message[2]], message_cost(len(message[2])))]
+            return [Together((message[2],), message_cost(len(message[2])))]
         self._costs[number] = len(data.payload) + FRAGMENT_OVERHEAD
         self._cost += self._costs[number]
         insort(self._numbers, number)
         self._make_room()
         return []
 
-    def acknowledgement(self) -> Ack:
+    def acknowledgement(self, delay: float) -> Ack:
         """See `InboundChannel`."""
         self.owes_now = False
-        return Ack(self.number, self._delivered, 0, ())
+        return Ack(self.number, self._delivered, 0, (), delay)
 
     def _make_room(self) -> None:
         """Drop the oldest fragments; if they are needed after all, they come again."""

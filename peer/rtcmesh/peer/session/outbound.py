@@ -85,8 +85,7 @@ class OutboundStream(OutboundChannel):
         """The messages that are not acknowledged: the number of the fragment that ends them, they, their cost."""
         self._room = window
         """What these and those that wait leave of the window; less than nothing beside one that is larger."""
-        self._begun_messages = 0
-        """How many were handed out, at least in part."""
+        self._accepted_messages = 0
         self._acknowledged_messages = 0
         self.in_flight = 0
 
@@ -115,7 +114,7 @@ class OutboundStream(OutboundChannel):
     @property
     def unacknowledged(self) -> int:
         """See `OutboundChannel`."""
-        return self._begun_messages + len(self._waiting) - self._acknowledged_messages
+        return self._accepted_messages - self._acknowledged_messages
 
     @property
     def is_drained(self) -> bool:
@@ -133,15 +132,15 @@ class OutboundStream(OutboundChannel):
 
     def accept(self, payload: bytes) -> int:
         """See `OutboundChannel`."""
-        room = self._room - (len(payload) + FRAGMENT_OVERHEAD)
+        room = self._room - len(payload) - FRAGMENT_OVERHEAD
         if room < 0 and self._room < self._window:
             return 0
         self._room = room
-        waiting = self._waiting
-        waiting.append(payload)
+        self._waiting.append(payload)
         if not self.has_turn:
             self._give_turn(self)
-        return self._begun_messages + len(waiting)
+        self._accepted_messages = number = self._accepted_messages + 1
+        return number
 
     def next_frame(self) -> tuple[bytes, Fragment | None]:
         """See `OutboundChannel`."""
@@ -150,13 +149,12 @@ class OutboundStream(OutboundChannel):
             fragment = self._again.popleft()
             return fragment.encode(), fragment
         if self._begun:
-            fragment = self._begun.popleft()
+            fragment = self._go_on()
         elif len(self._waiting[0]) > FRAGMENT_BYTES:
             fragment = self._begin_large()
         else:
             fragment = self._put_together()
         self._handed_out = fragment.number
-        self._handed_out_cost += fragment.size
         self._on_the_way[fragment.number] = fragment
         return fragment.encode(), fragment
 
@@ -203,11 +201,16 @@ class OutboundStream(OutboundChannel):
     def _begin_large(self) -> Fragment:
         """Cut the first of the messages that wait, and return its first fragment."""
         payload = self._waiting.pop(0)
-        self._begun_messages += 1
         self._begun += fragments_of(self.number, self._last_number + 1, payload, self.priority)
         self._last_number += len(self._begun)
         self._kept.append((self._last_number, [payload], cost(payload)))
-        return self._begun.popleft()
+        return self._go_on()
+
+    def _go_on(self) -> Fragment:
+        """Return the next fragment of the message that was begun."""
+        fragment = self._begun.popleft()
+        self._handed_out_cost += fragment.size
+        return fragment
 
     def _put_together(self) -> Fragment:
         """Make one fragment of the messages that wait, as many as there are room and credit for: one at least."""
@@ -215,12 +218,13 @@ class OutboundStream(OutboundChannel):
         count = len(sizes)
         messages = self._waiting[:count]
         del self._waiting[:count]
-        self._begun_messages += count
         self._last_number = number = self._last_number + 1
-        size = sum(sizes) + count * FRAGMENT_OVERHEAD
-        self._kept.append((number, messages, size))
+        size = sum(sizes)
+        credit = size + count * FRAGMENT_OVERHEAD
+        self._handed_out_cost += credit
+        self._kept.append((number, messages, credit))
         encode = partial(encode_messages, self.number, number, messages, sizes)
-        return Fragment(self.number, number, size, self._small_urgency, encode)
+        return Fragment(self.number, number, size + FRAGMENT_OVERHEAD, self._small_urgency, encode)
 
     def _sizes_that_fit(self) -> list[int]:
         """Return the lengths of the messages that make one fragment; looks first at as many as if all were alike."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.errors import ProtocolViolation
@@ -22,14 +22,12 @@ class OutboundChannels:
         self._window = window
         self._channels: list[OutboundChannel] = []
         self._by_label: dict[str, OutboundChannel] = {}
-        self.find: Callable[[str], OutboundChannel | None] = self._by_label.get
-        """Returns the channel of a label, if it was opened. Every message asks: hence no method around it."""
 
     def __iter__(self) -> Iterator[OutboundChannel]:
         return iter(self._channels)
 
     def open(self, label: str, delivery: Delivery, priority: Priority, *, stored: bool) -> OutboundChannel:
-        """Return the channel of this label. What its first message says of its delivery holds for all."""
+        """Return the channel of this label. What the first call says of its delivery holds for all."""
         channel = self._by_label.get(label)
         if channel is None:
             number = len(self._channels)

@@ -9,7 +9,6 @@ Every packet names both sessions, so there is no handshake: what is said before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import assert_never
 
 from rtcmesh.peer.delivery import Delivery, Priority
@@ -21,6 +20,7 @@ from .acknowledgements import Acknowledgements
 from .flight import Flight, Fragment
 from .frames import Ack, Blocked, Data, Datagram, End, EndAck, Frame, Header, Hello, Messages, Open, Packet
 from .inbound import InboundChannel, InboundStream, Together, open_inbound
+from .outbound_channel import OutboundChannel
 from .outbound_channels import OutboundChannels
 from .packet_writer import PacketWriter
 from .retry import Retry
@@ -108,33 +108,20 @@ class Session:
 
     # Commands
 
-    def fits(self, label: str, payload: bytes) -> bool:
-        """Whether `send` would take this message now."""
-        channel = self._outbound.find(label)
-        return channel is None or channel.fits(payload)
-
-    def send(
+    def channel(
         self,
         label: str,
-        payload: bytes,
         delivery: Delivery = Delivery.RELIABLE,
         priority: Priority = Priority.INTERACTIVE,
         *,
         stored: bool = False,
-    ) -> int:
-        """Take a message that fits, and return its number on the channel, from 1 on; or 0, if it does not fit.
+    ) -> OutboundChannel:
+        """Return the sending end of a channel, which takes messages until `end`: keep it, and it costs one call each.
 
-        Its place in the order of the channel is fixed by this call. What the first message of a label says of its
-        delivery holds for all.
+        What the first call for a label says of its delivery holds for all.
         """
-        assert not self._ending, "send() after end()"
-        channel = self._outbound.find(label) or self._outbound.open(label, delivery, priority, stored=stored)
-        return channel.accept(payload)
-
-    def is_acknowledged(self, label: str, number: int) -> bool:
-        """Whether the remote session has this message of the channel and all before it."""
-        channel = self._outbound.find(label)
-        return channel is not None and channel.is_acknowledged(number)
+        assert not self._ending, "channel() after end()"
+        return self._outbound.open(label, delivery, priority, stored=stored)
 
     def taken(self, messages: MessagesReceived, now: float) -> None:
         """Note that the application has taken these messages; their sender gets credit for others."""
@@ -159,7 +146,7 @@ class Session:
         return undelivered
 
     def end(self) -> None:
-        """Take no more messages; once everything is acknowledged, say so to the remote session."""
+        """Take no more messages, on no channel; once everything is acknowledged, say so to the remote session."""
         self._ending = True
         self._end_if_drained()
 
@@ -242,7 +229,7 @@ class Session:
         """
         if (flight := self._flights.get(path)) is None:
             return []
-        control = list(self._control_frames(now))
+        control = self._control_frames(now)
         if not (control or self._answer or self._turns):
             self._watch_blocked(now)
             return []
@@ -253,9 +240,8 @@ class Session:
             writer.say_something()
             self._answer = False
         before = -1
-        while (
-            before < writer.size
-        ):  # the last fragment of a large message makes way for small ones, which are urgent
+        # the last fragment of a large message makes way for small ones, which are urgent
+        while self._turns and before < writer.size:
             before = writer.size
             for urgency in (Urgency.INTERACTIVE, Urgency.BULK):
                 self._write_data(writer, urgency, flight, budget_bytes, now)
@@ -264,24 +250,26 @@ class Session:
 
     # Rules: what goes out
 
-    def _control_frames(self, now: float) -> Iterator[bytes]:
+    def _control_frames(self, now: float) -> list[bytes]:
+        control: list[bytes] = []
         if self._greet:
             self._greet = False
             if self._greeting.at is None:
                 self._greeting.start(now)
-            yield frames.HELLO
-        yield from self._acknowledgements.frames(now, company=bool(self._turns))
+            control.append(frames.HELLO)
+        control += self._acknowledgements.frames(now, company=bool(self._turns))
         if self._blocked_due:
             self._blocked_due = False
-            yield from (frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked)
+            control += [frames.encode_blocked(c.number) for c in self._outbound if c.is_blocked]
         if self._end_due:
             self._end_due = False
             if self._end.at is None:
                 self._end.start(now)
-            yield frames.END
+            control.append(frames.END)
         if self._answer_end:
             self._answer_end = False
-            yield frames.END_ACK
+            control.append(frames.END_ACK)
+        return control
 
     def _write_data(
         self, writer: PacketWriter, urgency: Urgency, flight: Flight, budget_bytes: int, now: float
@@ -356,7 +344,7 @@ class Session:
         if isinstance(data, Data):
             size, deliverable = frames.cost(data.payload), channel.receive(data)
         else:
-            size, deliverable = data.cost, channel.receive_messages(data)
+            size, deliverable = data.size, channel.receive_messages(data)
         for together in deliverable:
             self._deliver(channel, together)
         self._acknowledgements.arrived(channel, size, now)
@@ -366,7 +354,7 @@ class Session:
     def _receive_datagram(self, datagram: Datagram) -> None:
         channel = self._known(datagram.channel)
         if channel.receive_datagram(datagram.number):
-            self._deliver(channel, Together([datagram.payload], frames.cost(datagram.payload)))
+            self._deliver(channel, Together((datagram.payload,), frames.cost(datagram.payload)))
 
     def _receive_ack(self, ack: Ack, now: float) -> None:
         channel = self._outbound.acknowledged_by(ack.channel)

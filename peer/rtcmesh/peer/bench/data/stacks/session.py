@@ -25,6 +25,7 @@ class OverSession:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._session = Session(secrets.randbits(32) << 32 | 1, window=MeshConfig().channel_window_bytes)
+        self._accept = self._session.channel(LABEL).accept
         beneath = StackListener()
         beneath.opened = self._open
         beneath.message = self._receive
@@ -51,7 +52,7 @@ class OverSession:
 
     def send(self, data: bytes) -> None:
         """See `Stack`."""
-        if not self._session.send(LABEL, data):
+        if not self._accept(data):
             self._held, self.buffered_amount = data, HIGH_WATER_BYTES
         if not self._scheduled:
             self._scheduled = True
@@ -75,7 +76,7 @@ class OverSession:
                 for payload in event.payloads:
                     deliver(payload)
                 self._session.taken(event, now)
-            elif isinstance(event, CreditGrew) and self._held and self._session.send(LABEL, self._held):
+            elif isinstance(event, CreditGrew) and self._held and self._accept(self._held):
                 self._held, self.buffered_amount = None, 0
                 self._listener.writable()
         self._drain()
