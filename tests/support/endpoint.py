@@ -10,6 +10,7 @@ from rtcmesh.peer.sctp import (
     AssociationConnected,
     ChannelClosed,
     ChannelOpened,
+    ChannelWritable,
     Event,
     MessageReceived,
 )
@@ -30,6 +31,8 @@ class Endpoint:
         self.received: dict[str, list[bytes | str]] = {}
         self.closed: set[str] = set()
         self.candidates: list[str] = []
+        self.writable_at: list[float] = []
+        """When channels fell to their low-water mark."""
         self.echoes = False
         """Whether messages on channels that the other end opened are sent back."""
         self._news = asyncio.Event()
@@ -104,6 +107,8 @@ class Endpoint:
                 self.closed |= {label for label, number in self.ids.items() if number == event.channel_id}
             case MessageReceived():
                 self._take(event)
+            case ChannelWritable():
+                self.writable_at.append(self._now)
             case _:
                 pass
         self._news.set()

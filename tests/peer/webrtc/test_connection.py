@@ -109,6 +109,31 @@ def test_what_is_sent_before_the_connection_is_open_arrives() -> None:
     run_virtual(main())
 
 
+def test_who_may_send_more_is_told_at_once_and_not_by_the_next_packet_that_comes() -> None:
+    async def main() -> None:
+        wire = Wire()
+        ann, bob = Endpoint(agent=wire.agent), Endpoint(agent=wire.agent)
+        await negotiate(ann, bob)
+        for end in (ann, bob):
+            end.open("bulk", negotiated_id=5)
+            end.connection.pair_selected()
+        await asyncio.gather(*(end.wait_for(lambda end=end: end.is_connected) for end in (ann, bob)))
+        await asyncio.sleep(1)
+        assert ann.association is not None
+        ann.association.set_water_marks(5, low_bytes=512, high_bytes=1024)
+        for wait in (0.0, 0.001):  # with nothing on its way, and behind something
+            await asyncio.sleep(wait)
+            ann.send("bulk", bytes(1024))
+            sent_at = asyncio.get_running_loop().time()
+            ann.writable_at.clear()
+            await ann.wait_for(lambda: bool(ann.writable_at))
+            assert ann.writable_at == [sent_at]
+        await bob.messages("bulk", 2)
+        await close(ann, bob)
+
+    run_virtual(main())
+
+
 def test_an_end_with_another_certificate_is_refused_with_a_reason() -> None:
     async def main() -> None:
         wire = Wire()

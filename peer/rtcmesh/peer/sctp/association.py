@@ -236,6 +236,11 @@ class Association:
         return self._channels[channel_id].stream.buffered
 
     @property
+    def has_events(self) -> bool:
+        """Whether `events` would return something."""
+        return bool(self._events or self._outbound.writable or self._channels.events)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is on its way, so that what is sent now need not wait for company."""
         established = self._established
