@@ -117,7 +117,7 @@ def test_who_may_send_more_is_told_at_once_and_not_by_the_next_packet_that_comes
         for end in (ann, bob):
             end.open("bulk", negotiated_id=5)
             end.connection.pair_selected()
-        await asyncio.gather(*(end.wait_for(lambda end=end: end.is_connected) for end in (ann, bob)))
+        await ann.wait_for(lambda: ann.is_connected)
         await asyncio.sleep(1)
         assert ann.association is not None
         ann.association.set_water_marks(5, low_bytes=512, high_bytes=1024)
