@@ -67,7 +67,6 @@ RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
 """For how long to compete, on average, before it is tried whether others still do; up to twice that later."""
 MAX_RETRY_DOUBLINGS = 1
-RETRY_PATIENCE = 2
 DIP = 0.75
 STEADY_ROUNDS = 3
 """A queue that falls below this share in a round, so long after the own window has shrunk, is another flow's trial."""
@@ -318,8 +317,7 @@ class LossTolerant:
     def _yield(self, now: float) -> None:
         """See whether the queue drains, when this flow has just left a part of it."""
         self.mode, self._yielded_at = Mode.YIELDING, now
-        self._settling, self._patience = True, RETRY_PATIENCE
-        self._window_before = self.window
+        self._settling, self._patience = True, PATIENCE
 
     # Rules
 
