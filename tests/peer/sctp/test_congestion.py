@@ -114,6 +114,15 @@ def test_tolerant_flows_share_though_one_comes_later_and_keep_the_queue_short(bu
     assert max(simulation.queue_seconds) < 1.5 * ROUND_TRIP
 
 
+def test_tolerant_flows_with_a_handful_of_packets_each_do_not_take_one_another_for_cubic() -> None:
+    """Ten packets fill the path: when acknowledgements waited for 20 ms, that looked like a queue that stays."""
+    simulation = path(buffer=4, round_trip=0.01)
+    first, second = beside_one_another(simulation, LOSS_TOLERANT, LOSS_TOLERANT, apart=5, settle=16)
+    assert max(first, second) < 1.5 * min(first, second)
+    assert first + second > 0.8
+    assert mean(simulation.queue_seconds) < 1.5 * 0.01
+
+
 def test_cubic_flows_share() -> None:
     first, second = beside_one_another(path(), CUBIC, CUBIC)
     assert 0.3 < first / (first + second) < 0.7

@@ -7,6 +7,8 @@ A SACK is due after every second packet, after every single one while something 
 Between two ends of this package, which grow their windows by bytes and do not count SACKs, it is due after every eighth
 packet, when something begins to be missing, and else after a quarter of a round trip, but 1 ms at least: between two
 processes of one machine the application's answer, which it travels with, takes longer than a quarter of a round trip.
+And 4 ms at most, or where the round trip is not known: of a window of fewer than eight packets, every round trip
+contains that delay, and the sender takes it for a queue.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from .round_trip import ACK_DELAY
 
 PACKETS_PER_SACK = 2
 PACKETS_PER_SACK_OF_OURS = 8
-LEAST_DELAY = 0.001
+LEAST_DELAY_OF_OURS = 0.001
+MOST_DELAY_OF_OURS = 0.004
 MAX_AHEAD = 0xFFFF
 """A gap block cannot tell of more than that beyond the cumulative TSN: what is further ahead is not taken."""
 
@@ -65,11 +68,12 @@ class Receipts:
         """Acknowledge less often: the other end is one of this package."""
         self._ours = True
         self._packets_per_sack = PACKETS_PER_SACK_OF_OURS
+        self._delay = MOST_DELAY_OF_OURS
 
     def round_trip_measured(self, smoothed: float) -> None:
         """Wait no longer than a quarter of a round trip for company, within bounds."""
         if self._ours:
-            self._delay = min(ACK_DELAY, max(LEAST_DELAY, smoothed / 4))
+            self._delay = min(MOST_DELAY_OF_OURS, max(LEAST_DELAY_OF_OURS, smoothed / 4))
 
     def add(self, tsn: int) -> bool:
         """Note that a TSN has arrived. Returns False when it had before, or is too far ahead."""

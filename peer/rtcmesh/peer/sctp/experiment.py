@@ -63,10 +63,6 @@ class Experiment:
             self.proven = window
         self._reached = not self._reached and window >= self.limit
 
-    def disproved(self) -> None:
-        """Note that more is lost with a larger window: then whatever was taken for usual was not, either."""
-        self.usual_before = UsualLoss()
-
     @staticmethod
     def fails(lost: float, total: float, usual: UsualLoss) -> bool:
         """Return whether more is lost in a round than by chance, of so many packets.

@@ -67,7 +67,6 @@ RETRY_AFTER = 5.0
 RETRY_AFTER_ROUND_TRIPS = 60
 """For how long to compete, on average, before it is tried whether others still do; up to twice that later."""
 MAX_RETRY_DOUBLINGS = 1
-RETRY_PATIENCE = 2
 DIP = 0.75
 STEADY_ROUNDS = 3
 """A queue that falls below this share in a round, so long after the own window has shrunk, is another flow's trial."""
@@ -150,9 +149,7 @@ class LossTolerant:
             self.usual_loss.answered()
         elif self.mode is Mode.STARTING:
             if self._too_much_for_a_start():
-                if self._experiment is not None:
-                    self._experiment.disproved()
-                self._end_start(newest, now)
+                self._end_start(newest, now, by_losses=True)
         elif self.usual_loss.exceeded(self.window / self._packet_bytes):
             self._shrink(newest, now)
 
@@ -187,7 +184,7 @@ class LossTolerant:
         if self._long_samples < STARTING_SAMPLES:
             return
         if experiment is not None and not experiment.passed(self._packet_bytes):
-            self._end_start(self._last_number, now)
+            self._end_start(self._last_number, now, by_losses=False)
             return
         # What shows now was sent a round trip ago, out of half the window; what was lost by then had no queue to fill.
         self._shrink_to(self.window / 2)
@@ -205,13 +202,17 @@ class LossTolerant:
             return Experiment.fails(lost, total, self.usual_loss)
         return lost > STARTING_LOSS_PACKETS + (STARTING_LOSS + EXCESS_MARGIN * self.usual_loss.share) * total
 
-    def _end_start(self, newest: int, now: float) -> None:
-        """Go on as CUBIC does after a loss: from half of what was too much, or from what an experiment has proven."""
+    def _end_start(self, newest: int, now: float, *, by_losses: bool) -> None:
+        """Go on as CUBIC does after a loss: from half of what was too much, or from what an experiment has proven.
+
+        One that fails by losses has shown that whatever was usual before was not.
+        """
         experiment, window = self._experiment, self.window // 2
         if experiment is not None:
             window = experiment.proven
             if not experiment.passed(self._packet_bytes):
-                window, self.usual_loss = experiment.begun_at, experiment.usual_before
+                window = experiment.begun_at
+                self.usual_loss = UsualLoss() if by_losses else experiment.usual_before
                 self._suspicion.failed(experiment)
         self._experiment, self._answered_until, self._yielded_at = None, self._last_number, -inf
         self._compete(window, now)
@@ -318,8 +319,7 @@ class LossTolerant:
     def _yield(self, now: float) -> None:
         """See whether the queue drains, when this flow has just left a part of it."""
         self.mode, self._yielded_at = Mode.YIELDING, now
-        self._settling, self._patience = True, RETRY_PATIENCE
-        self._window_before = self.window
+        self._settling, self._patience = True, PATIENCE
 
     # Rules
 
