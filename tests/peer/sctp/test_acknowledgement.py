@@ -19,7 +19,7 @@ from rtcmesh.peer.sctp.round_trip import ACK_DELAY
 def receive(receipts: Receipts, packets: int, now: float) -> None:
     for _ in range(packets):
         assert receipts.add(receipts.cumulative + 1)
-        receipts.packet_arrived(now)
+        receipts.packets_arrived(1, now)
 
 
 def delay_of_one(receipts: Receipts) -> float:
