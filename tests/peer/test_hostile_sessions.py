@@ -28,7 +28,7 @@ from rtcmesh.peer.session.frames import (
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_TOGETHER,
-    MIN_WINDOW_BYTES,
+    MIN_CHANNEL_WINDOW_BYTES,
     PACKET_BYTES,
     Ack,
     Header,
@@ -43,7 +43,7 @@ from rtcmesh.peer.session.frames import (
 from rtcmesh.peer.session.session import Session
 from rtcmesh.peer.session.session_events import CreditGrew, MessagesReceived
 
-WINDOW = MIN_WINDOW_BYTES
+WINDOW = MIN_CHANNEL_WINDOW_BYTES
 PIECE = bytes(FRAGMENT_BYTES)
 KINDS = (Delivery.RELIABLE, Delivery.UNORDERED, Delivery.LATEST, Delivery.BEST_EFFORT)
 

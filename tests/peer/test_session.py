@@ -17,7 +17,7 @@ from rtcmesh.peer.session.frames import (
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_TOGETHER,
-    MIN_WINDOW_BYTES,
+    MIN_CHANNEL_WINDOW_BYTES,
     PACKET_BYTES,
     Ack,
     Header,
@@ -133,7 +133,7 @@ def test_the_messages_of_one_channel_and_turn_are_one_fragment_and_acknowledged_
         1,
         tuple(b"%d" % number for number in range(1, 101)),
         cost=100 * FRAGMENT_OVERHEAD + 192,
-        size=FRAGMENT_OVERHEAD + 192,
+        size=FRAGMENT_OVERHEAD + 100 * frames.LENGTH_BYTES + 192,
     )
     remote.say(frames.encode_ack(Ack(0, 1, 1 << 40, ())))
     assert Acknowledged("x", 100) in remote.session.events()
@@ -145,8 +145,8 @@ def test_messages_that_are_together_keep_to_the_credit() -> None:
     for _ in range(5000):
         assert remote.session.channel("x").accept(b"")
     sent = [len(frame.payloads) for frame in remote.hear() if isinstance(frame, Messages)]
-    assert sent == [MAX_TOGETHER] * (MIN_WINDOW_BYTES // MAX_TOGETHER // FRAGMENT_OVERHEAD)
-    remote.say(frames.encode_ack(Ack(0, len(sent), MIN_WINDOW_BYTES + 100 * FRAGMENT_OVERHEAD, ())))
+    assert sent == [MAX_TOGETHER] * (MIN_CHANNEL_WINDOW_BYTES // MAX_TOGETHER // FRAGMENT_OVERHEAD)
+    remote.say(frames.encode_ack(Ack(0, len(sent), MIN_CHANNEL_WINDOW_BYTES + 100 * FRAGMENT_OVERHEAD, ())))
     (more,) = [frame for frame in remote.hear() if isinstance(frame, Messages)]
     assert len(more.payloads) == 100
     assert remote.session.unacknowledged == 5000 - sum(sent)
@@ -172,7 +172,7 @@ SOME_OR_ALIKE = st.lists(st.binary(max_size=300), min_size=1, max_size=50) | st.
 @given(SOME_OR_ALIKE, st.integers(1, 2**64 - 1))
 def test_messages_come_apart_as_they_were_put_together(payloads: list[bytes], number: int) -> None:
     packet = frames.encode_header(Header(1, 0)) + frames.encode_messages(7, number, payloads)
-    size = frames.cost(b"".join(payloads))
+    size = frames.window_size(sum(map(len, payloads)), len(payloads))
     cost = sum(map(frames.cost, payloads))
     assert frames.decode_frames(packet) == [Messages(7, number, tuple(payloads), cost, size)]
 

@@ -62,7 +62,7 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
     assert turns == [channel] * len(taken), "one without a turn asks for one with each message"
     assert [number for number in numbers if number] == list(range(1, len(taken) + 1))
     received: list[bytes] = []
-    limit, spent, number = frames.MIN_WINDOW_BYTES, 0, 0
+    limit, spent, number = frames.MIN_CHANNEL_WINDOW_BYTES, 0, 0
     for grant in [0, *grants, 1 << 30]:
         limit += grant
         channel.acknowledge(Ack(0, 0, limit, ()))
@@ -75,7 +75,7 @@ def test_as_many_travel_together_as_there_is_room_and_credit_for(sizes: list[int
             received += messages.payloads
             assert fragment is not None
             assert (messages.number, messages.size) == (number, fragment.size)
-            assert messages.size == frames.cost(b"".join(messages.payloads))
+            assert messages.size == length + FRAGMENT_OVERHEAD
             assert messages.cost == sum(map(frames.cost, messages.payloads))
             assert count <= MAX_TOGETHER
             assert count == 1 or length <= TOGETHER_BYTES
@@ -164,7 +164,10 @@ def test_what_fills_a_window_is_acknowledged_at_once_on_whatever_channels_it_cam
 @example([64])
 @example([FRAGMENT_BYTES])
 def test_a_sender_that_stands_still_hears_at_once(sizes: list[int]) -> None:
-    sender, receiver = Session(1 << 32, window=frames.MIN_WINDOW_BYTES), Session(2 << 32, window=WINDOW)
+    sender, receiver = (
+        Session(1 << 32, window=frames.MIN_CHANNEL_WINDOW_BYTES),
+        Session(2 << 32, window=WINDOW),
+    )
     sender.path_opened(1, 0)
     receiver.path_opened(1, 0)
     channel, pattern = sender.channel("x"), cycle(map(bytes, sizes))

@@ -11,13 +11,13 @@ from rtcmesh.peer.delivery import Delivery, Priority
 from rtcmesh.peer.session.frames import (
     MAX_CHANNELS,
     MAX_MESSAGE_BYTES,
-    MIN_WINDOW_BYTES,
+    MIN_CHANNEL_WINDOW_BYTES,
     message_cost,
 )
 from rtcmesh.peer.session.session import Session
 from rtcmesh.peer.session.session_events import Acknowledged, CreditGrew, Ended, MessagesReceived, RemoteEnded
 
-WINDOW = MIN_WINDOW_BYTES
+WINDOW = MIN_CHANNEL_WINDOW_BYTES
 RELIABLE = (Delivery.RELIABLE, Delivery.UNORDERED)
 
 

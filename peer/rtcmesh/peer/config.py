@@ -8,7 +8,7 @@ from enum import Enum
 from rtcmesh.relay.config import RelayClientConfig
 from rtcmesh.signaling.config import ClientConfig
 
-from .session.frames import MAX_MESSAGE_BYTES, MIN_WINDOW_BYTES
+from .session.frames import MAX_MESSAGE_BYTES, MIN_CHANNEL_WINDOW_BYTES
 
 
 class PathPolicy(Enum):
@@ -92,8 +92,8 @@ class MeshConfig:
             raise ValueError(
                 f"max_message_bytes must be 1 to {MAX_MESSAGE_BYTES:,}: peers take no larger ones"
             )
-        if self.channel_window_bytes < MIN_WINDOW_BYTES:
-            raise ValueError(f"channel_window_bytes must be at least {MIN_WINDOW_BYTES:,}")
+        if self.channel_window_bytes < MIN_CHANNEL_WINDOW_BYTES:
+            raise ValueError(f"channel_window_bytes must be at least {MIN_CHANNEL_WINDOW_BYTES:,}")
         if self.path_timeout < 2 * self.ping_interval:
             raise ValueError(
                 "path_timeout must be at least two ping intervals, or one lost probe ends a path"

@@ -134,6 +134,28 @@ def test_who_may_send_more_is_told_at_once_and_not_by_the_next_packet_that_comes
     run_virtual(main())
 
 
+def test_who_may_send_more_because_messages_came_too_late_is_told_as_well() -> None:
+    async def main() -> None:
+        wire = Wire()
+        ann, bob = Endpoint(agent=wire.agent), Endpoint(agent=wire.agent)
+        await negotiate(ann, bob)
+        for end in (ann, bob):
+            end.open("late", max_lifetime=0.005, negotiated_id=5)
+            end.connection.pair_selected()
+        await ann.wait_for(lambda: ann.is_connected)
+        await asyncio.sleep(1)
+        assert ann.association is not None
+        ann.association.set_water_marks(5, low_bytes=512, high_bytes=8192)
+        for _ in range(100):
+            ann.send("late", bytes(1100))
+        async with asyncio.timeout(0.1):
+            await ann.wait_for(lambda: bool(ann.writable_at))
+        assert ann.association.buffered_amount(5) == 0
+        await close(ann, bob)
+
+    run_virtual(main())
+
+
 def test_an_end_with_another_certificate_is_refused_with_a_reason() -> None:
     async def main() -> None:
         wire = Wire()

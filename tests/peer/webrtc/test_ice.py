@@ -115,6 +115,24 @@ def test_an_end_without_any_candidate_is_waited_for_but_not_for_ever() -> None:
     virtually(scenario)
 
 
+def test_an_end_whose_sockets_are_gone_is_not_waited_for() -> None:
+    async def scenario() -> None:
+        _, ann_host, bob_host, _ = network()
+        ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
+        async with ends(ann, bob):
+            await asyncio.gather(ann.gather(), bob.gather())
+            for candidate in [*bob.candidates, None]:
+                await ann.agent.add_remote_candidate(candidate)
+            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            await asyncio.sleep(0.01)
+            for protocol in list(vars(ann.agent)["_connection"].protocols):
+                protocol.transport.close()
+            async with asyncio.timeout(1):
+                await ann.ended.wait()
+
+    virtually(scenario)
+
+
 def test_an_early_check_without_a_priority_ends_nothing() -> None:
     async def scenario() -> None:
         _, ann_host, bob_host, _ = network()

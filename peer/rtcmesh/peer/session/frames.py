@@ -59,7 +59,7 @@ MAX_CHANNELS = 64
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The longest message that a session takes from its remote session."""
 
-MIN_WINDOW_BYTES = 128 * 1024
+MIN_CHANNEL_WINDOW_BYTES = 128 * 1024
 """No session has a smaller window, so that as much may be said before anything is heard."""
 
 MAX_TOGETHER = 512
@@ -184,7 +184,7 @@ class Messages(NamedTuple):
     cost: int
     """What they take of their channel's credit."""
     size: int
-    """What it takes of its path's window: as much as one message of this length."""
+    """What it takes of its path's window."""
 
 
 class Ack(NamedTuple):
@@ -233,6 +233,11 @@ END_ACK = bytes([FrameType.END_ACK])
 def cost(payload: bytes | memoryview) -> int:
     """Return what a message of one fragment takes of its channel's credit, and a fragment of its path's window."""
     return len(payload) + FRAGMENT_OVERHEAD
+
+
+def window_size(length: int, count: int) -> int:
+    """Return what so many messages of this length together take of their path's window in one MESSAGES."""
+    return length + LENGTH_BYTES * count + FRAGMENT_OVERHEAD
 
 
 def message_cost(size: int) -> int:
@@ -354,7 +359,7 @@ def _decode_messages(packet: bytes, offset: int) -> tuple[Messages, int]:
     size = sum(sizes)
     if begin + size > len(packet) or size > FRAGMENT_BYTES:
         raise ValueError("messages longer than a fragment, or than the packet")
-    credit, window = size + FRAGMENT_OVERHEAD * count, size + FRAGMENT_OVERHEAD
+    credit, window = size + FRAGMENT_OVERHEAD * count, window_size(size, count)
     return Messages(channel, number, _cut(packet, begin, sizes), credit, window), begin + size
 
 

@@ -18,7 +18,7 @@ from .frames import (
     MAX_LATEST_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_RANGES,
-    MIN_WINDOW_BYTES,
+    MIN_CHANNEL_WINDOW_BYTES,
     Ack,
     Data,
     Messages,
@@ -28,7 +28,7 @@ from .frames import (
 )
 from .number_set import NumberSet
 
-URGENT_COST = MIN_WINDOW_BYTES * 3 // 4
+URGENT_COST = MIN_CHANNEL_WINDOW_BYTES * 3 // 4
 """As much may come on a channel before it is acknowledged at once: less than the smallest window by more than a small
 message, since as much may be left of it when its sender stands still."""
 

@@ -20,7 +20,7 @@ from .frames import (
     LAST,
     LENGTH_BYTES,
     MAX_TOGETHER,
-    MIN_WINDOW_BYTES,
+    MIN_CHANNEL_WINDOW_BYTES,
     TOGETHER_BYTES,
     Ack,
     Open,
@@ -28,6 +28,7 @@ from .frames import (
     encode_data,
     encode_messages,
     fragment_count,
+    window_size,
 )
 from .number_set import NumberSet
 from .outbound_channel import GiveTurn, OutboundChannel
@@ -68,7 +69,7 @@ class OutboundStream(OutboundChannel):
     def __init__(self, opening: Open, priority: Priority, give_turn: GiveTurn, *, window: int) -> None:
         super().__init__(opening, priority, give_turn)
         self._window = window
-        self._limit = MIN_WINDOW_BYTES
+        self._limit = MIN_CHANNEL_WINDOW_BYTES
         self._small_urgency = _urgency_of(priority)
         self._waiting: list[bytes] = []
         """Messages of which nothing was handed out."""
@@ -224,7 +225,7 @@ class OutboundStream(OutboundChannel):
         self._handed_out_cost += credit
         self._kept.append((number, messages, credit))
         encode = partial(encode_messages, self.number, number, messages, sizes)
-        return Fragment(self.number, number, size + FRAGMENT_OVERHEAD, self._small_urgency, encode)
+        return Fragment(self.number, number, window_size(size, count), self._small_urgency, encode)
 
     def _sizes_that_fit(self) -> list[int]:
         """Return the lengths of the messages that make one fragment; looks first at as many as if all were alike."""

@@ -28,8 +28,8 @@ it checks (RFC 5245 section 8.1.1.2) means the best of them; who nominates a wor
 PATIENCE = 10.0
 """For how long a check of the other end may come from an address that is in no candidate of it (RFC 8863).
 
-Browsers hide theirs behind names that only some networks resolve. The 39.5 s of that document are for checks that are
-repeated for as long; aioice gives each up after less than this.
+Browsers hide theirs behind names that only some networks resolve, and check twenty times a second: so many are lost on
+no path that carries anything. The 39.5 s of that document are those for which one check is repeated.
 """
 
 RELAY_PREFERENCE = 0
@@ -78,7 +78,8 @@ class Checks(aioice.Connection):
         self._settled_at = inf
         self._nomination: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._is_patient = True
+        self._sockets_lost = 0
 
     @property
     def protocols(self) -> list[ice.StunProtocol]:
@@ -106,7 +107,6 @@ class Checks(aioice.Connection):
     async def close(self) -> None:
         """Close everything, the nomination first."""
         self._disarm()
-        self._lose_patience()
         if self._nomination is not None:
             self._nomination.cancel()
             await asyncio.wait([self._nomination])
@@ -123,9 +123,11 @@ class Checks(aioice.Connection):
 
     async def connect(self) -> None:
         """Check until a pair is nominated, or there is no hope of one."""
-        loop = asyncio.get_running_loop()
-        self._patience = loop.call_later(PATIENCE, self._lose_patience)
-        await super().connect()
+        patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
+        try:
+            await super().connect()
+        finally:
+            patience.cancel()
 
     async def check_start(self, pair: ice.CandidatePair) -> None:
         """Measure how long it takes."""
@@ -182,6 +184,7 @@ class Checks(aioice.Connection):
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:
         """Do without its pairs; the owner is told if one of them is nominated."""
         super().protocol_lost(protocol)
+        self._sockets_lost += 1
         if (nominated := self._nominated_pair) is not None and nominated.protocol is protocol:
             self._owner.pair_lost()
             return
@@ -197,8 +200,9 @@ class Checks(aioice.Connection):
             self._weigh()
 
     def _remote_candidates_expected(self) -> bool:
-        """Also those that only checks of the other end reveal."""
-        return self._patience is not None or self._candidates_expected()
+        """Also those that only checks of the other end reveal, as long as there is a socket for them."""
+        has_socket = self._sockets_lost < len(self._protocols)
+        return (self._is_patient and has_socket) or self._candidates_expected()
 
     def _check_list_maybe_fail(self) -> None:
         """Do not take a pair that is not nominated yet for a failure."""
@@ -216,11 +220,8 @@ class Checks(aioice.Connection):
 
     def _lose_patience(self) -> None:
         """Fail now if nothing is left to wait for."""
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-            if not self._closing:
-                self._check_list_maybe_fail()
+        self._is_patient = False
+        self._check_list_maybe_fail()
 
     def _settle(self, before: ice.CandidatePair | None) -> None:
         """Choose between the pair that was nominated before and the one that may just have been."""

@@ -371,8 +371,8 @@ class Connection:
         if packets:
             for run in dtls.seal(packets):
                 self._send(agent, run)
-            if association.has_events:
-                self._flush_later(1)  # whoever waits to send more need not wait for an answer
+        if association.has_events:
+            self._flush_later(1)  # whoever waits to send more need not wait for an answer
 
     def _send(self, agent: IceAgent, datagrams: Datagrams) -> None:
         self.traffic.packets_sent += datagrams.count
