@@ -74,6 +74,9 @@ def alike_messages(
         return [], 0
     if count < 2 or room - count * stride >= room >> 2:
         return [], 0
+    for its_delivery, message in (queue[1], queue[count - 1]):  # where sizes are mixed, most show it here
+        if its_delivery is not delivery or len(message) != size:
+            return [], 0
     number_ends, number_bytes = (_MID_ENDS, 4) if interleaved else (_SSN_ENDS, 2)
     flags |= WHOLE
     number = first = stream.mids[flags >> 2]

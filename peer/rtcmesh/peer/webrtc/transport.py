@@ -55,6 +55,7 @@ class WebRtcTransport:
     ) -> None:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._connection = Connection(self, parse_servers(ice_servers), config, agent=agent)
         self._association: Association | None = None
         self._open = False
@@ -69,7 +70,7 @@ class WebRtcTransport:
     def buffered_amount(self) -> int:
         """Bytes of packets that wait to be sent for the first time."""
         association = self._association
-        return association.buffered_amount(PACKETS) if self._open and association is not None else 0
+        return association.buffered_amount(PACKETS) if association is not None and self._open else 0
 
     async def create_offer(self) -> str:
         """Return an offer with the host candidates. See `Transport`."""
@@ -91,17 +92,27 @@ class WebRtcTransport:
 
     def send(self, packet: bytes) -> None:
         """Queue a packet on the reliable channel. See `Transport`."""
-        self._send(PACKETS, packet)
+        association = self._association
+        if association is None or not self._open:
+            return
+        try:
+            association.send(PACKETS, packet, self._now())
+        except SctpError as error:
+            self._loop.call_soon(self._end, str(error))
+        else:
+            self._connection.schedule_flush()
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the other channel, unless too many wait there. See `Transport`."""
         association = self._association
-        if (
-            self._open
-            and association is not None
-            and association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES
-        ):
-            self._send(DATAGRAMS, datagram)
+        if association is None or not self._open:
+            return
+        try:
+            if association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
+                association.send(DATAGRAMS, datagram, self._now())
+                self._connection.schedule_flush()
+        except SctpError as error:
+            self._loop.call_soon(self._end, str(error))
 
     def stats(self) -> TransportStats:
         """Return the figures of the connection."""
@@ -130,12 +141,13 @@ class WebRtcTransport:
 
     def event_received(self, event: Event) -> None:
         """Translate what the association reports."""
+        if isinstance(event, MessageReceived):  # nearly always
+            if event.channel_id == PACKETS:
+                self._sink.packet_received(event.data)
+            else:
+                self._sink.datagram_received(event.data)
+            return
         match event:
-            case MessageReceived():
-                if event.channel_id == PACKETS:
-                    self._sink.packet_received(event.data)
-                else:
-                    self._sink.datagram_received(event.data)
             case ChannelWritable():
                 if event.channel_id == PACKETS:
                     self._sink.transport_writable()
@@ -159,16 +171,6 @@ class WebRtcTransport:
         if not self._open and not self._closed:
             self._open = True
             self._sink.transport_opened()
-
-    def _send(self, channel_id: int, data: bytes) -> None:
-        if self._association is None or not self._open:
-            return
-        try:
-            self._association.send(channel_id, data, self._loop.time())
-        except SctpError as error:
-            self._loop.call_soon(self._end, str(error))
-        else:
-            self._connection.schedule_flush()
 
     def _end(self, reason: str) -> None:
         if not self._closed:

@@ -32,7 +32,8 @@ class Tally:
         self._messages += 1
         self._bytes += len(data)
         now = time.perf_counter()
-        self._longest_gap = max(self._longest_gap, now - self._last_at)
+        if now - self._last_at > self._longest_gap:  # noqa: PLR1730  (made for every message: `max` would cost)
+            self._longest_gap = now - self._last_at
         self._last_at = now
 
     def take_apart(self, data: bytes) -> None:
@@ -65,8 +66,7 @@ class Line:
 
     def flood(self, order: Flood) -> None:
         """Send as much as is taken, from now on."""
-        send = self._sender(order.into)
-        self._flooding = asyncio.get_running_loop().create_task(self._repeat(send, order))
+        self._flooding = asyncio.get_running_loop().create_task(self._flood(order))
 
     async def count(self, order: Count) -> Counted:
         """Count what comes."""
@@ -104,31 +104,19 @@ class Line:
                 await self._flooding
         await self.stack.close()
 
-    def _sender(self, into: int) -> Callable[[bytes], bool]:
-        """Return what sends a message, alone or with others, and says whether another one may follow."""
-        stack = self.stack
-        send = stack.send
-        coalesce = Coalescer(send, into).send
-
-        def send_alone(data: bytes) -> bool:
-            send(data)
-            return stack.buffered_amount < HIGH_WATER_BYTES
-
-        def send_coalesced(data: bytes) -> bool:
-            return not coalesce(data) or stack.buffered_amount < HIGH_WATER_BYTES
-
-        return send_coalesced if into else send_alone
-
-    async def _repeat(self, send: Callable[[bytes], bool], order: Flood) -> None:
+    async def _flood(self, order: Flood) -> None:
         data = bytes(order.size)
+        stack, alone = self.stack, not order.into
+        send = stack.send if alone else Coalescer(stack.send, order.into).send
         writable = asyncio.Event()
         self._listener.writable = writable.set
         while True:
             writable.clear()
-            if self.stack.buffered_amount >= HIGH_WATER_BYTES:
+            if stack.buffered_amount >= HIGH_WATER_BYTES:
                 await writable.wait()
             for _ in range(order.turn):
-                if not send(data):
+                handed_over = send(data) or alone
+                if handed_over and stack.buffered_amount >= HIGH_WATER_BYTES:
                     break
             else:
                 await asyncio.sleep(0)
