@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -100,6 +100,13 @@ async def connect(ann: End, bob: End) -> None:
             end.remote = other
         other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
     await asyncio.gather(ann.selected.wait(), bob.selected.wait())
+
+
+async def introduce(end: End, other: End, candidates: Sequence[Candidate | None]) -> None:
+    """Tell an end of these candidates of the other one, and let it check."""
+    for candidate in candidates:
+        await end.agent.add_remote_candidate(candidate)
+    end.agent.start(other.agent.ufrag, other.agent.password, is_lite=False)
 
 
 async def exchange(ann: End, bob: End, count: int = 3) -> None:

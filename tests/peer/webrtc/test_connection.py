@@ -109,18 +109,26 @@ def test_what_is_sent_before_the_connection_is_open_arrives() -> None:
     run_virtual(main())
 
 
+async def settled(
+    label: str, *, high_bytes: int, max_lifetime: float | None = None
+) -> tuple[Endpoint, Endpoint]:
+    """Return two ends with a channel under id 5, connected a while ago; the first has these water marks on it."""
+    wire = Wire()
+    ann, bob = Endpoint(agent=wire.agent), Endpoint(agent=wire.agent)
+    await negotiate(ann, bob)
+    for end in (ann, bob):
+        end.open(label, max_lifetime=max_lifetime, negotiated_id=5)
+        end.connection.pair_selected()
+    await ann.wait_for(lambda: ann.is_connected)
+    await asyncio.sleep(1)
+    assert ann.association is not None
+    ann.association.set_water_marks(5, low_bytes=512, high_bytes=high_bytes)
+    return ann, bob
+
+
 def test_who_may_send_more_is_told_at_once_and_not_by_the_next_packet_that_comes() -> None:
     async def main() -> None:
-        wire = Wire()
-        ann, bob = Endpoint(agent=wire.agent), Endpoint(agent=wire.agent)
-        await negotiate(ann, bob)
-        for end in (ann, bob):
-            end.open("bulk", negotiated_id=5)
-            end.connection.pair_selected()
-        await ann.wait_for(lambda: ann.is_connected)
-        await asyncio.sleep(1)
-        assert ann.association is not None
-        ann.association.set_water_marks(5, low_bytes=512, high_bytes=1024)
+        ann, bob = await settled("bulk", high_bytes=1024)
         for wait in (0.0, 0.001):  # with nothing on its way, and behind something
             await asyncio.sleep(wait)
             ann.send("bulk", bytes(1024))
@@ -136,20 +144,12 @@ def test_who_may_send_more_is_told_at_once_and_not_by_the_next_packet_that_comes
 
 def test_who_may_send_more_because_messages_came_too_late_is_told_as_well() -> None:
     async def main() -> None:
-        wire = Wire()
-        ann, bob = Endpoint(agent=wire.agent), Endpoint(agent=wire.agent)
-        await negotiate(ann, bob)
-        for end in (ann, bob):
-            end.open("late", max_lifetime=0.005, negotiated_id=5)
-            end.connection.pair_selected()
-        await ann.wait_for(lambda: ann.is_connected)
-        await asyncio.sleep(1)
-        assert ann.association is not None
-        ann.association.set_water_marks(5, low_bytes=512, high_bytes=8192)
+        ann, bob = await settled("late", high_bytes=8192, max_lifetime=0.005)
         for _ in range(100):
             ann.send("late", bytes(1100))
         async with asyncio.timeout(0.1):
             await ann.wait_for(lambda: bool(ann.writable_at))
+        assert ann.association is not None
         assert ann.association.buffered_amount(5) == 0
         await close(ann, bob)
 

@@ -21,7 +21,7 @@ from rtcmesh.peer.webrtc.ice import IceAgentFactory
 from rtcmesh.peer.webrtc.ice_server import StunServer, TurnServer
 from rtcmesh.peer.webrtc.plain_ice import PlainIce
 from rtcmesh.peer.webrtc.trickle_ice import TrickleIce, missing_names
-from support.ice import End, Servers, connect, ends, exchange, virtually
+from support.ice import End, Servers, connect, ends, exchange, introduce, virtually
 from support.tls import certificate_for
 from support.turn import TurnServer as Turn
 
@@ -86,12 +86,9 @@ def test_a_check_of_the_other_end_finds_it_where_its_candidates_say_nothing(
         bob = End(TrickleIce, bob_host, controlling=not ann_controls)
         async with ends(ann, bob):
             await asyncio.gather(ann.gather(), bob.gather())
-            await ann.agent.add_remote_candidate(None)
-            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            await introduce(ann, bob, [None])
             await asyncio.sleep(PATIENCE - 1)
-            for candidate in [*ann.candidates, None]:
-                await bob.agent.add_remote_candidate(candidate)
-            bob.agent.start(ann.agent.ufrag, ann.agent.password, is_lite=False)
+            await introduce(bob, ann, [*ann.candidates, None])
             await asyncio.gather(ann.selected.wait(), bob.selected.wait())
             await exchange(ann, bob)
             await asyncio.sleep(PATIENCE)
@@ -106,8 +103,7 @@ def test_an_end_without_any_candidate_is_waited_for_but_not_for_ever() -> None:
         ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
         async with ends(ann, bob):
             await asyncio.gather(ann.gather(), bob.gather())
-            await ann.agent.add_remote_candidate(None)
-            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            await introduce(ann, bob, [None])
             async with asyncio.timeout(PATIENCE + 0.1):
                 await ann.ended.wait()
             assert asyncio.get_running_loop().time() >= PATIENCE
@@ -121,9 +117,7 @@ def test_an_end_whose_sockets_are_gone_is_not_waited_for() -> None:
         ann, bob = End(TrickleIce, ann_host, controlling=True), End(TrickleIce, bob_host, controlling=False)
         async with ends(ann, bob):
             await asyncio.gather(ann.gather(), bob.gather())
-            for candidate in [*bob.candidates, None]:
-                await ann.agent.add_remote_candidate(candidate)
-            ann.agent.start(bob.agent.ufrag, bob.agent.password, is_lite=False)
+            await introduce(ann, bob, [*bob.candidates, None])
             await asyncio.sleep(0.01)
             for protocol in list(vars(ann.agent)["_connection"].protocols):
                 protocol.transport.close()
@@ -150,10 +144,8 @@ def test_an_early_check_without_a_priority_ends_nothing() -> None:
             await asyncio.sleep(0.1)
             early.close()
             await bob.gather()
-            for end, other in ((ann, bob), (bob, ann)):
-                for candidate in [*end.candidates, None]:
-                    await other.agent.add_remote_candidate(candidate)
-                other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
+            await introduce(ann, bob, [*bob.candidates, None])
+            await introduce(bob, ann, [*ann.candidates, None])
             await asyncio.gather(ann.selected.wait(), bob.selected.wait())
             await exchange(ann, bob)
 
@@ -179,10 +171,8 @@ def test_candidates_that_nobody_can_use_are_ignored(make: IceAgentFactory) -> No
                 await ann.agent.add_remote_candidate(Candidate.parse(text))
             assert asyncio.get_running_loop().time() == 0, "no name is waited for"
             await bob.gather()
-            for end, other in ((ann, bob), (bob, ann)):
-                for candidate in end.candidates:
-                    await other.agent.add_remote_candidate(candidate)
-                other.agent.start(end.agent.ufrag, end.agent.password, is_lite=False)
+            await introduce(ann, bob, bob.candidates)
+            await introduce(bob, ann, ann.candidates)
             await asyncio.gather(ann.selected.wait(), bob.selected.wait())
 
     virtually(scenario)

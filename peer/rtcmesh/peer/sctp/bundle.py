@@ -10,7 +10,7 @@ from itertools import islice
 from struct import pack
 
 from .chunks import ChunkType, Skip
-from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U
+from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U, data_header_bytes
 from .out_stream import OutStream
 from .sent import Limit, Sent
 from .serial import MASK_16, MASK_32
@@ -33,7 +33,7 @@ def full_fragments(
     There are `most` of them at most, all of exactly `room` bytes, a multiple of four; none if no message is begun.
     """
     (flags, ppid, limit), data = stream.queue[0]
-    offset, size = stream.offset, room - (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
+    offset, size = stream.offset, room - data_header_bytes(interleaved=interleaved)
     if limit is not None or not offset:
         return [], 0
     count = min(most, (len(data) - offset - 1) // size)
@@ -67,7 +67,7 @@ def alike_messages(
     delivery, data = queue[0]
     flags, ppid, limit = delivery
     size = len(data)
-    length = size + (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
+    length = size + data_header_bytes(interleaved=interleaved)
     stride = (length + 3) & ~3
     count = room // stride
     if stream.offset or limit is not None or len(queue) < count:
@@ -152,7 +152,7 @@ class Bundle:
         queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
         interleaved = self._interleaved
-        header = 20 if interleaved else 16
+        header = data_header_bytes(interleaved=interleaved)
         taken = 0
         ends = False
         while queue and not ends and (taken < budget or (offset and not interleaved)):
@@ -193,23 +193,19 @@ class Bundle:
                     flags |= B
                     fragment, stream.fragment = 0, 1
                 offset += size
+            length = header + size
             if interleaved:
-                last = ppid if flags & B else fragment
-                parts.append(
-                    _pack_i_data(
-                        _I_DATA, flags, 20 + size, tsn & MASK_32, stream_id, 0, mid & MASK_32, last & MASK_32
-                    )
-                )
+                last = (ppid if flags & B else fragment) & MASK_32
+                number = mid & MASK_32
+                parts.append(_pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream_id, 0, number, last))
             else:
-                parts.append(
-                    _pack_data(_DATA, flags, 16 + size, tsn & MASK_32, stream_id, mid & MASK_16, ppid)
-                )
+                parts.append(_pack_data(_DATA, flags, length, tsn & MASK_32, stream_id, mid & MASK_16, ppid))
             parts.append(piece)
             if skips is not None:
                 skips.append(Skip(stream_id, mid, bool(flags & U)))
             tsn += 1
             taken += size
-            left -= header + size
+            left -= length
             if size & 3:
                 parts.append(_PADDING[size & 3])
                 left &= ~3

@@ -25,3 +25,8 @@ I_DATA_HEADER = Struct("!BBHLHHLL")
 
 E, B, U, IMMEDIATE = 1, 2, 4, 8
 WHOLE = B | E
+
+
+def data_header_bytes(*, interleaved: bool) -> int:
+    """Return how long the header of a DATA chunk is, or that of an I-DATA chunk."""
+    return I_DATA_HEADER.size if interleaved else DATA_HEADER.size

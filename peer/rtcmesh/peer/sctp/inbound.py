@@ -10,7 +10,7 @@ from struct import Struct
 from .acknowledgement import MAX_AHEAD, Receipts
 from .chunks import ChunkType, ForwardTsn
 from .config import SctpConfig
-from .data_chunks import DATA_HEADER, I_DATA_HEADER, IMMEDIATE, WHOLE, U
+from .data_chunks import DATA_HEADER, I_DATA_HEADER, IMMEDIATE, WHOLE, U, data_header_bytes
 from .errors import ProtocolError
 from .packet import HEADER_BYTES
 from .parameters import Cause
@@ -36,7 +36,7 @@ def _layout(length: int, *, interleaved: bool) -> Struct:
     A number that begins with kind, flags and length and ends with the TSN grows by one; so does one that begins with
     the stream and ends with the SSN or MID. Then come the payload protocol and the data.
     """
-    size = length - (I_DATA_HEADER.size if interleaved else DATA_HEADER.size)
+    size = length - data_header_bytes(interleaved=interleaved)
     return Struct(f"!Q{'Q' if interleaved else 'L'}L{size}s{-length % 4}x")
 
 
@@ -64,9 +64,8 @@ class Inbound:
         """Chunks that the window had no room for."""
         self._interleaved = interleaved
         self._kind = int(ChunkType.I_DATA if interleaved else ChunkType.DATA)
-        self._header, self._mask = (
-            (I_DATA_HEADER.size, MASK_32) if interleaved else (DATA_HEADER.size, MASK_16)
-        )
+        self._header = data_header_bytes(interleaved=interleaved)
+        self._mask = MASK_32 if interleaved else MASK_16
         self._window = config.receive_window_bytes
         self._advertised = self._window
         self._unread_bytes = 0
@@ -81,7 +80,7 @@ class Inbound:
         receipts, reassembly, messages = self.receipts, self.reassembly, self.messages
         streams = reassembly.streams
         expected_kind, interleaved, header, mask = self._kind, self._interleaved, self._header, self._mask
-        room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
+        room = self._room
         while offset < end:
             if packet[offset] != expected_kind:
                 break
@@ -145,7 +144,7 @@ class Inbound:
         and need not be read (header prediction: Jacobson 1990). `receive_data` is for everything else.
         """
         receipts, reassembly, length = self.receipts, self.reassembly, len(packets[index])
-        room = 2 * self._window - self._unread_bytes - reassembly.held_bytes
+        room = self._room
         if receipts.ranges or length <= _RUN_HEADER.size or room < 0 or not self._interleaved:
             return 0
         _, head, order, fsn = _unpack_run(packets[index])
@@ -223,6 +222,11 @@ class Inbound:
         self.reassembly.reset(stream_id)
 
     # The window
+
+    @property
+    def _room(self) -> int:
+        """How much more is taken, whatever the remote end was told."""
+        return 2 * self._window - self._unread_bytes - self.reassembly.held_bytes
 
     @property
     def window(self) -> int:
