@@ -44,6 +44,18 @@ def test_a_newcomer_is_dropped_when_there_is_nobody_to_give_way() -> None:
     assert [link.send(parcel(bytes(9)), 0.0) for _ in range(2)] == [Fate.CARRIED, Fate.DROPPED]
 
 
+def test_nobody_gives_way_to_a_newcomer_that_finds_no_room_all_the_same() -> None:
+    config = LinkConfig(rate_bytes_per_second=RATE, max_queue_bytes=3 * SIZE, queue=QueueDiscipline.HEAD_DROP)
+    link = Link[Packet](config, Random(1))
+    assert [link.send(parcel(bytes(SIZE - 28), sequence=number), 0.0) for number in range(3)] == [
+        Fate.CARRIED
+    ] * 3
+    assert link.send(parcel(bytes(2 * SIZE + 1), sequence=3), 0.0) is Fate.DROPPED
+    assert not link.given_up
+    assert [packet.sequence for _, packet in link.arrivals(1.0)] == [0, 1, 2]
+    assert link.counters.dropped == 1
+
+
 @pytest.mark.parametrize("queue", [QueueDiscipline.HEAD_DROP, QueueDiscipline.CODEL])
 def test_a_link_with_room_behaves_as_with_tail_drop(queue: QueueDiscipline) -> None:
     links = [flood(discipline, 20, 0.9) for discipline in (QueueDiscipline.TAIL_DROP, queue)]

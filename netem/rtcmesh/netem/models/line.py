@@ -59,11 +59,14 @@ class Line(Generic[P]):
         return self._waiting_bytes + self.pace.waiting_bytes(now)
 
     def enter(self, packet: P, now: float) -> bool:
-        """Put a packet at the end, if there is room; call `departures` before."""
+        """Put a packet at the end, if there is room; call `departures` before.
+
+        Nothing gives way to a newcomer that would find no room all the same.
+        """
         size = packet.size
-        while not self.pace.has_room(size, self._waiting_bytes, now):
-            if self._codel or not self._waiting:
-                return False
+        if not self.pace.has_room(size, self._waiting_bytes if self._codel else 0, now):
+            return False
+        while self._waiting and not self.pace.has_room(size, self._waiting_bytes, now):
             self._drops.append(Drop(Fate.DROPPED, self._remove().packet))
         self._waiting.append(Waiting(now, packet))
         self._waiting_bytes += size
