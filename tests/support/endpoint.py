@@ -12,7 +12,7 @@ from rtcmesh.peer.sctp import (
     ChannelOpened,
     ChannelWritable,
     Event,
-    MessageReceived,
+    MessagesReceived,
 )
 from rtcmesh.peer.webrtc import Connection, WebRtcConfig
 from rtcmesh.peer.webrtc.ice import IceAgentFactory
@@ -105,7 +105,7 @@ class Endpoint:
                 self.received.setdefault(event.label, [])
             case ChannelClosed():
                 self.closed |= {label for label, number in self.ids.items() if number == event.channel_id}
-            case MessageReceived():
+            case MessagesReceived():
                 self._take(event)
             case ChannelWritable():
                 self.writable_at.append(self._now)
@@ -117,9 +117,10 @@ class Endpoint:
         self.reason = reason
         self._news.set()
 
-    def _take(self, event: MessageReceived) -> None:
+    def _take(self, event: MessagesReceived) -> None:
         label = next(label for label, number in self.ids.items() if number == event.channel_id)
-        data = event.data.decode() if event.text else event.data
-        self.received[label].append(data)
-        if self.echoes and self.opened[label].remote:
-            self.send(label, data)
+        for message in event.messages:
+            data = message.decode() if event.text else message
+            self.received[label].append(data)
+            if self.echoes and self.opened[label].remote:
+                self.send(label, data)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from math import inf
 from random import Random
+from typing import NamedTuple
 
-from rtcmesh.peer.sctp import Association, AssociationAnswered, Event, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import Association, AssociationAnswered, Event, MessagesReceived, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import CHUNK_HEADER, encode_sack
 from rtcmesh.peer.sctp.data_chunks import DATA_HEADER
 from rtcmesh.peer.sctp.packet import Envelope
@@ -136,6 +137,21 @@ class NearTheEnd(Random):
         return (1 << k) - 1 - super().getrandbits(6)
 
 
+class Heard(NamedTuple):
+    """A message that has arrived."""
+
+    channel_id: int
+    data: bytes
+    text: bool
+
+
+def heard(event: Event) -> list[Heard]:
+    """Return the messages of which an event tells, if it does."""
+    if not isinstance(event, MessagesReceived):
+        return []
+    return [Heard(event.channel_id, data, event.text) for data in event.messages]
+
+
 class End:
     """An association and its shell: one input, then every output, then the next input."""
 
@@ -157,8 +173,8 @@ class End:
         self._idle_wakes = 0
 
     @property
-    def messages(self) -> list[MessageReceived]:
-        return [event for event in self.events if isinstance(event, MessageReceived)]
+    def messages(self) -> list[Heard]:
+        return [message for event in self.events for message in heard(event)]
 
     def do(self, what: Callable[[Association, float], object]) -> None:
         """Give the association a command, and drain it."""
@@ -172,8 +188,8 @@ class End:
     def drain(self) -> None:
         now = self._clock.now
         for event in self.association.events():
-            if self.consumes and isinstance(event, MessageReceived):
-                self.association.consumed(len(event.data))
+            if self.consumes and isinstance(event, MessagesReceived):
+                self.association.consumed(sum(map(len, event.messages)), len(event.messages))
             if isinstance(event, AssociationAnswered):
                 self.answered_at.append(now)
                 self.on_answer()
@@ -344,8 +360,7 @@ class Bulk:
         network.client.drain()
 
     def _count(self, event: Event) -> None:
-        if isinstance(event, MessageReceived):
-            self.received += len(event.data)
+        self.received += sum(len(message.data) for message in heard(event))
 
     def _fill(self) -> None:
         while self.network.client.association.send(0, self._message, self.network.clock.now):

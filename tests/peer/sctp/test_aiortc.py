@@ -27,10 +27,11 @@ from rtcmesh.peer.sctp import (
     ChannelOpened,
     ChannelWritable,
     Event,
-    MessageReceived,
+    MessagesReceived,
     Role,
     SctpConfig,
 )
+from support.sctp import Heard, heard
 from support.virtual import on_virtual_time
 
 DELAY = 0.01
@@ -45,7 +46,7 @@ class Path:
     def __init__(self, role: Role, seed: int, loss: float) -> None:
         self.association = Association(SctpConfig(role=role), Random(seed))
         self.association.remote_max_message_bytes = 262_144
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.events: asyncio.Queue[Event | Heard] = asyncio.Queue()
         self._role = "server" if role is Role.CLIENT else "client"
         self._loop = asyncio.get_running_loop()
         self._random = Random(seed)
@@ -58,9 +59,10 @@ class Path:
     def drain(self) -> None:
         now = self._loop.time()
         for event in self.association.events():
-            if isinstance(event, MessageReceived):
-                self.association.consumed(len(event.data))
-            if not isinstance(event, ChannelWritable):
+            for message in heard(event):
+                self.association.consumed(len(message.data))
+                self.events.put_nowait(message)
+            if not isinstance(event, ChannelWritable | MessagesReceived):
                 self.events.put_nowait(event)
         for packet in self.association.packets_to_send(now):
             if self._random.random() >= self._loss:
@@ -159,8 +161,8 @@ async def test_they_open_a_channel_and_both_send(role: Role, connect: bool) -> N
         for size in SIZES:
             assert await heard.get() == b"x" * size
             assert await heard.get() == "ü" * (size // 2)
-            assert await path.events.get() == MessageReceived(opened.channel_id, b"y" * size, text=False)
-            assert await path.events.get() == MessageReceived(opened.channel_id, b"z" * size, text=True)
+            assert await path.events.get() == Heard(opened.channel_id, b"y" * size, text=False)
+            assert await path.events.get() == Heard(opened.channel_id, b"z" * size, text=True)
 
 
 @both_roles
@@ -228,7 +230,7 @@ async def test_nothing_is_lost_when_packets_are(role: Role) -> None:
             there.send(data)
         for number in range(60):
             assert await heard.get() == bytes([number]) * 5000
-            assert await path.events.get() == MessageReceived(4, bytes([number]) * 5000, text=False)
+            assert await path.events.get() == Heard(4, bytes([number]) * 5000, text=False)
 
 
 @both_roles
@@ -250,7 +252,7 @@ async def test_partial_reliability_delivers_nothing_twice(role: Role) -> None:
         await asyncio.sleep(10)
         arrived = [heard.get_nowait() for _ in range(heard.qsize())]
         events = [path.events.get_nowait() for _ in range(path.events.qsize())]
-        ours = [event.data for event in events if isinstance(event, MessageReceived)]
+        ours = [event.data for event in events if isinstance(event, Heard)]
         for received in (arrived, ours):
             assert 100 < len(received) < 200
             assert len(set(received)) == len(received)

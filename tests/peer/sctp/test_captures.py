@@ -20,7 +20,6 @@ from rtcmesh.peer.sctp import (
     ChannelOpened,
     CloseReason,
     Event,
-    MessageReceived,
     Role,
     SctpConfig,
 )
@@ -35,7 +34,7 @@ from rtcmesh.peer.sctp.parameters import ParameterType, decode, encode
 from support.captures import Capture, Packet
 from support.captures import read as read_capture
 from support.captures import write as write_capture
-from support.sctp import seal
+from support.sctp import heard, seal
 
 CAPTURES = {
     path.stem: read_capture(path) for path in sorted(Path(__file__).with_name("fixtures").glob("*.pcapng"))
@@ -227,8 +226,8 @@ class Replay:
         """What has arrived, by channel."""
         messages: dict[int, list[tuple[bytes, bool]]] = {}
         for event in self.events:
-            if isinstance(event, MessageReceived):
-                messages.setdefault(event.channel_id, []).append((event.data, event.text))
+            for message in heard(event):
+                messages.setdefault(message.channel_id, []).append((message.data, message.text))
         return messages
 
     def _hear(self, packet: Packet) -> None:

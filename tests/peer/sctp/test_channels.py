@@ -13,7 +13,7 @@ from rtcmesh.peer.sctp import (
     ChannelNotOpen,
     ChannelOpened,
     ChannelWritable,
-    MessageReceived,
+    MessagesReceived,
     MessageTooLarge,
     NoChannelIdLeft,
     NotEstablished,
@@ -24,7 +24,7 @@ from rtcmesh.peer.sctp import (
 from rtcmesh.peer.sctp.chunks import ChunkType
 from rtcmesh.peer.sctp.dcep import Open
 from rtcmesh.peer.sctp.errors import ProtocolError
-from support.sctp import End, Impairments, Network, Puppet
+from support.sctp import End, Heard, Impairments, Network, Puppet
 
 
 def send(end: End, channel: int, *messages: bytes | str) -> None:
@@ -74,7 +74,7 @@ def test_messages_keep_their_order_until_the_other_end_knows_the_channel() -> No
     channel = network.client.association.open_channel(0, ordered=False)
     send(network.client, channel, b"first")
     network.run(30)
-    assert [type(event) for event in network.server.events] == [ChannelOpened, MessageReceived]
+    assert [type(event) for event in network.server.events] == [ChannelOpened, MessagesReceived]
 
 
 def test_every_stream_can_be_a_channel() -> None:
@@ -95,7 +95,7 @@ def test_every_stream_can_be_a_channel() -> None:
     assert opened == set(range(65_535))
     send(network.client, 65_534, b"the last one")
     network.run(1)
-    assert network.server.messages[-1] == MessageReceived(65_534, b"the last one", text=False)
+    assert network.server.messages[-1] == Heard(65_534, b"the last one", text=False)
 
 
 def test_what_comes_before_a_channel_is_opened_here_is_kept() -> None:

@@ -12,7 +12,7 @@ from rtcmesh.peer.sctp import (
     ChannelOpened,
     ChannelWritable,
     CloseReason,
-    MessageReceived,
+    MessagesReceived,
     Role,
     SctpConfig,
 )
@@ -71,7 +71,7 @@ def test_data_arrives_though_the_cookie_ack_was_lost() -> None:
     server.pipe.impairments = Impairments()
     server.do(lambda association, now: association.send(0, b"early", now))
     network.run(0.05)
-    assert [type(event) for event in client.events] == [AssociationConnected, ChannelOpened, MessageReceived]
+    assert [type(event) for event in client.events] == [AssociationConnected, ChannelOpened, MessagesReceived]
 
 
 def test_an_end_that_never_answers_is_given_up() -> None:

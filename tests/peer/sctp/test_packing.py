@@ -54,7 +54,7 @@ def waiting(runs: list[tuple[int, Delivery, int, int]], *, interleaved: bool, nu
         for _ in range(count):
             serial += 1
             data = (serial.to_bytes(4, "big") * (size // 4 + 1))[:size]
-            outbound.add(streams[stream_id], (delivery, data))
+            outbound.add(streams[stream_id], delivery, data)
     return outbound
 
 
@@ -94,8 +94,8 @@ def take(inbound: Inbound, packets: list[bytes], *, runs: bool) -> list[tuple[in
             )
             count = 1
         index += count
-    messages, inbound.messages = inbound.messages, []
-    return messages
+    arrived, inbound.arrived = inbound.arrived, []
+    return [(stream_id, ppid, data) for stream_id, ppid, messages in arrived for data in messages]
 
 
 def one_by_one(packet: bytes) -> list[bytes]:
@@ -133,13 +133,12 @@ def test_what_is_sent_many_at_a_time_arrives_as_if_it_were_not(
     assert together.reassembly.held_bytes == alone.reassembly.held_bytes == 0
 
     said: dict[int, list[bytes]] = defaultdict(list)
-    for stream_id, delivery, data in (
-        (stream.id, delivery, data)
+    for stream_id, data in (
+        (stream.id, data)
         for stream in waiting(runs, interleaved=interleaved, number=number).active
-        for delivery, data in stream.queue
+        for data in stream.queue
     ):
         said[stream_id].append(data)
-        assert delivery in {ORDERED, UNORDERED}
     heard: dict[int, list[bytes]] = defaultdict(list)
     for stream_id, ppid, data in messages:
         assert ppid == PPID

@@ -16,11 +16,10 @@ from rtcmesh.peer.sctp import (
     AssociationClosed,
     CongestionControl,
     Event,
-    MessageReceived,
     Role,
     SctpConfig,
 )
-from support.sctp import End, Impairments, NearTheEnd, Network
+from support.sctp import End, Impairments, NearTheEnd, Network, heard
 
 HEADER = Struct("!HL")
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -143,8 +142,8 @@ class Conversation:
     def _listener(talk: Talk) -> Callable[[Event], None]:
         def listen(event: Event) -> None:
             assert not isinstance(event, AssociationClosed), event
-            if isinstance(event, MessageReceived):
-                talk.heard[event.channel_id].append(event.data)
+            for message in heard(event):
+                talk.heard[message.channel_id].append(message.data)
 
         return listen
 

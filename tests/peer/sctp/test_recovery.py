@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rtcmesh.peer.bench.congestion.simulation import Simulation
-from rtcmesh.peer.sctp import CongestionControl, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import CongestionControl, Event, Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
 from rtcmesh.peer.sctp.copies import DOUBTED_PACKETS, MAX_COPIED_BYTES
-from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet
+from support.sctp import Bottleneck, Bulk, Clock, End, Impairments, Network, Puppet, heard
 
 SACK = ChunkType.SACK
 
@@ -74,9 +74,9 @@ def ping_pong(seed: int, loss: float, count: int) -> list[float]:
     network = connected(seed, Impairments(delay=0.025, loss=loss))
     client, server = network.client, network.server
 
-    def answer(event: object) -> None:
-        if isinstance(event, MessageReceived):
-            server.association.send(0, event.data, network.clock.now)
+    def answer(event: Event) -> None:
+        for message in heard(event):
+            server.association.send(0, message.data, network.clock.now)
 
     server.on_event = answer
     times: list[float] = []

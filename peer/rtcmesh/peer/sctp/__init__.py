@@ -49,7 +49,7 @@ from .events import (
     ChannelWritable,
     CloseReason,
     Event,
-    MessageReceived,
+    MessagesReceived,
 )
 from .stats import AssociationStats, ChannelStats
 
@@ -70,8 +70,8 @@ __all__ = [
     "CloseReason",
     "CongestionControl",
     "Event",
-    "MessageReceived",
     "MessageTooLarge",
+    "MessagesReceived",
     "NoChannelIdLeft",
     "NotEstablished",
     "Role",

@@ -192,14 +192,16 @@ class Association:
         del now
         self._channels.close(channel_id)
 
-    def send(self, channel_id: int, data: bytes | bytearray | memoryview | str, now: float) -> bool:
+    def send(
+        self, channel_id: int, data: bytes | bytearray | memoryview | str, now: float | None = None
+    ) -> bool:
         """Queue a message; a str is a text message. Returns whether the channel is below its high-water mark.
 
-        When it returns False, `ChannelWritable` follows. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`,
-        `NotEstablished`.
+        When it returns False, `ChannelWritable` follows. `now` is needed on channels with a lifetime for messages,
+        which begins then. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`, `NotEstablished`.
         """
         channel = self._channels.by_id.get(channel_id)
-        if channel is None or not channel.takes_messages or self._shutting_down or self._closed:
+        if channel is None or not channel.takes_messages:
             raise self._refusal(channel_id)
         ppid = _BINARY
         if not isinstance(data, bytes):
@@ -213,12 +215,12 @@ class Association:
         outbound, stream = self._outbound, channel.stream
         if outbound.buffered + size + MESSAGE_OVERHEAD_BYTES * len(stream.queue) > self._max_buffered_bytes:
             raise BufferFull(self._max_buffered_bytes)
-        channel.messages_sent += 1
-        channel.bytes_sent += size
         if not size:
             # RFC 8831 section 6.6: there is no user message of no bytes.
             data, ppid = b"\0", _STRING_EMPTY if ppid == _STRING else _BINARY_EMPTY
-        outbound.add(stream, (channel.reliable.get(ppid) or channel.limited(ppid, now), data))
+        outbound.add(stream, channel.reliable.get(ppid) or channel.limited(ppid, now), data)
+        channel.messages_sent += 1
+        channel.bytes_sent += size
         if stream.buffered < stream.high_water:
             return True
         stream.blocked = True
@@ -233,7 +235,10 @@ class Association:
 
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of messages that wait to be sent for the first time. Raises `ChannelNotOpen`."""
-        return self._channels[channel_id].stream.buffered
+        channel = self._channels.by_id.get(channel_id)
+        if channel is None:
+            raise ChannelNotOpen(channel_id)
+        return channel.stream.buffered
 
     @property
     def has_events(self) -> bool:
@@ -255,6 +260,7 @@ class Association:
         """End in order: what was sent is delivered first, then `AssociationClosed(SHUTDOWN)` follows at both ends."""
         del now
         self._shutting_down = True
+        self._channels.end()
         if self._established is not None:
             self._established.shutdown.request()
         elif self._handshake.state is HandshakeState.CLOSED and not self._closed:
@@ -404,6 +410,7 @@ class Association:
     def _close(self, reason: CloseReason, detail: str) -> None:
         self._last_stats = self.stats()
         self._closed = True
+        self._channels.end()
         self._established = None
         self._handshake.stop()
         self._take_channel_events()

@@ -6,9 +6,7 @@ that the middle of a large message fills, and the chunks of small messages that 
 
 from __future__ import annotations
 
-from itertools import islice
-from struct import pack
-
+from .alike_chunks import PADDING, encode_alike
 from .chunks import ChunkType, Skip
 from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U, data_header_bytes
 from .out_stream import OutStream
@@ -19,9 +17,6 @@ _pack_data = DATA_HEADER.pack
 _pack_i_data = I_DATA_HEADER.pack
 _DATA = int(ChunkType.DATA)
 _I_DATA = int(ChunkType.I_DATA)
-_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
-_LOW_BYTES = bytearray(range(256))  # assigned to other bytes faster than from bytes
-_TSN_ENDS, _SSN_ENDS, _MID_ENDS = 8, 12, 16
 _LEAST_FRAGMENT = 64
 
 
@@ -32,7 +27,7 @@ def full_fragments(
 
     There are `most` of them at most, all of exactly `room` bytes, a multiple of four; none if no message is begun.
     """
-    (flags, ppid, limit), data = stream.queue[0]
+    (flags, ppid, limit), data = stream.alike[0].delivery, stream.queue[0]
     offset, size = stream.offset, room - data_header_bytes(interleaved=interleaved)
     if limit is not None or not offset:
         return [], 0
@@ -63,62 +58,30 @@ def alike_messages(
     There are `most` of them at most, each with as many as `room` has space for; none of a single message, nor where a
     quarter of a packet would be left, which a part of the next message could fill.
     """
-    queue = stream.queue
-    delivery, data = queue[0]
-    flags, ppid, limit = delivery
-    size = len(data)
-    length = size + data_header_bytes(interleaved=interleaved)
+    alike = stream.alike[0]
+    flags, ppid, limit = alike.delivery
+    length = alike.size + data_header_bytes(interleaved=interleaved)
     stride = (length + 3) & ~3
-    count = room // stride
-    if stream.offset or limit is not None or len(queue) < count:
+    each = room // stride
+    if stream.offset or limit is not None or each < 2 or room - each * stride >= room >> 2:
         return [], 0
-    if count < 2 or room - count * stride >= room >> 2:
+    count = min(alike.count // each, most) * each
+    if not count:
         return [], 0
-    for its_delivery, message in (queue[1], queue[count - 1]):  # where sizes are mixed, most show it here
-        if its_delivery is not delivery or len(message) != size:
-            return [], 0
-    number_ends, number_bytes = (_MID_ENDS, 4) if interleaved else (_SSN_ENDS, 2)
     flags |= WHOLE
-    number = first = stream.mids[flags >> 2]
-    padding = _PADDING[size & 3]
-    packets: list[Sent] = []
-    while len(packets) < most and len(queue) >= count:
-        messages = [
-            message
-            for its_delivery, message in islice(queue, count)
-            if its_delivery is delivery and len(message) == size
-        ]
-        if len(messages) < count:
-            break
-        for _ in range(count):
-            queue.popleft()
-        if interleaved:
-            header = _pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream.id, 0, number & MASK_32, ppid)
-        else:
-            header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
-        chunks = bytearray().join((header, (padding + header).join(messages), padding))
-        _count_up(chunks, _TSN_ENDS, stride, tsn, count, 4)
-        _count_up(chunks, number_ends, stride, number, count, number_bytes)
-        packets.append(Sent(tsn, tsn + count, bytes(chunks), len(chunks)))
-        tsn += count
-        number += count
-    if packets:
-        stream.mids[flags >> 2], stream.last_tsn = number, tsn - 1
-    return packets, (number - first) * size
-
-
-def _count_up(chunks: bytearray, end: int, stride: int, first: int, count: int, width: int) -> None:  # noqa: PLR0917
-    """Number the chunks of one packet: at first all have the number of the first one.
-
-    `end` is where the number ends in a chunk and `width` how many bytes it has. Mostly only the last of them changes.
-    """
-    low = first & 0xFF
-    if low + count <= len(_LOW_BYTES):
-        chunks[end - 1 :: stride] = _LOW_BYTES[low : low + count]
-        return
-    numbers = bytearray(pack(f"!{count}L", *[number & MASK_32 for number in range(first, first + count)]))
-    for byte in range(1, width + 1):
-        chunks[end - byte :: stride] = numbers[4 - byte :: 4]
+    number, size = stream.mids[flags >> 2], alike.size
+    if interleaved:
+        header = _pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream.id, 0, number & MASK_32, ppid)
+    else:
+        header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
+    chunks = bytes(encode_alike(header, stream.take(count), tsn, number, interleaved=interleaved))
+    filled = each * stride
+    packets = [
+        Sent(first, first + each, chunks[begin : begin + filled], filled)
+        for first, begin in zip(range(tsn, tsn + count, each), range(0, len(chunks), filled), strict=True)
+    ]
+    stream.mids[flags >> 2], stream.last_tsn = number + count, tsn + count - 1
+    return packets, count * size
 
 
 class Bundle:
@@ -149,21 +112,26 @@ class Bundle:
 
     def take(self, stream: OutStream, budget: int) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
         """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes."""
-        queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
+        queue, alike, stream_id, offset, mids = (
+            stream.queue,
+            stream.alike,
+            stream.id,
+            stream.offset,
+            stream.mids,
+        )
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
         interleaved = self._interleaved
         header = data_header_bytes(interleaved=interleaved)
         taken = 0
         ends = False
         while queue and not ends and (taken < budget or (offset and not interleaved)):
-            delivery, data = queue[0]
-            flags, ppid, its_limit = delivery
+            (flags, ppid, its_limit), data = alike[0].delivery, queue[0]
             if its_limit is not limit and (limit is None or its_limit is None or not limit.equals(its_limit)):
                 break
             size = len(data) - offset
             mid = mids[flags >> 2]
             if header + size <= left and not (offset and limit is not None and parts):
-                queue.popleft()
+                stream.take(1)
                 mids[flags >> 2] = mid + 1
                 if offset:
                     # Nothing shares a packet with a part of what may be abandoned because another part is lost.
@@ -207,7 +175,7 @@ class Bundle:
             taken += size
             left -= length
             if size & 3:
-                parts.append(_PADDING[size & 3])
+                parts.append(PADDING[size & 3])
                 left &= ~3
         self._left, self._tsn = left, tsn
         stream.offset = offset

@@ -14,10 +14,10 @@ from .config import Role
 from .data_chunks import U
 from .dcep import Open, PayloadProtocol
 from .errors import ChannelIdTaken, ChannelNotOpen, NoChannelIdLeft, ProtocolError
-from .events import ChannelClosed, ChannelOpened, Event, MessageReceived
+from .events import ChannelClosed, ChannelOpened, Event, MessagesReceived
 from .out_stream import Delivery, OutStream
 from .outbound import Outbound
-from .reassembly import CHUNK_OVERHEAD_BYTES, Message
+from .reassembly import CHUNK_OVERHEAD_BYTES, Messages
 from .sent import Limit
 from .stats import ChannelStats
 
@@ -85,7 +85,7 @@ class Channel:
             self.id, label, protocol, ordered, max_retransmits, max_lifetime, priority, remote
         )
 
-    def limited(self, ppid: int, now: float) -> Delivery:
+    def limited(self, ppid: int, now: float | None) -> Delivery:
         """Return how a message travels that is sent now, on a channel that is not reliable."""
         opening = self.opening
         return Delivery(self._flags, ppid, Limit.of(opening.max_retransmits, opening.max_lifetime, now))
@@ -126,7 +126,7 @@ class Channels:
         self._closing: dict[int, Channel] = {}
         self._next_id = role.value
         self._connected = False
-        self._early: list[Message] = []
+        self._early: list[Messages] = []
         self._early_bytes = 0
 
     def __getitem__(self, channel_id: int) -> Channel:
@@ -149,7 +149,7 @@ class Channels:
         channel = self.by_id[channel_id] = Channel(channel_id, opening, negotiated=negotiated_id is not None)
         if not channel.negotiated:
             message = dcep.encode_open(opening)
-            self._outbound.add(channel.stream, (_DCEP, message))
+            self._outbound.add(channel.stream, _DCEP, message)
         elif self._connected:
             self._negotiated_opened(channel)
         return channel_id
@@ -193,38 +193,49 @@ class Channels:
 
     # What arrives
 
-    def deliver(self, messages: list[Message]) -> int:
-        """Turn messages into events. Returns how large they are together."""
-        by_id, events, is_open = self.by_id, self.events, ChannelState.OPEN
-        total = 0
-        for message in messages:
-            stream_id, ppid, data = message
-            size = len(data)
+    def deliver(self, arrived: list[Messages]) -> tuple[int, int]:
+        """Turn messages into events. Returns how large they are together, and how many."""
+        total = count = 0
+        for stream_id, ppid, messages in arrived:
+            size = sum(map(len, messages))
             total += size
-            channel = by_id.get(stream_id)
-            if ppid == _BINARY and channel is not None and channel.state is is_open:
-                channel.messages_received += 1
-                channel.bytes_received += size
-                events.append(MessageReceived(stream_id, data, False))  # noqa: FBT003
-                continue
-            if channel is None or ppid not in _OF_USERS or channel.state is ChannelState.CONNECTING:
-                if ppid not in _OF_USERS:
-                    self._drop(data)
-                    if ppid == PayloadProtocol.DCEP:
-                        self._receive_dcep(stream_id, data)
-                    continue
-                if channel is None:
-                    self._keep_early(message)
-                    continue
-                # A message of the other end says as much as its ACK, which may come later.
-                events.append(channel.opened(remote=False))
-            if ppid in _EMPTY:
-                self._drop(data, messages=0)
-                data, size = b"", 0
-            channel.messages_received += 1
-            channel.bytes_received += size
-            events.append(MessageReceived(stream_id, data, ppid in _TEXTS))
-        return total
+            count += len(messages)
+            channel = self.by_id.get(stream_id)
+            if ppid == _BINARY and channel is not None and channel.state is ChannelState.OPEN:
+                self._report(channel, messages, size, text=False)
+            else:
+                for data in messages:
+                    self._take(stream_id, ppid, data)
+        return total, count
+
+    def _take(self, stream_id: int, ppid: int, data: bytes) -> None:
+        """Take one message, whatever it is."""
+        channel = self.by_id.get(stream_id)
+        if ppid not in _OF_USERS:
+            self._drop(data)
+            if ppid == PayloadProtocol.DCEP:
+                self._receive_dcep(stream_id, data)
+            return
+        if channel is None:
+            self._keep_early(stream_id, ppid, data)
+            return
+        if channel.state is ChannelState.CONNECTING:
+            # A message of the other end says as much as its ACK, which may come later.
+            self.events.append(channel.opened(remote=False))
+        if ppid in _EMPTY:
+            self._drop(data, messages=0)
+            data = b""
+        self._report(channel, [data], len(data), text=ppid in _TEXTS)
+
+    def _report(self, channel: Channel, messages: list[bytes], size: int, *, text: bool) -> None:
+        """Report messages of one kind, together with those just before them."""
+        channel.messages_received += len(messages)
+        channel.bytes_received += size
+        last = self.events[-1] if self.events else None
+        if isinstance(last, MessagesReceived) and last.channel_id == channel.id and last.text == text:
+            last.messages += messages
+        else:
+            self.events.append(MessagesReceived(channel.id, messages, text))
 
     def _receive_dcep(self, stream_id: int, data: bytes) -> None:
         try:
@@ -241,7 +252,7 @@ class Channels:
             self._refuse(stream_id)
         else:
             channel = self.by_id[stream_id] = Channel(stream_id, opening, negotiated=False)
-            self._outbound.add(channel.stream, (_DCEP, dcep.ACK))
+            self._outbound.add(channel.stream, _DCEP, dcep.ACK)
             self.events.append(channel.opened(remote=True))
 
     def _refuse(self, stream_id: int) -> None:
@@ -251,14 +262,14 @@ class Channels:
         else:
             self.close(stream_id)
 
-    def _keep_early(self, message: Message) -> None:
+    def _keep_early(self, stream_id: int, ppid: int, data: bytes) -> None:
         """Keep what arrives on a channel that this end may yet open under a negotiated id."""
-        size = len(message[2]) + CHUNK_OVERHEAD_BYTES
+        size = len(data) + CHUNK_OVERHEAD_BYTES
         if self._early_bytes + size <= MAX_EARLY_BYTES:
-            self._early.append(message)
+            self._early.append((stream_id, ppid, [data]))
             self._early_bytes += size
         else:
-            self._drop(message[2])
+            self._drop(data)
 
     def _drop(self, data: bytes, messages: int = 1) -> None:
         self.dropped_bytes += len(data)
@@ -272,6 +283,11 @@ class Channels:
         channel.takes_messages = False
         channel.state = ChannelState.CLOSING
         self._closing[channel_id] = channel
+
+    def end(self) -> None:
+        """Take no more messages, as the association ends."""
+        for channel in self.by_id.values():
+            channel.takes_messages = False
 
     def remote_reset(self, stream_id: int) -> None:
         """Note that the remote end has reset its stream: it closes the channel, or confirms that we do."""

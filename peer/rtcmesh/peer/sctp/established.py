@@ -124,6 +124,8 @@ class Established:
             return 0
         count = self.inbound.receive_run(packets, index, self.incoming.unchecked)
         if count:
+            if self.inbound.arrived:
+                self._deliver()
             self.inbound.receipts.packets_arrived(count, now)
         return count
 
@@ -154,7 +156,7 @@ class Established:
                 break
             offset = (offset + length + 3) & ~3
         if has_data:
-            if inbound.messages:
+            if inbound.arrived:
                 self._deliver()
             self._acknowledge(now)
 
@@ -172,8 +174,8 @@ class Established:
             self.shutdown.data_arrived(inbound.receipts.cumulative)
 
     def _deliver(self) -> None:
-        messages, self.inbound.messages = self.inbound.messages, []
-        self.inbound.delivered(self._channels.deliver(messages), len(messages))
+        arrived, self.inbound.arrived = self.inbound.arrived, []
+        self.inbound.delivered(*self._channels.deliver(arrived))
 
     def _skip_unknown(self, kind: int, chunk: bytes) -> bool:
         """Return whether to go on after an unknown chunk; its top bits say so (RFC 9260 section 3.2)."""

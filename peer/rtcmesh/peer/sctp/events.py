@@ -80,12 +80,14 @@ class ChannelWritable(msgspec.Struct, frozen=True, gc=False):
     channel_id: int
 
 
-class MessageReceived(msgspec.Struct, gc=False):
-    """A whole message. It fills the receive window until it is reported to `Association.consumed`."""
+class MessagesReceived(msgspec.Struct):
+    """Whole messages, at least one. They fill the receive window until they are reported to `Association.consumed`."""
 
     channel_id: int
-    data: bytes
-    """A text is UTF-8; whether it is valid is not checked."""
+    messages: list[bytes]
+    """Those that arrived one after another: on an ordered channel in the order in which they were sent.
+
+    A text is UTF-8; whether it is valid is not checked."""
     text: bool
 
 
@@ -97,5 +99,5 @@ Event: TypeAlias = (
     | ChannelOpened
     | ChannelClosed
     | ChannelWritable
-    | MessageReceived
+    | MessagesReceived
 )

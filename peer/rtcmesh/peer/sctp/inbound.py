@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import islice
 from struct import Struct
 
 from .acknowledgement import MAX_AHEAD, Receipts
+from .alike_chunks import decode_alike
 from .chunks import ChunkType, ForwardTsn
 from .config import SctpConfig
 from .data_chunks import DATA_HEADER, I_DATA_HEADER, IMMEDIATE, WHOLE, U, data_header_bytes
 from .errors import ProtocolError
 from .packet import HEADER_BYTES
 from .parameters import Cause
-from .reassembly import CHUNK_OVERHEAD_BYTES, Message, Reassembly
+from .reassembly import CHUNK_OVERHEAD_BYTES, InStream, Messages, Reassembly
 from .serial import MASK_16, MASK_32, unwrap
 
 _unpack = DATA_HEADER.unpack_from
@@ -22,22 +22,32 @@ _unpack_i = I_DATA_HEADER.unpack_from
 
 
 _RUN_HEADER = Struct("!12sQQL")
-"""The header of a packet; kind, flags, length and TSN; stream and MID; FSN."""
+"""The header of a packet; kind, flags, length and TSN; stream and MID; payload protocol or FSN."""
 _unpack_run = _RUN_HEADER.unpack_from
 
-_first_of_data = Struct("!QL").unpack_from
-_first_of_i_data = Struct("!QQ").unpack_from
+_FEW, _MANY = 16, 64
+"""How many chunks are looked at together that may be alike, and how many if the last of them looks like the first."""
 
 
-@lru_cache(maxsize=64)
-def _layout(length: int, *, interleaved: bool) -> Struct:
-    """Return the layout of chunks of this length by what changes between those that follow one another.
-
-    A number that begins with kind, flags and length and ends with the TSN grows by one; so does one that begins with
-    the stream and ends with the SSN or MID. Then come the payload protocol and the data.
-    """
-    size = length - data_header_bytes(interleaved=interleaved)
-    return Struct(f"!Q{'Q' if interleaved else 'L'}L{size}s{-length % 4}x")
+def _count_foreseen(
+    packets: Sequence[bytes],
+    index: int,
+    most: int,
+    header: tuple[bytes, int, int, int],
+    steps: tuple[int, int, int],
+) -> int:
+    """Return how many packets follow one another in which these numbers grow by these steps, `most` at most."""
+    length, (prefix, head, order, last) = len(packets[index]), header
+    head_step, order_step, last_step = steps
+    count = 0
+    for packet in islice(packets, index, index + max(0, most)):
+        if len(packet) != length or _unpack_run(packet) != (prefix, head, order, last):
+            break
+        head += head_step
+        order += order_step
+        last += last_step
+        count += 1
+    return count
 
 
 def _are_alike(packet: bytes, first: int, second: int) -> bool:
@@ -58,7 +68,7 @@ class Inbound:
     def __init__(self, initial_tsn: int, config: SctpConfig, *, interleaved: bool) -> None:
         self.receipts = Receipts(initial_tsn - 1)
         self.reassembly = Reassembly(config.max_message_bytes)
-        self.messages: list[Message] = []
+        self.arrived: list[Messages] = []
         """Whole messages in the order of delivery, until they are taken."""
         self.dropped = 0
         """Chunks that the window had no room for."""
@@ -77,7 +87,7 @@ class Inbound:
 
         Raises `ProtocolError`; the association is then over.
         """
-        receipts, reassembly, messages = self.receipts, self.reassembly, self.messages
+        receipts, reassembly, arrived = self.receipts, self.reassembly, self.arrived
         streams = reassembly.streams
         expected_kind, interleaved, header, mask = self._kind, self._interleaved, self._header, self._mask
         room = self._room
@@ -102,7 +112,13 @@ class Inbound:
                 and packet[following + 3] == packet[offset + 3]  # size and stream: the first that differ ...
                 and packet[following + 9] == packet[offset + 9]  # ... if they are not alike
                 and _are_alike(packet, offset, following)
-                and (count := self._take_alike(packet, offset, end, room))
+                and (
+                    most := min(
+                        (end - offset) // (following - offset), room // (length + CHUNK_OVERHEAD_BYTES)
+                    )
+                )
+                > 1
+                and (count := self._take_alike(packet, offset, length, most, stream_id, number, ppid))
             ):
                 offset += count * (following - offset)
                 room -= count * (length + CHUNK_OVERHEAD_BYTES)
@@ -123,86 +139,114 @@ class Inbound:
                 receipts.due = True
             if flags & WHOLE != WHOLE:
                 if interleaved:
-                    messages += reassembly.add_i_fragment(flags, stream_id, number, ppid, data)
+                    arrived += reassembly.add_i_fragment(flags, stream_id, number, ppid, data)
                 else:
-                    messages += reassembly.add_fragment(tsn, flags, stream_id, number, ppid, data)
+                    arrived += reassembly.add_fragment(tsn, flags, stream_id, number, ppid, data)
             elif flags & U:
-                messages.append((stream_id, ppid, data))
+                arrived.append((stream_id, ppid, [data]))
             else:
                 stream = streams.get(stream_id) or reassembly.stream(stream_id)
                 if number == stream.expected & mask and not stream.waiting:
                     stream.expected += 1
-                    messages.append((stream_id, ppid, data))
+                    arrived.append((stream_id, ppid, [data]))
                 else:
-                    messages += reassembly.put_in_order(stream_id, number, mask, ppid, data)
+                    arrived += reassembly.put_in_order(stream_id, number, mask, ppid, data)
         return offset
 
     def receive_run(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
-        """Take packets of one I-DATA fragment each, from the middle of a message, as far as they are foreseen.
+        """Take the packets of I-DATA that follow the first one as is foreseen, that one included, and return how many.
 
-        Returns how many. Most packets of bulk data are such: after the first one the headers of the others are known
-        and need not be read (header prediction: Jacobson 1990). `receive_data` is for everything else.
+        Most packets are such, of bulk data as well as of small messages: of the first one's headers those of the others
+        follow, and need not be read one by one (header prediction: Jacobson 1990). `receive_data` is for everything
+        else. Packets must be alike in length; each has one fragment from the middle of a message, or whole messages of
+        one size.
         """
-        receipts, reassembly, length = self.receipts, self.reassembly, len(packets[index])
-        room = self._room
-        if receipts.ranges or length <= _RUN_HEADER.size or room < 0 or not self._interleaved:
+        receipts, length = self.receipts, len(packets[index])
+        if receipts.ranges or length <= _RUN_HEADER.size or not self._interleaved:
             return 0
+        head: int = _unpack_run(packets[index])[1]
+        if head & MASK_32 != (receipts.cumulative + 1) & MASK_32 or head >> 56 != self._kind:
+            return 0
+        if head >> 48 & WHOLE:
+            return self._receive_alike(packets, index, prefix)
+        return self._receive_fragments(packets, index, prefix)
+
+    def _receive_fragments(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
+        receipts, reassembly, length = self.receipts, self.reassembly, len(packets[index])
         _, head, order, fsn = _unpack_run(packets[index])
         flags = head >> 48 & U
         partial = reassembly.awaiting(order >> 48, flags, order & MASK_32, fsn)
-        chunk = (self._kind << 8 | flags) << 16 | length - HEADER_BYTES
-        if partial is None or head != chunk << 32 | (receipts.cumulative + 1) & MASK_32:
+        if partial is None or head >> 32 & 0xFFFFFF != flags << 16 | length - HEADER_BYTES:
             return 0
         size = length - _RUN_HEADER.size
         most = min(
-            room // (size + I_DATA_HEADER.size + CHUNK_OVERHEAD_BYTES),
+            self._room // (size + I_DATA_HEADER.size + CHUNK_OVERHEAD_BYTES),
             reassembly.room(partial) // size,
             MASK_32 + 1 - (head & MASK_32),
         )
-        parts: list[bytes] = []
-        for packet in islice(packets, index, index + most):
-            if len(packet) != length or _unpack_run(packet) != (prefix, head, order, fsn):
-                break
-            parts.append(packet[_RUN_HEADER.size :])
-            head += 1
-            fsn += 1
+        count = _count_foreseen(packets, index, most, (prefix, head, order, fsn), (1, 0, 1))
+        parts = [packet[_RUN_HEADER.size :] for packet in packets[index : index + count]]
         reassembly.append(partial, parts, len(parts) * size)
-        receipts.cumulative += len(parts)
-        return len(parts)
-
-    def _take_alike(self, packet: bytes, offset: int, end: int, room: int) -> int:
-        """Take whole messages of one size, of which the first is next in order, as far as those that follow are too.
-
-        Returns how many: none if the first one is not next in its stream. Small messages come like this, and one by one
-        they would cost several times as much.
-        """
-        interleaved = self._interleaved
-        layout = _layout(int.from_bytes(packet[offset + 2 : offset + 4], "big"), interleaved=interleaved)
-        (head, order) = (_first_of_i_data if interleaved else _first_of_data)(packet, offset)
-        stream_id = order >> 48 if interleaved else order >> 16
-        stream, mask = self.reassembly.stream(stream_id), self._mask
-        if room < 0 or stream.waiting or order & mask != stream.expected & mask:
-            return 0
-        # Where one of the numbers begins anew, what stands before it must not change.
-        most = min(
-            (end - offset) // layout.size,
-            room // (layout.size + CHUNK_OVERHEAD_BYTES),
-            MASK_32 + 1 - (head & MASK_32),
-            mask + 1 - (order & mask),
-        )
-        following, messages = head, self.messages
-        for its_head, its_order, ppid, data in layout.iter_unpack(
-            packet[offset : offset + most * layout.size]
-        ):
-            if its_head != following or its_order != order:
-                break
-            following += 1
-            order += 1
-            messages.append((stream_id, ppid, data))
-        count: int = following - head
-        stream.expected += count
-        self.receipts.cumulative += count
+        receipts.cumulative += count
         return count
+
+    def _receive_alike(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
+        _, head, order, ppid = _unpack_run(packets[index])
+        length = head >> 32 & 0xFFFF
+        stride = (length + 3) & ~3
+        each = (len(packets[index]) - HEADER_BYTES) // stride
+        stream = self.reassembly.stream(order >> 48)
+        number = order & MASK_32
+        if (
+            head >> 48 & 0xFF != WHOLE
+            or length <= self._header
+            or each * stride + HEADER_BYTES != len(packets[index])
+            or stream.waiting
+            or number != stream.expected & MASK_32
+        ):
+            return 0
+        # Where a number begins anew, what stands before it would change.
+        most = min(
+            self._room // (each * (length + CHUNK_OVERHEAD_BYTES)),
+            (MASK_32 + 1 - (head & MASK_32)) // each,
+            (MASK_32 + 1 - number) // each,
+        )
+        count = _count_foreseen(packets, index, most, (prefix, head, order, ppid), (each, each, 0))
+        if not count:
+            return 0
+        chunks = b"".join([packet[HEADER_BYTES:] for packet in packets[index : index + count]])
+        messages = decode_alike(chunks, length, head & MASK_32, number, interleaved=True)
+        count = len(messages) // each
+        self._take_in_order(stream, order >> 48, ppid, messages[: count * each])
+        return count
+
+    def _take_alike(  # noqa: PLR0917
+        self, packet: bytes, offset: int, length: int, most: int, stream_id: int, number: int, ppid: int
+    ) -> int:
+        """Take whole messages of one size, of which the first is next, as far as those that follow are alike.
+
+        Returns how many: none if the first one is not next in its stream.
+        """
+        stream = self.reassembly.stream(stream_id)
+        if stream.waiting or number != stream.expected & self._mask:
+            return 0
+        stride = (length + 3) & ~3
+        if most > _FEW:
+            most = min(most, _MANY)
+            if not _are_alike(packet, offset, offset + (most - 1) * stride):
+                most = _FEW
+        tsn = self.receipts.cumulative + 1
+        chunks = packet[offset : offset + most * stride]
+        messages = decode_alike(chunks, length, tsn, number, interleaved=self._interleaved)
+        self._take_in_order(stream, stream_id, ppid, messages)
+        return len(messages)
+
+    def _take_in_order(self, stream: InStream, stream_id: int, ppid: int, messages: Sequence[bytes]) -> None:
+        """Take messages that are next in their stream, with a TSN each."""
+        if messages:
+            self.arrived.append((stream_id, ppid, list(messages)))
+            stream.expected += len(messages)
+            self.receipts.cumulative += len(messages)
 
     def receive_forward_tsn(self, forward: ForwardTsn) -> None:
         """Take a FORWARD TSN or I-FORWARD-TSN (RFC 3758 section 3.6). Raises `ProtocolError`."""
@@ -213,7 +257,7 @@ class Inbound:
         is_news = cumulative > receipts.cumulative
         receipts.forward(cumulative)
         if is_news:
-            self.messages += self.reassembly.forward(
+            self.arrived += self.reassembly.forward(
                 cumulative, receipts.cumulative, forward.skips, interleaved=self._interleaved
             )
 

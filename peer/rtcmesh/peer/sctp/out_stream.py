@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
+
+import msgspec
 
 from .sent import Limit
 
@@ -23,8 +25,14 @@ class Delivery(NamedTuple):
     limit: Limit | None
 
 
-Waiting: TypeAlias = tuple[Delivery, bytes]
-"""A message that waits."""
+class Alike(msgspec.Struct, gc=False, eq=False):
+    """What messages have in common that follow one another in a queue."""
+
+    delivery: Delivery
+    size: int
+    """Of each, in bytes."""
+    count: int
+    """How many they are, at least one."""
 
 
 class OutStream:
@@ -32,6 +40,7 @@ class OutStream:
 
     __slots__ = (
         "active",
+        "alike",
         "blocked",
         "buffered",
         "credit",
@@ -48,7 +57,9 @@ class OutStream:
 
     def __init__(self, stream_id: int, priority: int = 256) -> None:
         self.id = stream_id
-        self.queue: deque[Waiting] = deque()
+        self.queue: deque[bytes] = deque()
+        self.alike: deque[Alike] = deque()
+        """What the messages in the queue are like, those that are alike together."""
         self.offset = 0
         """How much of the first message in the queue is sent."""
         self.fragment = 0
@@ -64,3 +75,17 @@ class OutStream:
         self.credit = 0
         self.last_tsn = -1
         """The last TSN that was sent on it; -1: none."""
+
+    def take(self, count: int) -> list[bytes]:
+        """Take messages away that are alike."""
+        alike, popleft = self.alike[0], self.queue.popleft
+        alike.count -= count
+        if not alike.count:
+            self.alike.popleft()
+        return [popleft() for _ in range(count)]
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self.queue.clear()
+        self.alike.clear()
+        self.buffered = self.offset = 0

@@ -13,7 +13,7 @@ from .chunks import Skip
 from .config import SctpConfig
 from .data_chunks import U
 from .extensions import Extensions
-from .out_stream import OutStream, Waiting
+from .out_stream import Alike, Delivery, OutStream
 from .sent import Sent
 
 MESSAGE_OVERHEAD_BYTES = 64
@@ -42,10 +42,14 @@ class Outbound:
         self.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         self.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
 
-    def add(self, stream: OutStream, message: Waiting) -> None:
+    def add(self, stream: OutStream, delivery: Delivery, data: bytes) -> None:
         """Let a message wait."""
-        stream.queue.append(message)
-        size = len(message[1])
+        alike, size = stream.alike, len(data)
+        if alike and (last := alike[-1]).size == size and last.delivery is delivery:
+            last.count += 1
+        else:
+            alike.append(Alike(delivery, size, 1))
+        stream.queue.append(data)
         stream.buffered += size
         self.buffered += size
         if not stream.active:
@@ -56,8 +60,7 @@ class Outbound:
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
         self.buffered -= stream.buffered
-        stream.queue.clear()
-        stream.buffered = stream.offset = 0
+        stream.clear()
         if stream.active:
             stream.active = False
             self.active.remove(stream)
@@ -91,7 +94,7 @@ class Outbound:
                 stream.credit += stream.quantum
                 active.rotate(-1)
                 continue
-            limit = stream.queue[0][0].limit
+            limit = stream.alike[0].delivery.limit
             if limit is not None:
                 if bundle.parts:
                     break
@@ -111,12 +114,12 @@ class Outbound:
         When a part of it is sent already, and perhaps acknowledged, one more TSN stands for the rest. It is returned,
         to be passed over with FORWARD TSN: otherwise the remote end would wait for the rest for ever.
         """
-        queue, dropped = stream.queue, 0
-        while queue:
-            (flags, _, limit), data = queue[0]
+        dropped = 0
+        while stream.queue:
+            flags, _, limit = stream.alike[0].delivery
             if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 break
-            queue.popleft()
+            (data,) = stream.take(1)
             dropped += len(data) - stream.offset
             if not limit.abandoned:
                 limit.abandoned = True

@@ -11,8 +11,8 @@ from .errors import ProtocolError
 from .parameters import Cause
 from .serial import MASK_16, MASK_32, unwrap
 
-Message: TypeAlias = tuple[int, int, bytes]
-"""Stream id, payload protocol and data."""
+Messages: TypeAlias = tuple[int, int, list[bytes]]
+"""Stream id, payload protocol, and the data of messages that follow one another."""
 
 CHUNK_OVERHEAD_BYTES = 64
 """What a chunk that waits costs beside its data: many small ones must not hold more than the window says."""
@@ -103,7 +103,7 @@ class Reassembly:
 
     def add_fragment(  # noqa: PLR0917  (made for every chunk: keywords would cost)
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes
-    ) -> Sequence[Message]:
+    ) -> Sequence[Messages]:
         """Take a fragment of a DATA message. Returns what can be delivered now."""
         run = None if flags & B else self._runs_by_following.pop(tsn, None)
         if run is None:
@@ -124,7 +124,7 @@ class Reassembly:
         if run.flags & B and run.flags & E:
             self._forget(run)
             if run.flags & U:
-                return [(run.stream_id, run.ppid, b"".join(run.parts))]
+                return [(run.stream_id, run.ppid, [b"".join(run.parts)])]
             return self.put_in_order(run.stream_id, run.ssn, MASK_16, run.ppid, b"".join(run.parts))
         if not run.flags & E:
             self._runs_by_following[run.following] = run
@@ -132,7 +132,7 @@ class Reassembly:
 
     def add_i_fragment(
         self, flags: int, stream_id: int, wire_mid: int, ppid_or_fsn: int, data: bytes
-    ) -> Sequence[Message]:
+    ) -> Sequence[Messages]:
         """Take a fragment of an I-DATA message. Returns what can be delivered now."""
         key = stream_id, flags & U, wire_mid
         partial = self._partials.get(key)
@@ -159,7 +159,7 @@ class Reassembly:
         self._forget_partial(key)
         whole = b"".join(partial.parts)
         if flags & U:
-            return [(stream_id, partial.ppid, whole)]
+            return [(stream_id, partial.ppid, [whole])]
         return self.put_in_order(stream_id, wire_mid, MASK_32, partial.ppid, whole)
 
     def awaiting(self, stream_id: int, flags: int, wire_mid: int, fsn: int) -> Partial | None:
@@ -179,7 +179,7 @@ class Reassembly:
 
     def put_in_order(
         self, stream_id: int, wire_number: int, mask: int, ppid: int, data: bytes
-    ) -> list[Message]:
+    ) -> list[Messages]:
         """Take a whole ordered message with its SSN or MID. Returns those whose turn has come."""
         stream = self.stream(stream_id)
         expected = stream.expected
@@ -193,20 +193,20 @@ class Reassembly:
             self.held_bytes += len(data) + CHUNK_OVERHEAD_BYTES
             return []
         stream.expected = number + 1
-        messages = [(stream_id, ppid, data)]
+        messages: list[Messages] = [(stream_id, ppid, [data])]
         if stream.waiting:
             self._continue(stream_id, stream, messages)
         return messages
 
     def forward(
         self, forwarded: int, cumulative: int, skips: Iterable[Skip], *, interleaved: bool
-    ) -> list[Message]:
+    ) -> list[Messages]:
         """Give up on what is passed over (RFC 3758 section 3.6, RFC 8260 section 2.3.1). Returns what is next.
 
         `forwarded` is the TSN up to which the remote end gives up, `cumulative` the one up to which nothing is
         missing after that: a run up to there lacks a neighbour that will never come.
         """
-        messages: list[Message] = []
+        messages: list[Messages] = []
         if not interleaved:
             for run in list(self._runs_by_first.values()):
                 whole_so_far = run.following > cumulative if run.flags & B else run.first > cumulative
@@ -240,15 +240,15 @@ class Reassembly:
         for key in [key for key in self._partials if key[0] == stream_id]:
             self._forget_partial(key)
 
-    def _continue(self, stream_id: int, stream: InStream, messages: list[Message]) -> None:
+    def _continue(self, stream_id: int, stream: InStream, messages: list[Messages]) -> None:
         while stream.expected in stream.waiting:
             messages.append(self._take(stream_id, stream, stream.expected))
             stream.expected += 1
 
-    def _take(self, stream_id: int, stream: InStream, number: int) -> Message:
+    def _take(self, stream_id: int, stream: InStream, number: int) -> Messages:
         ppid, data = stream.waiting.pop(number)
         self.held_bytes -= len(data) + CHUNK_OVERHEAD_BYTES
-        return stream_id, ppid, data
+        return stream_id, ppid, [data]
 
     def _join(self, run: _Run, right: _Run) -> None:
         """Append the run that follows."""

@@ -33,12 +33,13 @@ class Limit:
         self.abandoned = False
 
     @classmethod
-    def of(cls, max_retransmits: int | None, max_lifetime: float | None, now: float) -> Limit:
-        """Return the limit of a message that is sent now."""
-        return cls(
-            inf if max_retransmits is None else max_retransmits,
-            inf if max_lifetime is None else now + max_lifetime,
-        )
+    def of(cls, max_retransmits: int | None, max_lifetime: float | None, now: float | None) -> Limit:
+        """Return the limit of a message that is sent now. Raises ValueError for a lifetime without a beginning."""
+        if max_lifetime is None:
+            return cls(inf if max_retransmits is None else max_retransmits, inf)
+        if now is None:
+            raise ValueError("messages with a lifetime need the time at which they are sent")
+        return cls(inf if max_retransmits is None else max_retransmits, now + max_lifetime)
 
     def equals(self, other: Limit) -> bool:
         """Return whether two messages are abandoned under the same conditions."""

@@ -23,7 +23,7 @@ from rtcmesh.peer.sctp import (
     AssociationAnswered,
     AssociationClosed,
     Event,
-    MessageReceived,
+    MessagesReceived,
     Role,
     SctpConfig,
 )
@@ -65,7 +65,7 @@ class ConnectionListener(Protocol):
         ...
 
     def event_received(self, event: Event) -> None:
-        """Something happened on the association, in order. A message counts as consumed when this returns."""
+        """Something happened on the association, in order. Messages count as consumed when this returns."""
         ...
 
     def connection_ended(self, reason: str) -> None:
@@ -114,8 +114,9 @@ class Connection:
         self._described = False
         self._early_candidates: list[Candidate | None] = []
         self._early_datagrams: list[bytes] = []
+        self.will_flush = False
+        """Whether what the association is given now leaves without `schedule_flush`."""
         self._flushing = False
-        self._draining = False
         self._alarm = Alarm(self._deadline, self._timeout)
         self._heard_at = 0.0
         self._closing = False
@@ -171,7 +172,7 @@ class Connection:
 
         While nothing is on its way, what comes first leaves at once: the next turn would come too late for an answer.
         """
-        if self._draining or self._flushing:
+        if self.will_flush:
             return
         association, dtls, agent = self._association, self._dtls, self._agent
         if association is not None and dtls is not None and agent is not None and association.is_idle:
@@ -310,14 +311,14 @@ class Connection:
 
     def _flush_later(self, turns: int) -> None:
         if not self._flushing:
-            self._flushing = True
+            self._flushing = self.will_flush = True
             self._loop.call_soon(self._flush, turns)
 
     def _flush(self, turns: int) -> None:
         if turns > 1:
             self._loop.call_soon(self._flush, turns - 1)
         else:
-            self._flushing = False
+            self._flushing = self.will_flush = False
             self._advance()
 
     def _advance(self) -> None:
@@ -326,7 +327,7 @@ class Connection:
         if dtls is None or association is None or agent is None or self._over.is_set():
             return
         now = self._loop.time()
-        self._draining = True  # what the listener sends meanwhile leaves with the rest
+        self.will_flush = True  # what the listener sends meanwhile leaves with the rest
         try:
             for datagram in dtls.datagrams_to_send():
                 self._send(agent, Datagrams(datagram, len(datagram)))
@@ -337,7 +338,7 @@ class Connection:
                 if not self._report(association.events()):
                     self._transmit(association, dtls, agent, now)
         finally:
-            self._draining = False
+            self.will_flush = self._flushing
         if dtls.state is DtlsState.FAILED:
             self._end(dtls.reason)
         elif dtls.state is DtlsState.CLOSED:
@@ -351,9 +352,9 @@ class Connection:
         answered = False
         receive = self._listener.event_received
         for event in events:
-            if isinstance(event, MessageReceived):
-                consumed += len(event.data)
-                messages += 1
+            if isinstance(event, MessagesReceived):
+                consumed += sum(map(len, event.messages))
+                messages += len(event.messages)
             elif isinstance(event, AssociationClosed):
                 self._end(f"{event.reason.value}: {event.detail}" if event.detail else event.reason.value)
                 continue

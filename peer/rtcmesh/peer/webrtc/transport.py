@@ -17,7 +17,7 @@ from rtcmesh.peer.sctp import (
     ChannelClosed,
     ChannelWritable,
     Event,
-    MessageReceived,
+    MessagesReceived,
     SctpError,
 )
 from rtcmesh.peer.stats import TransportStats
@@ -55,7 +55,6 @@ class WebRtcTransport:
     ) -> None:
         self._sink = sink
         self._loop = asyncio.get_running_loop()
-        self._now = self._loop.time
         self._connection = Connection(self, parse_servers(ice_servers), config, agent=agent)
         self._association: Association | None = None
         self._open = False
@@ -96,11 +95,12 @@ class WebRtcTransport:
         if association is None or not self._open:
             return
         try:
-            association.send(PACKETS, packet, self._now())
+            association.send(PACKETS, packet)
         except SctpError as error:
             self._loop.call_soon(self._end, str(error))
         else:
-            self._connection.schedule_flush()
+            if not self._connection.will_flush:
+                self._connection.schedule_flush()
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the other channel, unless too many wait there. See `Transport`."""
@@ -109,7 +109,7 @@ class WebRtcTransport:
             return
         try:
             if association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
-                association.send(DATAGRAMS, datagram, self._now())
+                association.send(DATAGRAMS, datagram)
                 self._connection.schedule_flush()
         except SctpError as error:
             self._loop.call_soon(self._end, str(error))
@@ -141,13 +141,15 @@ class WebRtcTransport:
 
     def event_received(self, event: Event) -> None:
         """Translate what the association reports."""
-        if isinstance(event, MessageReceived):  # nearly always
-            if event.channel_id == PACKETS:
-                self._sink.packet_received(event.data)
-            else:
-                self._sink.datagram_received(event.data)
-            return
         match event:
+            case MessagesReceived():
+                receive = (
+                    self._sink.packet_received
+                    if event.channel_id == PACKETS
+                    else self._sink.datagram_received
+                )
+                for message in event.messages:
+                    receive(message)
             case ChannelWritable():
                 if event.channel_id == PACKETS:
                     self._sink.transport_writable()

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import msgspec
 
 from rtcmesh.netem import Link, LinkConfig
-from rtcmesh.peer.sctp import Association, CongestionControl, MessageReceived, Role, SctpConfig
+from rtcmesh.peer.sctp import Association, CongestionControl, MessagesReceived, Role, SctpConfig
 
 OVERHEAD_BYTES = 57
 """DTLS 1.2 with AES-GCM, UDP and IPv4 around a packet."""
@@ -76,9 +76,9 @@ class Flow:
         if self.client.events():
             self.fill(now)
         for event in self.server.events():
-            if isinstance(event, MessageReceived):
-                size = len(event.data)
-                self.server.consumed(size)
+            if isinstance(event, MessagesReceived):
+                size = sum(map(len, event.messages))
+                self.server.consumed(size, len(event.messages))
                 self.received_bytes += size
                 self.longest_gap = max(self.longest_gap, now - self._heard_at)
                 self._heard_at = now
