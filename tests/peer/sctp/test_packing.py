@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rtcmesh.peer.sctp import Role, SctpConfig
 from rtcmesh.peer.sctp.chunks import ChunkType
 from rtcmesh.peer.sctp.cubic import Cubic
-from rtcmesh.peer.sctp.data_chunks import DATA_HEADER, I_DATA_HEADER
+from rtcmesh.peer.sctp.data_chunks import DATA_HEADER, I_DATA_HEADER, data_header_bytes
+from rtcmesh.peer.sctp.errors import ProtocolError
 from rtcmesh.peer.sctp.inbound import Inbound
 from rtcmesh.peer.sctp.out_stream import Delivery, OutStream
 from rtcmesh.peer.sctp.outbound import Outbound
@@ -96,6 +97,16 @@ def take(inbound: Inbound, packets: list[bytes], *, runs: bool) -> list[tuple[in
         index += count
     arrived, inbound.arrived = inbound.arrived, []
     return [(stream_id, ppid, data) for stream_id, ppid, messages in arrived for data in messages]
+
+
+def take_until_it_breaks(
+    inbound: Inbound, packets: list[bytes], *, runs: bool
+) -> tuple[list[tuple[int, int, bytes]], str]:
+    """Receive packets until one is against the protocol; return what has arrived, and what was wrong."""
+    try:
+        return take(inbound, packets, runs=runs), ""
+    except ProtocolError as error:
+        return take(inbound, [], runs=runs), str(error)
 
 
 def one_by_one(packet: bytes) -> list[bytes]:
@@ -221,6 +232,44 @@ def test_chunks_that_follow_one_another_are_the_same_together_and_alone(
     assert len(ways[0][0]) == len(chunks)
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from([1, 8, 64, 65]),
+    st.booleans(),
+    st.tuples(at_the_end, at_the_end),
+    st.lists(
+        st.tuples(
+            st.integers(0, 10_000), st.sampled_from([1, 4, 7, 8, 9, 11, 15, 16, 19]), st.integers(1, 255)
+        )
+    ),
+)
+def test_a_chunk_that_is_not_as_foreseen_is_the_same_in_a_run_and_alone(
+    size: int, interleaved: bool, numbers: tuple[int, int], changes: list[tuple[int, int, int]]
+) -> None:
+    tsn, number = numbers
+    runs = [(0, ORDERED, size, 120)]
+    sealed = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting(runs, interleaved=interleaved, number=number), tsn, 300, 50)
+    ]
+    stride = (size + data_header_bytes(interleaved=interleaved) + 3) & ~3
+    for chunk, byte, change in changes:
+        index = chunk % len(sealed)
+        offset = HEADER_BYTES + chunk % ((len(sealed[index]) - HEADER_BYTES) // stride) * stride + byte
+        if offset < len(sealed[index]):
+            spoilt = bytearray(sealed[index])
+            spoilt[offset] ^= change
+            sealed[index] = bytes(spoilt)
+    by_runs = inbound_for(tsn, number, interleaved=interleaved)
+    alone = inbound_for(tsn, number, interleaved=interleaved)
+    assert take_until_it_breaks(by_runs, sealed, runs=True) == take_until_it_breaks(
+        alone, [chunk for packet in sealed for chunk in one_by_one(packet)], runs=False
+    )
+    assert by_runs.receipts.cumulative == alone.receipts.cumulative
+    assert by_runs.receipts.ranges == alone.receipts.ranges
+    assert by_runs.reassembly.held_bytes == alone.reassembly.held_bytes
+
+
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_what_the_window_has_no_room_for_is_dropped_whatever_it_is_like(interleaved: bool) -> None:
     window = 32_768
@@ -283,6 +332,29 @@ def test_a_run_ends_where_a_packet_is_not_as_foreseen() -> None:
         changed = [*packets[:index], spoilt, *packets[index + 1 :]]
         assert inbound.receive_run(changed, 1, ENVELOPE.unchecked) == index - 1
         assert inbound.receipts.cumulative == index
+
+
+def test_a_run_of_alike_messages_ends_where_a_packet_is_not_as_foreseen() -> None:
+    packets = [
+        ENVELOPE.seal(packet.body)
+        for packet in packets_of(waiting([(0, ORDERED, 64, 140)], interleaved=True, number=0), 1, 1176, 50)
+    ]
+    assert inbound_for(1, 0, interleaved=True).receive_run(packets, 0, ENVELOPE.unchecked) == 10
+    length = HEADER_BYTES + 2
+    for index, spoilt in (
+        (2, Envelope(5000, 5000, 7).seal(packets[2][HEADER_BYTES:])),
+        (3, packets[3][:-4]),
+        (4, packets[5]),
+        (5, packets[5][:-80] + b"\1" + packets[5][-79:]),  # a part of the last header
+        (6, packets[6][:-1] + b"\1"),  # a part of the last message is no part of a header
+        (7, packets[7][:length] + b"\0\0" + packets[7][length + 2 :]),
+        (8, packets[8][:length] + b"\xff\xff" + packets[8][length + 2 :]),
+    ):
+        inbound = inbound_for(1, 0, interleaved=True)
+        changed = [*packets[:index], spoilt, *packets[index + 1 :]]
+        assert inbound.receive_run(changed, 0, ENVELOPE.unchecked) == (10 if index == 6 else index)
+        assert inbound.receive_run(changed[index:], 0, ENVELOPE.unchecked) == 0
+        assert inbound.receipts.cumulative == (140 if index == 6 else 14 * index)
 
 
 def test_a_run_takes_no_more_than_the_window_and_the_largest_message_allow() -> None:

@@ -22,7 +22,7 @@ _TSN_ENDS, _SSN_ENDS, _MID_ENDS = 8, 12, 16
 
 def encode_alike(
     header: bytes, messages: Sequence[bytes], tsn: int, number: int, *, interleaved: bool
-) -> bytearray:
+) -> bytes:
     """Return chunks of one message each. `header` is that of the first, which has this TSN and this SSN or MID."""
     padding = PADDING[len(messages[0]) & 3]
     chunks = bytearray().join((header, (padding + header).join(messages), padding))
@@ -32,7 +32,7 @@ def encode_alike(
         _count_up(chunks, _MID_ENDS, stride, number, count, 4)
     else:
         _count_up(chunks, _SSN_ENDS, stride, number, count, 2)
-    return chunks
+    return bytes(chunks)
 
 
 def decode_alike(chunks: bytes, length: int, tsn: int, number: int, *, interleaved: bool) -> Sequence[bytes]:

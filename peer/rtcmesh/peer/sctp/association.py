@@ -19,7 +19,7 @@ from . import parameters
 from .channels import Channels
 from .chunks import CHUNK_HEADER, FLAG_T, ChunkType, encode_causes, encode_chunk
 from .config import SctpConfig
-from .dcep import MAX_NAME_BYTES, Open, PayloadProtocol
+from .dcep import MAX_NAME_BYTES, Open
 from .errors import BufferFull, ChannelNotOpen, MessageTooLarge, NotEstablished, ProtocolError
 from .established import Established
 from .events import (
@@ -41,9 +41,6 @@ from .stats import AssociationStats, ChannelStats
 
 DEFAULT_REMOTE_MAX_MESSAGE_BYTES = 65_536
 """RFC 8841 section 6.1."""
-
-_BINARY, _BINARY_EMPTY = int(PayloadProtocol.BINARY), int(PayloadProtocol.BINARY_EMPTY)
-_STRING, _STRING_EMPTY = int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)
 
 
 class Association:
@@ -203,24 +200,18 @@ class Association:
         channel = self._channels.by_id.get(channel_id)
         if channel is None or not channel.takes_messages:
             raise self._refusal(channel_id)
-        ppid = _BINARY
-        if not isinstance(data, bytes):
-            if isinstance(data, str):
-                data, ppid = data.encode(), _STRING
-            else:
-                data = bytes(data)
+        delivery = channel.binary
+        if delivery is None or not data or not isinstance(data, bytes):
+            delivery, data = channel.prepare(data, now)
         size = len(data)
         if size > self.remote_max_message_bytes > 0:
             raise MessageTooLarge(size, self.remote_max_message_bytes)
         outbound, stream = self._outbound, channel.stream
         if outbound.buffered + size + MESSAGE_OVERHEAD_BYTES * len(stream.queue) > self._max_buffered_bytes:
             raise BufferFull(self._max_buffered_bytes)
-        if not size:
-            # RFC 8831 section 6.6: there is no user message of no bytes.
-            data, ppid = b"\0", _STRING_EMPTY if ppid == _STRING else _BINARY_EMPTY
-        outbound.add(stream, channel.reliable.get(ppid) or channel.limited(ppid, now), data)
-        channel.messages_sent += 1
-        channel.bytes_sent += size
+        outbound.add(stream, delivery, data)
+        if size == 1:
+            channel.sent_least(delivery)
         if stream.buffered < stream.high_water:
             return True
         stream.blocked = True

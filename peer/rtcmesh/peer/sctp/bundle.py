@@ -65,7 +65,7 @@ def alike_messages(
     each = room // stride
     if stream.offset or limit is not None or each < 2 or room - each * stride >= room >> 2:
         return [], 0
-    count = min(alike.count // each, most) * each
+    count = min(stream.count_alike // each, most) * each
     if not count:
         return [], 0
     flags |= WHOLE
@@ -74,7 +74,7 @@ def alike_messages(
         header = _pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream.id, 0, number & MASK_32, ppid)
     else:
         header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
-    chunks = bytes(encode_alike(header, stream.take(count), tsn, number, interleaved=interleaved))
+    chunks = encode_alike(header, stream.take(count), tsn, number, interleaved=interleaved)
     filled = each * stride
     packets = [
         Sent(first, first + each, chunks[begin : begin + filled], filled)

@@ -24,9 +24,10 @@ from .stats import ChannelStats
 MAX_EARLY_BYTES = 64 * 1024
 """What may arrive on channels that this end has not opened yet."""
 
-_EMPTY = frozenset({int(PayloadProtocol.STRING_EMPTY), int(PayloadProtocol.BINARY_EMPTY)})
-_TEXTS = frozenset({int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)})
-_BINARY = int(PayloadProtocol.BINARY)
+_BINARY, _BINARY_EMPTY = int(PayloadProtocol.BINARY), int(PayloadProtocol.BINARY_EMPTY)
+_STRING, _STRING_EMPTY = int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)
+_EMPTY = frozenset({_BINARY_EMPTY, _STRING_EMPTY})
+_TEXTS = frozenset({_STRING, _STRING_EMPTY})
 _DCEP = Delivery(0, int(PayloadProtocol.DCEP), None)
 _OF_USERS = frozenset({*_EMPTY, *_TEXTS, _BINARY})
 
@@ -43,16 +44,17 @@ class Channel:
     """One data channel."""
 
     __slots__ = (
+        "_bytes_elsewhere",
         "_flags",
+        "_messages_elsewhere",
+        "_reliable",
+        "binary",
         "bytes_received",
-        "bytes_sent",
         "id",
         "local_reset",
         "messages_received",
-        "messages_sent",
         "negotiated",
         "opening",
-        "reliable",
         "remote_reset",
         "reset_requested",
         "state",
@@ -69,11 +71,14 @@ class Channel:
         self.stream = OutStream(channel_id, opening.priority)
         self._flags = 0
         """U once messages may overtake one another: not before the other end knows the channel (RFC 8832 section 6)."""
-        self.reliable: dict[int, Delivery] = {}
-        """How messages travel, by payload protocol; none where each has a limit of its own."""
+        self.binary: Delivery | None = None
+        """How binary messages travel; None where each message has a limit of its own."""
+        self._reliable: dict[int, Delivery] = {}
+        """How all messages travel, by payload protocol; none where each has a limit of its own."""
         self._set_flags(0)
         self.local_reset = self.remote_reset = self.reset_requested = False
-        self.messages_sent = self.bytes_sent = 0
+        self._messages_elsewhere = self._bytes_elsewhere = 0
+        """What was sent on streams before this one, less what is on this one and no message of the user."""
         self.messages_received = self.bytes_received = 0
 
     def opened(self, *, remote: bool) -> ChannelOpened:
@@ -85,15 +90,45 @@ class Channel:
             self.id, label, protocol, ordered, max_retransmits, max_lifetime, priority, remote
         )
 
-    def limited(self, ppid: int, now: float | None) -> Delivery:
-        """Return how a message travels that is sent now, on a channel that is not reliable."""
-        opening = self.opening
-        return Delivery(self._flags, ppid, Limit.of(opening.max_retransmits, opening.max_lifetime, now))
+    def prepare(
+        self, data: bytes | bytearray | memoryview | str, now: float | None
+    ) -> tuple[Delivery, bytes]:
+        """Return how a message travels that is sent now, and as which bytes."""
+        ppid, empty = _BINARY, _BINARY_EMPTY
+        if isinstance(data, str):
+            data, ppid, empty = data.encode(), _STRING, _STRING_EMPTY
+        if not data:
+            data, ppid = b"\0", empty  # RFC 8831 section 6.6: there is no user message of no bytes
+        delivery = self._reliable.get(ppid)
+        if delivery is None:
+            opening = self.opening
+            limit = Limit.of(opening.max_retransmits, opening.max_lifetime, now)
+            delivery = Delivery(self._flags, ppid, limit)
+        return delivery, bytes(data)
+
+    def sent_least(self, delivery: Delivery) -> None:
+        """Note that a single byte was sent, which may stand for none."""
+        if delivery.ppid in _EMPTY:
+            self._bytes_elsewhere -= 1
 
     def _set_flags(self, flags: int) -> None:
         self._flags = flags
         if self.opening.max_retransmits is None and self.opening.max_lifetime is None:
-            self.reliable = {ppid: Delivery(flags, ppid, None) for ppid in _OF_USERS}
+            self._reliable = {ppid: Delivery(flags, ppid, None) for ppid in _OF_USERS}
+            self.binary = self._reliable[_BINARY]
+
+    def say(self, outbound: Outbound, message: bytes) -> None:
+        """Send a message of DCEP."""
+        outbound.add(self.stream, _DCEP, message)
+        self._messages_elsewhere -= 1
+        self._bytes_elsewhere -= len(message)
+
+    def begin_anew(self) -> None:
+        """Go on with another stream, as the remote end knows nothing of this one."""
+        before, self.stream = self.stream, OutStream(self.id, self.opening.priority)
+        self.stream.low_water, self.stream.high_water = before.low_water, before.high_water
+        self._messages_elsewhere += before.added
+        self._bytes_elsewhere += before.taken_bytes
 
     def stats(self) -> ChannelStats:
         """Return its figures."""
@@ -101,8 +136,8 @@ class Channel:
             self.id,
             self.opening.label,
             self.opening.protocol,
-            self.messages_sent,
-            self.bytes_sent,
+            self._messages_elsewhere + self.stream.added,
+            self._bytes_elsewhere + self.stream.taken_bytes + self.stream.buffered,
             self.messages_received,
             self.bytes_received,
             self.stream.buffered,
@@ -148,8 +183,7 @@ class Channels:
             raise ChannelIdTaken(negotiated_id)
         channel = self.by_id[channel_id] = Channel(channel_id, opening, negotiated=negotiated_id is not None)
         if not channel.negotiated:
-            message = dcep.encode_open(opening)
-            self._outbound.add(channel.stream, _DCEP, message)
+            channel.say(self._outbound, dcep.encode_open(opening))
         elif self._connected:
             self._negotiated_opened(channel)
         return channel_id
@@ -167,10 +201,9 @@ class Channels:
         for channel in list(self.by_id.values()):
             self._outbound.drop(channel.stream)
             if channel.negotiated and channel.state is not ChannelState.CLOSING:
-                before, channel.stream = channel.stream, OutStream(channel.id, channel.opening.priority)
-                channel.stream.low_water, channel.stream.high_water = before.low_water, before.high_water
-                if before.blocked:
+                if channel.stream.blocked:
                     self._outbound.writable.append(channel.id)
+                channel.begin_anew()
             else:
                 self._forget(channel)
 
@@ -252,7 +285,7 @@ class Channels:
             self._refuse(stream_id)
         else:
             channel = self.by_id[stream_id] = Channel(stream_id, opening, negotiated=False)
-            self._outbound.add(channel.stream, _DCEP, dcep.ACK)
+            channel.say(self._outbound, dcep.ACK)
             self.events.append(channel.opened(remote=True))
 
     def _refuse(self, stream_id: int) -> None:

@@ -29,27 +29,6 @@ _FEW, _MANY = 16, 64
 """How many chunks are looked at together that may be alike, and how many if the last of them looks like the first."""
 
 
-def _count_foreseen(
-    packets: Sequence[bytes],
-    index: int,
-    most: int,
-    header: tuple[bytes, int, int, int],
-    steps: tuple[int, int, int],
-) -> int:
-    """Return how many packets follow one another in which these numbers grow by these steps, `most` at most."""
-    length, (prefix, head, order, last) = len(packets[index]), header
-    head_step, order_step, last_step = steps
-    count = 0
-    for packet in islice(packets, index, index + max(0, most)):
-        if len(packet) != length or _unpack_run(packet) != (prefix, head, order, last):
-            break
-        head += head_step
-        order += order_step
-        last += last_step
-        count += 1
-    return count
-
-
 def _are_alike(packet: bytes, first: int, second: int) -> bool:
     """Return whether two chunks are of the same kind, flags, length and stream."""
     return (
@@ -112,13 +91,7 @@ class Inbound:
                 and packet[following + 3] == packet[offset + 3]  # size and stream: the first that differ ...
                 and packet[following + 9] == packet[offset + 9]  # ... if they are not alike
                 and _are_alike(packet, offset, following)
-                and (
-                    most := min(
-                        (end - offset) // (following - offset), room // (length + CHUNK_OVERHEAD_BYTES)
-                    )
-                )
-                > 1
-                and (count := self._take_alike(packet, offset, length, most, stream_id, number, ppid))
+                and (count := self._take_alike(packet, offset, end, room))
             ):
                 offset += count * (following - offset)
                 room -= count * (length + CHUNK_OVERHEAD_BYTES)
@@ -184,65 +157,70 @@ class Inbound:
             reassembly.room(partial) // size,
             MASK_32 + 1 - (head & MASK_32),
         )
-        count = _count_foreseen(packets, index, most, (prefix, head, order, fsn), (1, 0, 1))
-        parts = [packet[_RUN_HEADER.size :] for packet in packets[index : index + count]]
+        parts: list[bytes] = []
+        for packet in islice(packets, index, index + max(0, most)):
+            if len(packet) != length or _unpack_run(packet) != (prefix, head, order, fsn):
+                break
+            parts.append(packet[_RUN_HEADER.size :])
+            head += 1
+            fsn += 1
         reassembly.append(partial, parts, len(parts) * size)
-        receipts.cumulative += count
-        return count
+        receipts.cumulative += len(parts)
+        return len(parts)
 
     def _receive_alike(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
+        size = len(packets[index])
         _, head, order, ppid = _unpack_run(packets[index])
-        length = head >> 32 & 0xFFFF
-        stride = (length + 3) & ~3
-        each = (len(packets[index]) - HEADER_BYTES) // stride
-        stream = self.reassembly.stream(order >> 48)
-        number = order & MASK_32
-        if (
-            head >> 48 & 0xFF != WHOLE
-            or length <= self._header
-            or each * stride + HEADER_BYTES != len(packets[index])
-            or stream.waiting
-            or number != stream.expected & MASK_32
-        ):
+        length, tsn, stream_id, number = head >> 32 & 0xFFFF, head & MASK_32, order >> 48, order & MASK_32
+        if head >> 48 & 0xFF != WHOLE or length <= self._header:
+            return 0
+        each, rest = divmod(size - HEADER_BYTES, (length + 3) & ~3)
+        stream = self.reassembly.stream(stream_id)
+        if not each or rest or stream.waiting or number != stream.expected & MASK_32:
             return 0
         # Where a number begins anew, what stands before it would change.
         most = min(
             self._room // (each * (length + CHUNK_OVERHEAD_BYTES)),
-            (MASK_32 + 1 - (head & MASK_32)) // each,
+            (MASK_32 + 1 - tsn) // each,
             (MASK_32 + 1 - number) // each,
         )
-        count = _count_foreseen(packets, index, most, (prefix, head, order, ppid), (each, each, 0))
-        if not count:
+        chunks: list[bytes] = []
+        for packet in islice(packets, index, index + max(0, most)):
+            if len(packet) != size or _unpack_run(packet) != (prefix, head, order, ppid):
+                break
+            chunks.append(packet[HEADER_BYTES:])
+            head += each
+            order += each
+        if not chunks:
             return 0
-        chunks = b"".join([packet[HEADER_BYTES:] for packet in packets[index : index + count]])
-        messages = decode_alike(chunks, length, head & MASK_32, number, interleaved=True)
-        count = len(messages) // each
-        self._take_in_order(stream, order >> 48, ppid, messages[: count * each])
+        messages = decode_alike(b"".join(chunks), length, tsn, number, interleaved=True)
+        count: int = len(messages) // each
+        self._take_in_order(stream, stream_id, ppid, messages[: count * each])
         return count
 
-    def _take_alike(  # noqa: PLR0917
-        self, packet: bytes, offset: int, length: int, most: int, stream_id: int, number: int, ppid: int
-    ) -> int:
-        """Take whole messages of one size, of which the first is next, as far as those that follow are alike.
+    def _take_alike(self, packet: bytes, offset: int, end: int, room: int) -> int:
+        """Take whole messages of one size, of which the first has the next TSN, as far as those that follow are alike.
 
-        Returns how many: none if the first one is not next in its stream.
+        Returns how many: none if the first one is not next in its stream, or there is no room for two.
         """
-        stream = self.reassembly.stream(stream_id)
-        if stream.waiting or number != stream.expected & self._mask:
-            return 0
+        if self._interleaved:
+            _, _, length, tsn, stream_id, _, number, ppid = _unpack_i(packet, offset)
+        else:
+            _, _, length, tsn, stream_id, number, ppid = _unpack(packet, offset)
         stride = (length + 3) & ~3
-        if most > _FEW:
-            most = min(most, _MANY)
-            if not _are_alike(packet, offset, offset + (most - 1) * stride):
-                most = _FEW
-        tsn = self.receipts.cumulative + 1
+        stream = self.reassembly.stream(stream_id)
+        most = min((end - offset) // stride, room // (length + CHUNK_OVERHEAD_BYTES), _MANY)
+        if most < 2 or stream.waiting or number != stream.expected & self._mask:
+            return 0
+        if most > _FEW and not _are_alike(packet, offset, offset + (most - 1) * stride):
+            most = _FEW
         chunks = packet[offset : offset + most * stride]
         messages = decode_alike(chunks, length, tsn, number, interleaved=self._interleaved)
         self._take_in_order(stream, stream_id, ppid, messages)
         return len(messages)
 
     def _take_in_order(self, stream: InStream, stream_id: int, ppid: int, messages: Sequence[bytes]) -> None:
-        """Take messages that are next in their stream, with a TSN each."""
+        """Take messages that have the next TSNs and are next in their stream."""
         if messages:
             self.arrived.append((stream_id, ppid, list(messages)))
             stream.expected += len(messages)

@@ -45,10 +45,8 @@ class Outbound:
     def add(self, stream: OutStream, delivery: Delivery, data: bytes) -> None:
         """Let a message wait."""
         alike, size = stream.alike, len(data)
-        if alike and (last := alike[-1]).size == size and last.delivery is delivery:
-            last.count += 1
-        else:
-            alike.append(Alike(delivery, size, 1))
+        if not alike or (last := alike[-1]).size != size or last.delivery is not delivery:
+            alike.append(Alike(delivery, size, stream.added))
         stream.queue.append(data)
         stream.buffered += size
         self.buffered += size
@@ -135,6 +133,7 @@ class Outbound:
         """Note how many bytes a stream has had of a packet. While it is alone, turns do not matter."""
         stream.credit = stream.quantum if len(self.active) == 1 else stream.credit - taken
         stream.buffered -= taken
+        stream.taken_bytes += taken
         self.buffered -= taken
         if stream.blocked and stream.buffered <= stream.low_water:
             stream.blocked = False

@@ -57,7 +57,8 @@ class WebRtcTransport:
         self._loop = asyncio.get_running_loop()
         self._connection = Connection(self, parse_servers(ice_servers), config, agent=agent)
         self._association: Association | None = None
-        self._open = False
+        self._sending: Association | None = None
+        """The association while the transport is open."""
         self._closed = False
 
     @classmethod
@@ -68,8 +69,8 @@ class WebRtcTransport:
     @property
     def buffered_amount(self) -> int:
         """Bytes of packets that wait to be sent for the first time."""
-        association = self._association
-        return association.buffered_amount(PACKETS) if association is not None and self._open else 0
+        association = self._sending
+        return 0 if association is None else association.buffered_amount(PACKETS)
 
     async def create_offer(self) -> str:
         """Return an offer with the host candidates. See `Transport`."""
@@ -91,8 +92,8 @@ class WebRtcTransport:
 
     def send(self, packet: bytes) -> None:
         """Queue a packet on the reliable channel. See `Transport`."""
-        association = self._association
-        if association is None or not self._open:
+        association = self._sending
+        if association is None:
             return
         try:
             association.send(PACKETS, packet)
@@ -104,8 +105,8 @@ class WebRtcTransport:
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a packet on the other channel, unless too many wait there. See `Transport`."""
-        association = self._association
-        if association is None or not self._open:
+        association = self._sending
+        if association is None:
             return
         try:
             if association.buffered_amount(DATAGRAMS) < MAX_WAITING_DATAGRAM_BYTES:
@@ -116,11 +117,11 @@ class WebRtcTransport:
 
     def stats(self) -> TransportStats:
         """Return the figures of the connection."""
-        return transport_stats(self._connection, (PACKETS, DATAGRAMS) if self._open else ())
+        return transport_stats(self._connection, () if self._sending is None else (PACKETS, DATAGRAMS))
 
     async def close(self) -> None:
         """Deliver what was sent and release everything. See `Transport`."""
-        self._closed, self._open = True, False
+        self._closed, self._sending = True, None
         await self._connection.close()
 
     # ConnectionListener
@@ -170,13 +171,13 @@ class WebRtcTransport:
 
     def _take_packets(self) -> None:
         """Be open: the remote end has answered, and what is sent now arrives, or the end of the transport says so."""
-        if not self._open and not self._closed:
-            self._open = True
+        if self._sending is None and not self._closed:
+            self._sending = self._association
             self._sink.transport_opened()
 
     def _end(self, reason: str) -> None:
         if not self._closed:
-            self._closed, self._open = True, False
+            self._closed, self._sending = True, None
             self._sink.transport_closed(reason)
 
 
