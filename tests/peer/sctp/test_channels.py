@@ -221,18 +221,36 @@ def test_a_sender_is_told_when_to_wait_and_when_to_go_on() -> None:
 def test_statistics_tell_what_went_through_a_channel() -> None:
     network = connected()
     channel = network.client.association.open_channel(0, label="l")
-    send(network.client, channel, b"12345", b"")
+    send(network.client, channel, b"12345", b"", "", b"\0", "text")
     network.run(1)
     here, there = (end.association.channel_stats(channel) for end in (network.client, network.server))
-    assert (here.messages_sent, here.bytes_sent, there.messages_received, there.bytes_received) == (
-        2,
-        5,
-        2,
-        5,
-    )
+    assert (here.messages_sent, here.bytes_sent) == (there.messages_received, there.bytes_received) == (5, 10)
     stats = network.client.association.stats()
     assert stats.packets_sent == 5  # a second copy of what opened the channel is one of them
     assert stats.smoothed_round_trip_time == pytest.approx(0.02, rel=0.3)
+
+
+@pytest.mark.parametrize("message", [b"", "", b"x"])
+def test_what_the_application_has_taken_is_out_of_the_window(message: bytes | str) -> None:
+    network = connected(receive_window_bytes=65_536)
+    network.client.association.open_channel(0, negotiated_id=0)
+    network.server.association.open_channel(0, negotiated_id=0)
+    for _ in range(70):
+        send(network.client, 0, *[message] * 1000)
+        network.run(1)
+    assert len(network.server.messages) == 70_000
+    assert network.client.association.stats().receive_window == 65_536
+
+
+def test_a_message_with_a_lifetime_needs_the_time_and_others_do_not() -> None:
+    association = connected().client.association
+    limited, reliable = association.open_channel(0, max_lifetime=1.0), association.open_channel(0)
+    buffered = association.buffered_amount(limited)
+    with pytest.raises(ValueError, match="lifetime"):
+        association.send(limited, b"x")
+    assert association.buffered_amount(limited) == buffered
+    assert association.send(reliable, b"x")
+    assert association.channel_stats(limited).messages_sent == 0
 
 
 # Closing

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rtcmesh.peer.sctp import (
     AssociationClosed,
     ChannelNotOpen,
+    ChannelOpened,
     CloseReason,
     NotEstablished,
     Role,
@@ -457,6 +458,20 @@ def test_data_that_comes_after_our_shutdown_is_delivered_and_answered() -> None:
     assert {kind for kind, _ in remote.chunks()} >= {ChunkType.SHUTDOWN}
     remote.say(encode_chunk(ChunkType.SHUTDOWN_ACK))
     assert closed(remote.end) == AssociationClosed(CloseReason.SHUTDOWN)
+
+
+def test_nothing_is_sent_after_a_shutdown_on_a_channel_that_the_other_end_opens_then() -> None:
+    network = Network(1)
+    network.connect(0)
+    network.client.association.send(0, bytes(60_000), network.clock.now)  # the shutdown has to wait for it
+    network.client.do(lambda association, now: association.shutdown(now))
+    channel = network.server.association.open_channel(network.clock.now, label="late")
+    network.server.drain()
+    assert network.run(1, lambda: any(isinstance(event, ChannelOpened) for event in network.client.events))
+    with pytest.raises(NotEstablished):
+        network.client.association.send(channel, b"x", network.clock.now)
+    network.run(5)
+    assert closed(network.client) == closed(network.server) == AssociationClosed(CloseReason.SHUTDOWN)
 
 
 def test_a_shutdown_acknowledges() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import groupby
+from math import inf
 from random import Random
 
 import pytest
@@ -22,7 +23,7 @@ from rtcmesh.peer.sctp.packet import HEADER_BYTES, Envelope
 from rtcmesh.peer.sctp.reassembly import CHUNK_OVERHEAD_BYTES
 from rtcmesh.peer.sctp.recovery import MAX_PACKET_TSNS
 from rtcmesh.peer.sctp.sender import Sender
-from rtcmesh.peer.sctp.sent import Sent
+from rtcmesh.peer.sctp.sent import Limit, Sent
 from rtcmesh.peer.sctp.serial import MASK_32
 
 PPID = 53
@@ -147,7 +148,7 @@ def test_what_is_sent_many_at_a_time_arrives_as_if_it_were_not(
     for stream_id, data in (
         (stream.id, data)
         for stream in waiting(runs, interleaved=interleaved, number=number).active
-        for data in stream.queue
+        for _, data in stream.queue
     ):
         said[stream_id].append(data)
     heard: dict[int, list[bytes]] = defaultdict(list)
@@ -313,6 +314,23 @@ def test_streams_take_turns_though_packets_are_made_many_at_a_time() -> None:
     turns = [len(list(packets)) for _, packets in groupby(streams)]
     assert len(turns) > 10
     assert max(turns) <= 4  # 2,048 bytes, of 14 times 64 or of 1,156 in a packet
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_a_stream_that_has_had_more_than_its_turn_waits_though_its_messages_are_alike(
+    interleaved: bool,
+) -> None:
+    outbound = waiting([(0, ORDERED, 14_000, 1), (0, ORDERED, 100, 300)], interleaved=interleaved, number=0)
+    other, limited = OutStream(1), Delivery(4, PPID, Limit(0, inf))
+    outbound.add(other, limited, bytes(1000))
+    tsn, turns = 1, list[int]()
+    while outbound.active:
+        (packet,) = outbound.next_packets(tsn, 14_988, 1, 0.0)
+        tsn = packet.following
+        turns.append(int.from_bytes(packet.body[8:10], "big"))
+        if len(turns) == 2:  # the first stream is at the head now, with less than nothing left of its turn
+            outbound.add(other, limited, bytes(1000))
+    assert turns == [0, 1, 1, 0, 0, 0]
 
 
 def test_a_run_ends_where_a_packet_is_not_as_foreseen() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rtcmesh.netem import LinkConfig, VirtualNetwork, run_virtual, virtual_webrtc
 from rtcmesh.peer.errors import TransportFailed
+from rtcmesh.peer.sctp import Event, MessagesReceived
 from rtcmesh.peer.webrtc import BadDescription, Candidate, CandidatePair, Certificate, WebRtcConfig
 from rtcmesh.peer.webrtc.datagrams import Datagrams
 from rtcmesh.peer.webrtc.ice import IceListener
@@ -151,6 +152,29 @@ def test_who_may_send_more_because_messages_came_too_late_is_told_as_well() -> N
             await ann.wait_for(lambda: bool(ann.writable_at))
         assert ann.association is not None
         assert ann.association.buffered_amount(5) == 0
+        await close(ann, bob)
+
+    run_virtual(main())
+
+
+def test_what_a_listener_sends_before_it_fails_leaves_all_the_same() -> None:
+    async def main() -> None:
+        ann, bob = await settled("bulk", high_bytes=1024)
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: failures.append(context["exception"])
+        )
+
+        def fail(event: Event) -> None:
+            if isinstance(event, MessagesReceived):
+                bob.send("bulk", event.messages[0])
+                raise ZeroDivisionError
+
+        bob.event_received = fail  # type: ignore[method-assign]
+        ann.send("bulk", b"x")
+        async with asyncio.timeout(0.1):
+            assert await ann.messages("bulk", 1) == [b"x"]
+        assert [type(failure) for failure in failures] == [ZeroDivisionError]
         await close(ann, bob)
 
     run_virtual(main())

@@ -5,7 +5,6 @@ Small messages come like this. What they cost is not to copy bytes but to handle
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct, pack
@@ -46,16 +45,15 @@ def decode_alike(chunks: bytes, length: int, tsn: int, number: int, *, interleav
     foreseen = encode_alike(header, messages, tsn, number, interleaved=interleaved)
     if foreseen == chunks:
         return messages
+    for index in range(len(messages)):
+        if foreseen[index * stride : (index + 1) * stride] != chunks[index * stride : (index + 1) * stride]:
+            return messages[:index]
+    return messages
 
-    def differs(count: int) -> bool:
-        return foreseen[: count * stride] != chunks[: count * stride]
 
-    return messages[: bisect_right(range(len(messages)), x=False, key=differs) - 1]
-
-
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _payloads(size: int, count: int, header: int) -> Struct:
-    """Return the layout of so many chunks by their payloads alone."""
+    """Return the layout of so many chunks by their payloads alone. It is of a packet, so it is small."""
     return Struct(f"{header}x{size}s{-size % 4}x" * count)
 
 

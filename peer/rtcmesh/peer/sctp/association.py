@@ -195,7 +195,8 @@ class Association:
         """Queue a message; a str is a text message. Returns whether the channel is below its high-water mark.
 
         When it returns False, `ChannelWritable` follows. `now` is needed on channels with a lifetime for messages,
-        which begins then. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`, `NotEstablished`.
+        which begins then. Raises `ChannelNotOpen`, `MessageTooLarge`, `BufferFull`, `NotEstablished`, and ValueError
+        where `now` is needed.
         """
         channel = self._channels.by_id.get(channel_id)
         if channel is None or not channel.takes_messages:
@@ -211,7 +212,7 @@ class Association:
             raise BufferFull(self._max_buffered_bytes)
         outbound.add(stream, delivery, data)
         if size == 1:
-            channel.sent_least(delivery)
+            channel.sent_one_byte(delivery)
         if stream.buffered < stream.high_water:
             return True
         stream.blocked = True

@@ -27,7 +27,7 @@ def full_fragments(
 
     There are `most` of them at most, all of exactly `room` bytes, a multiple of four; none if no message is begun.
     """
-    (flags, ppid, limit), data = stream.alike[0].delivery, stream.queue[0]
+    (flags, ppid, limit), data = stream.queue[0]
     offset, size = stream.offset, room - data_header_bytes(interleaved=interleaved)
     if limit is not None or not offset:
         return [], 0
@@ -58,23 +58,26 @@ def alike_messages(
     There are `most` of them at most, each with as many as `room` has space for; none of a single message, nor where a
     quarter of a packet would be left, which a part of the next message could fill.
     """
-    alike = stream.alike[0]
-    flags, ppid, limit = alike.delivery
-    length = alike.size + data_header_bytes(interleaved=interleaved)
+    queue = stream.queue
+    (flags, ppid, limit), data = queue[0]
+    size = len(data)
+    length = size + data_header_bytes(interleaved=interleaved)
     stride = (length + 3) & ~3
     each = room // stride
     if stream.offset or limit is not None or each < 2 or room - each * stride >= room >> 2:
         return [], 0
-    count = min(stream.count_alike // each, most) * each
+    count = min(stream.alike // each, most) * each
     if not count:
         return [], 0
     flags |= WHOLE
-    number, size = stream.mids[flags >> 2], alike.size
+    number = stream.mids[flags >> 2]
     if interleaved:
         header = _pack_i_data(_I_DATA, flags, length, tsn & MASK_32, stream.id, 0, number & MASK_32, ppid)
     else:
         header = _pack_data(_DATA, flags, length, tsn & MASK_32, stream.id, number & MASK_16, ppid)
-    chunks = encode_alike(header, stream.take(count), tsn, number, interleaved=interleaved)
+    messages = [queue.popleft()[1] for _ in range(count)]
+    stream.took(count)
+    chunks = encode_alike(header, messages, tsn, number, interleaved=interleaved)
     filled = each * stride
     packets = [
         Sent(first, first + each, chunks[begin : begin + filled], filled)
@@ -112,26 +115,21 @@ class Bundle:
 
     def take(self, stream: OutStream, budget: int) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
         """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes."""
-        queue, alike, stream_id, offset, mids = (
-            stream.queue,
-            stream.alike,
-            stream.id,
-            stream.offset,
-            stream.mids,
-        )
+        queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
         interleaved = self._interleaved
         header = data_header_bytes(interleaved=interleaved)
-        taken = 0
+        taken = messages = 0
         ends = False
         while queue and not ends and (taken < budget or (offset and not interleaved)):
-            (flags, ppid, its_limit), data = alike[0].delivery, queue[0]
+            (flags, ppid, its_limit), data = queue[0]
             if its_limit is not limit and (limit is None or its_limit is None or not limit.equals(its_limit)):
                 break
             size = len(data) - offset
             mid = mids[flags >> 2]
             if header + size <= left and not (offset and limit is not None and parts):
-                stream.take(1)
+                queue.popleft()
+                messages += 1
                 mids[flags >> 2] = mid + 1
                 if offset:
                     # Nothing shares a packet with a part of what may be abandoned because another part is lost.
@@ -179,6 +177,7 @@ class Bundle:
                 left &= ~3
         self._left, self._tsn = left, tsn
         stream.offset = offset
+        stream.took(messages)
         if taken:
             stream.last_tsn = tsn - 1
         return taken

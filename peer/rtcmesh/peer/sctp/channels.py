@@ -26,10 +26,11 @@ MAX_EARLY_BYTES = 64 * 1024
 
 _BINARY, _BINARY_EMPTY = int(PayloadProtocol.BINARY), int(PayloadProtocol.BINARY_EMPTY)
 _STRING, _STRING_EMPTY = int(PayloadProtocol.STRING), int(PayloadProtocol.STRING_EMPTY)
+_NOT_EMPTY = frozenset({_BINARY, _STRING})
 _EMPTY = frozenset({_BINARY_EMPTY, _STRING_EMPTY})
 _TEXTS = frozenset({_STRING, _STRING_EMPTY})
 _DCEP = Delivery(0, int(PayloadProtocol.DCEP), None)
-_OF_USERS = frozenset({*_EMPTY, *_TEXTS, _BINARY})
+_OF_USERS = _EMPTY | _NOT_EMPTY
 
 
 class ChannelState(Enum):
@@ -44,9 +45,11 @@ class Channel:
     """One data channel."""
 
     __slots__ = (
-        "_bytes_elsewhere",
+        "_bytes_before",
+        "_bytes_of_none",
         "_flags",
-        "_messages_elsewhere",
+        "_messages_before",
+        "_messages_of_dcep",
         "_reliable",
         "binary",
         "bytes_received",
@@ -77,8 +80,10 @@ class Channel:
         """How all messages travel, by payload protocol; none where each has a limit of its own."""
         self._set_flags(0)
         self.local_reset = self.remote_reset = self.reset_requested = False
-        self._messages_elsewhere = self._bytes_elsewhere = 0
-        """What was sent on streams before this one, less what is on this one and no message of the user."""
+        self._messages_before = self._bytes_before = 0
+        """What was sent on streams before this one."""
+        self._messages_of_dcep = self._bytes_of_none = 0
+        """What of all that are no messages of the user, or no bytes of them."""
         self.messages_received = self.bytes_received = 0
 
     def opened(self, *, remote: bool) -> ChannelOpened:
@@ -106,10 +111,10 @@ class Channel:
             delivery = Delivery(self._flags, ppid, limit)
         return delivery, bytes(data)
 
-    def sent_least(self, delivery: Delivery) -> None:
+    def sent_one_byte(self, delivery: Delivery) -> None:
         """Note that a single byte was sent, which may stand for none."""
         if delivery.ppid in _EMPTY:
-            self._bytes_elsewhere -= 1
+            self._bytes_of_none += 1
 
     def _set_flags(self, flags: int) -> None:
         self._flags = flags
@@ -120,15 +125,15 @@ class Channel:
     def say(self, outbound: Outbound, message: bytes) -> None:
         """Send a message of DCEP."""
         outbound.add(self.stream, _DCEP, message)
-        self._messages_elsewhere -= 1
-        self._bytes_elsewhere -= len(message)
+        self._messages_of_dcep += 1
+        self._bytes_of_none += len(message)
 
     def begin_anew(self) -> None:
-        """Go on with another stream, as the remote end knows nothing of this one."""
+        """Go on with another stream, as the remote end knows nothing of this one; what waited is forgotten."""
         before, self.stream = self.stream, OutStream(self.id, self.opening.priority)
         self.stream.low_water, self.stream.high_water = before.low_water, before.high_water
-        self._messages_elsewhere += before.added
-        self._bytes_elsewhere += before.taken_bytes
+        self._messages_before += before.added
+        self._bytes_before += before.taken_bytes + before.buffered
 
     def stats(self) -> ChannelStats:
         """Return its figures."""
@@ -136,8 +141,8 @@ class Channel:
             self.id,
             self.opening.label,
             self.opening.protocol,
-            self._messages_elsewhere + self.stream.added,
-            self._bytes_elsewhere + self.stream.taken_bytes + self.stream.buffered,
+            self._messages_before + self.stream.added - self._messages_of_dcep,
+            self._bytes_before + self.stream.taken_bytes + self.stream.buffered - self._bytes_of_none,
             self.messages_received,
             self.bytes_received,
             self.stream.buffered,
@@ -163,6 +168,7 @@ class Channels:
         self._connected = False
         self._early: list[Messages] = []
         self._early_bytes = 0
+        self._takes_messages = True
 
     def __getitem__(self, channel_id: int) -> Channel:
         """Return a channel. Raises `ChannelNotOpen`."""
@@ -234,8 +240,8 @@ class Channels:
             total += size
             count += len(messages)
             channel = self.by_id.get(stream_id)
-            if ppid == _BINARY and channel is not None and channel.state is ChannelState.OPEN:
-                self._report(channel, messages, size, text=False)
+            if ppid in _NOT_EMPTY and channel is not None and channel.state is ChannelState.OPEN:
+                self._report(channel, messages, size, text=ppid == _STRING)
             else:
                 for data in messages:
                     self._take(stream_id, ppid, data)
@@ -285,6 +291,7 @@ class Channels:
             self._refuse(stream_id)
         else:
             channel = self.by_id[stream_id] = Channel(stream_id, opening, negotiated=False)
+            channel.takes_messages = self._takes_messages
             channel.say(self._outbound, dcep.ACK)
             self.events.append(channel.opened(remote=True))
 
@@ -319,6 +326,7 @@ class Channels:
 
     def end(self) -> None:
         """Take no more messages, as the association ends."""
+        self._takes_messages = False
         for channel in self.by_id.values():
             channel.takes_messages = False
 

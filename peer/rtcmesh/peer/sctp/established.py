@@ -120,7 +120,9 @@ class Established:
 
     def receive_run(self, packets: Sequence[bytes], index: int, now: float) -> int:
         """Take the packets from `index` on that are foreseen, and return how many: see `Inbound.receive_run`."""
-        if self.shutdown.state is not ShutdownState.NONE or not (self._ours and self.incoming.zero_checksum):
+        if self.shutdown.state is not ShutdownState.NONE or self.ended is not None:
+            return 0
+        if not (self._ours and self.incoming.zero_checksum):
             return 0
         count = self.inbound.receive_run(packets, index, self.incoming.unchecked)
         if count:
@@ -262,7 +264,7 @@ class Established:
     def _go_on(self, now: float) -> None:
         """Do what waited for something to be acknowledged or consumed."""
         sender, channels = self.sender, self._channels
-        if channels.dropped_messages:
+        if channels.dropped_bytes or channels.dropped_messages:
             self.inbound.consumed(channels.dropped_bytes, channels.dropped_messages)
             channels.dropped_bytes = channels.dropped_messages = 0
         if channels.any_closing:

@@ -80,7 +80,7 @@ class ChannelWritable(msgspec.Struct, frozen=True, gc=False):
     channel_id: int
 
 
-class MessagesReceived(msgspec.Struct):
+class MessagesReceived(msgspec.Struct, gc=False):
     """Whole messages, at least one. They fill the receive window until they are reported to `Association.consumed`."""
 
     channel_id: int

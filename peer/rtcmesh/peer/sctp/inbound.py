@@ -25,15 +25,16 @@ _RUN_HEADER = Struct("!12sQQL")
 """The header of a packet; kind, flags, length and TSN; stream and MID; payload protocol or FSN."""
 _unpack_run = _RUN_HEADER.unpack_from
 
-_FEW, _MANY = 16, 64
-"""How many chunks are looked at together that may be alike, and how many if the last of them looks like the first."""
+_FIRST_LOOK = 16
+"""How many chunks at the beginning of a packet are looked at together, if the first two are alike."""
 
 
-def _are_alike(packet: bytes, first: int, second: int) -> bool:
-    """Return whether two chunks are of the same kind, flags, length and stream."""
+def _are_alike(packet: bytes, first: int, second: int, header: int) -> bool:
+    """Return whether two chunks are of the same kind, flags, length, stream and payload protocol."""
     return (
         packet[first : first + 4] == packet[second : second + 4]
         and packet[first + 8 : first + 10] == packet[second + 8 : second + 10]
+        and packet[first + header - 4 : first + header] == packet[second + header - 4 : second + header]
     )
 
 
@@ -70,6 +71,7 @@ class Inbound:
         streams = reassembly.streams
         expected_kind, interleaved, header, mask = self._kind, self._interleaved, self._header, self._mask
         room = self._room
+        look = _FIRST_LOOK
         while offset < end:
             if packet[offset] != expected_kind:
                 break
@@ -85,17 +87,22 @@ class Inbound:
             is_next = wire_tsn == (cumulative + 1) & MASK_32 and not receipts.ranges
             following = (offset + length + 3) & ~3
             if (
-                is_next
+                look
+                and is_next
                 and flags == WHOLE
                 and following + length <= end
-                and packet[following + 3] == packet[offset + 3]  # size and stream: the first that differ ...
-                and packet[following + 9] == packet[offset + 9]  # ... if they are not alike
-                and _are_alike(packet, offset, following)
-                and (count := self._take_alike(packet, offset, end, room))
+                and packet[following + 3]
+                == packet[offset + 3]  # if they are not alike, it shows mostly in size, stream
+                and packet[following + 9] == packet[offset + 9]
+                and packet[following + header - 1] == packet[offset + header - 1]  # or protocol
+                and _are_alike(packet, offset, following, header)
             ):
-                offset += count * (following - offset)
-                room -= count * (length + CHUNK_OVERHEAD_BYTES)
-                continue
+                count = self._take_alike(packet, offset, end, room, look)
+                look = 2 * count if count > 1 else 0  # so little is looked at in vain, whatever the packet
+                if count:
+                    offset += count * (following - offset)
+                    room -= count * (length + CHUNK_OVERHEAD_BYTES)
+                    continue
             data = packet[offset + header : offset + length]
             offset = following
             room -= length + CHUNK_OVERHEAD_BYTES
@@ -115,15 +122,17 @@ class Inbound:
                     arrived += reassembly.add_i_fragment(flags, stream_id, number, ppid, data)
                 else:
                     arrived += reassembly.add_fragment(tsn, flags, stream_id, number, ppid, data)
-            elif flags & U:
-                arrived.append((stream_id, ppid, [data]))
-            else:
+                continue
+            if not flags & U:
                 stream = streams.get(stream_id) or reassembly.stream(stream_id)
-                if number == stream.expected & mask and not stream.waiting:
-                    stream.expected += 1
-                    arrived.append((stream_id, ppid, [data]))
-                else:
+                if number != stream.expected & mask or stream.waiting:
                     arrived += reassembly.put_in_order(stream_id, number, mask, ppid, data)
+                    continue
+                stream.expected += 1
+            if arrived and arrived[-1][0] == stream_id and arrived[-1][1] == ppid:
+                arrived[-1][2].append(data)
+            else:
+                arrived.append((stream_id, ppid, [data]))
         return offset
 
     def receive_run(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
@@ -184,24 +193,28 @@ class Inbound:
             (MASK_32 + 1 - tsn) // each,
             (MASK_32 + 1 - number) // each,
         )
-        chunks: list[bytes] = []
+        messages: list[bytes] = []
+        count = 0
         for packet in islice(packets, index, index + max(0, most)):
             if len(packet) != size or _unpack_run(packet) != (prefix, head, order, ppid):
                 break
-            chunks.append(packet[HEADER_BYTES:])
+            found = decode_alike(
+                packet[HEADER_BYTES:], length, head & MASK_32, order & MASK_32, interleaved=True
+            )
+            if len(found) < each:
+                break
+            messages += found
+            count += 1
             head += each
             order += each
-        if not chunks:
-            return 0
-        messages = decode_alike(b"".join(chunks), length, tsn, number, interleaved=True)
-        count: int = len(messages) // each
-        self._take_in_order(stream, stream_id, ppid, messages[: count * each])
+        self._take_in_order(stream, stream_id, ppid, messages)
         return count
 
-    def _take_alike(self, packet: bytes, offset: int, end: int, room: int) -> int:
+    def _take_alike(self, packet: bytes, offset: int, end: int, room: int, look: int) -> int:
         """Take whole messages of one size, of which the first has the next TSN, as far as those that follow are alike.
 
-        Returns how many: none if the first one is not next in its stream, or there is no room for two.
+        At most `look` are taken. Returns how many: none if the first one is not next in its stream, or there is no room
+        for two.
         """
         if self._interleaved:
             _, _, length, tsn, stream_id, _, number, ppid = _unpack_i(packet, offset)
@@ -209,11 +222,9 @@ class Inbound:
             _, _, length, tsn, stream_id, number, ppid = _unpack(packet, offset)
         stride = (length + 3) & ~3
         stream = self.reassembly.stream(stream_id)
-        most = min((end - offset) // stride, room // (length + CHUNK_OVERHEAD_BYTES), _MANY)
+        most = min((end - offset) // stride, room // (length + CHUNK_OVERHEAD_BYTES), look)
         if most < 2 or stream.waiting or number != stream.expected & self._mask:
             return 0
-        if most > _FEW and not _are_alike(packet, offset, offset + (most - 1) * stride):
-            most = _FEW
         chunks = packet[offset : offset + most * stride]
         messages = decode_alike(chunks, length, tsn, number, interleaved=self._interleaved)
         self._take_in_order(stream, stream_id, ppid, messages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .sent import Limit
 
@@ -23,17 +23,8 @@ class Delivery(NamedTuple):
     limit: Limit | None
 
 
-class Alike:
-    """What messages have in common that follow one another on a stream."""
-
-    __slots__ = ("delivery", "first", "size")
-
-    def __init__(self, delivery: Delivery, size: int, first: int) -> None:
-        self.delivery = delivery
-        self.size = size
-        """Of each, in bytes."""
-        self.first = first
-        """How many messages there were on the stream before the first of them."""
+Waiting: TypeAlias = tuple[Delivery, bytes]
+"""A message that waits."""
 
 
 class OutStream:
@@ -41,8 +32,8 @@ class OutStream:
 
     __slots__ = (
         "active",
-        "alike",
         "blocked",
+        "borders",
         "buffered",
         "credit",
         "fragment",
@@ -60,9 +51,9 @@ class OutStream:
 
     def __init__(self, stream_id: int, priority: int = 256) -> None:
         self.id = stream_id
-        self.queue: deque[bytes] = deque()
-        self.alike: deque[Alike] = deque()
-        """What the messages in the queue are like, in their order."""
+        self.queue: deque[Waiting] = deque()
+        self.borders: deque[int] = deque()
+        """Where in the queue a message is not like the one before it, each as how many were added before it."""
         self.offset = 0
         """How much of the first message in the queue is sent."""
         self.fragment = 0
@@ -90,25 +81,21 @@ class OutStream:
         return self.taken + len(self.queue)
 
     @property
-    def count_alike(self) -> int:
-        """How many messages at the head of the queue are alike."""
-        return (self.alike[1].first if len(self.alike) > 1 else self.added) - self.taken
+    def alike(self) -> int:
+        """How many messages at the head of the queue travel alike, and are of one size."""
+        return self.borders[0] - self.taken if self.borders else len(self.queue)
 
-    def take(self, count: int) -> list[bytes]:
-        """Take messages out of the queue."""
-        alike, popleft = self.alike, self.queue.popleft
-        messages = [popleft() for _ in range(count)]
+    def took(self, count: int) -> None:
+        """Note that messages were taken out of the queue."""
         self.taken = taken = self.taken + count
-        if not self.queue:
-            alike.clear()
-        while len(alike) > 1 and alike[1].first <= taken:
-            alike.popleft()
-        return messages
+        borders = self.borders
+        while borders and borders[0] <= taken:
+            borders.popleft()
 
     def clear(self) -> None:
         """Forget what waits."""
         self.taken += len(self.queue)
         self.taken_bytes += self.buffered
         self.queue.clear()
-        self.alike.clear()
+        self.borders.clear()
         self.buffered = self.offset = 0

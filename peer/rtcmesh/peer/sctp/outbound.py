@@ -13,7 +13,7 @@ from .chunks import Skip
 from .config import SctpConfig
 from .data_chunks import U
 from .extensions import Extensions
-from .out_stream import Alike, Delivery, OutStream
+from .out_stream import Delivery, OutStream
 from .sent import Sent
 
 MESSAGE_OVERHEAD_BYTES = 64
@@ -44,10 +44,12 @@ class Outbound:
 
     def add(self, stream: OutStream, delivery: Delivery, data: bytes) -> None:
         """Let a message wait."""
-        alike, size = stream.alike, len(data)
-        if not alike or (last := alike[-1]).size != size or last.delivery is not delivery:
-            alike.append(Alike(delivery, size, stream.added))
-        stream.queue.append(data)
+        queue, size = stream.queue, len(data)
+        if queue:
+            before, last = queue[-1]
+            if len(last) != size or before is not delivery:
+                stream.borders.append(stream.added)
+        queue.append((delivery, data))
         stream.buffered += size
         self.buffered += size
         if not stream.active:
@@ -73,7 +75,7 @@ class Outbound:
         stream, interleaved = self.active[0], self.interleaved
         if len(self.active) > 1 and (interleaved or not stream.offset):
             # A fragment may use up more than the turn; messages share what is left of a packet with other streams.
-            most = min(most, -(-stream.credit // room) if stream.offset else stream.credit // room)
+            most = max(0, min(most, -(-stream.credit // room) if stream.offset else stream.credit // room))
         many = full_fragments if stream.offset else alike_messages
         packets, taken = many(stream, tsn, room, most, interleaved=interleaved)
         if packets:
@@ -92,7 +94,7 @@ class Outbound:
                 stream.credit += stream.quantum
                 active.rotate(-1)
                 continue
-            limit = stream.alike[0].delivery.limit
+            limit = stream.queue[0][0].limit
             if limit is not None:
                 if bundle.parts:
                     break
@@ -112,12 +114,13 @@ class Outbound:
         When a part of it is sent already, and perhaps acknowledged, one more TSN stands for the rest. It is returned,
         to be passed over with FORWARD TSN: otherwise the remote end would wait for the rest for ever.
         """
-        dropped = 0
-        while stream.queue:
-            flags, _, limit = stream.alike[0].delivery
+        queue, dropped = stream.queue, 0
+        while queue:
+            (flags, _, limit), data = queue[0]
             if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 break
-            (data,) = stream.take(1)
+            queue.popleft()
+            stream.took(1)
             dropped += len(data) - stream.offset
             if not limit.abandoned:
                 limit.abandoned = True

@@ -115,7 +115,7 @@ class Connection:
         self._early_candidates: list[Candidate | None] = []
         self._early_datagrams: list[bytes] = []
         self.will_flush = False
-        """Whether what the association is given now leaves without `schedule_flush`."""
+        """Whether what the association is given now leaves without `schedule_flush`: a flush is due, or under way."""
         self._flushing = False
         self._alarm = Alarm(self._deadline, self._timeout)
         self._heard_at = 0.0
@@ -335,8 +335,11 @@ class Connection:
                 if not self._heard_at:
                     self._heard_at = now
                     association.connect(now)
-                if not self._report(association.events()):
+                if not self._report(association, association.events()):
                     self._transmit(association, dtls, agent, now)
+        except BaseException:
+            self._flush_later(1)  # the listener's fault must not keep what waits to be sent
+            raise
         finally:
             self.will_flush = self._flushing
         if dtls.state is DtlsState.FAILED:
@@ -346,15 +349,13 @@ class Connection:
         else:
             self._alarm.set()
 
-    def _report(self, events: list[Event]) -> bool:
+    def _report(self, association: Association, events: list[Event]) -> bool:
         """Tell the listener what happened; return whether to wait for what it has to say, with the cookie."""
-        consumed = messages = 0
         answered = False
         receive = self._listener.event_received
         for event in events:
             if isinstance(event, MessagesReceived):
-                consumed += sum(map(len, event.messages))
-                messages += len(event.messages)
+                association.consumed(sum(map(len, event.messages)), len(event.messages))
             elif isinstance(event, AssociationClosed):
                 self._end(f"{event.reason.value}: {event.detail}" if event.detail else event.reason.value)
                 continue
@@ -363,8 +364,6 @@ class Connection:
                 self._flush_later(FIRST_WORD_TURNS)
             if not self._closing:
                 receive(event)
-        if messages and self._association is not None:
-            self._association.consumed(consumed, messages)
         return answered
 
     def _transmit(self, association: Association, dtls: Dtls, agent: IceAgent, now: float) -> None:
