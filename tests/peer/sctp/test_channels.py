@@ -110,7 +110,7 @@ def test_what_comes_before_a_channel_is_opened_here_is_kept() -> None:
 
 
 def test_what_comes_for_no_channel_is_kept_within_bounds() -> None:
-    network = connected(receive_window_bytes=128 * 1024)
+    network = connected(receive_window_bytes=128 * 1024, max_message_bytes=64 * 1024)
     network.client.association.open_channel(0, negotiated_id=0)
     send(network.client, 0, *[b"x" * 10_000] * 100)
     network.run(10)
@@ -230,9 +230,28 @@ def test_statistics_tell_what_went_through_a_channel() -> None:
     assert stats.smoothed_round_trip_time == pytest.approx(0.02, rel=0.3)
 
 
+@pytest.mark.parametrize(
+    ("channels", "size", "window"),
+    [(40, 256 * 1024, 4 << 20), (8, 16_000, 32_768), (30, 250_000, 1 << 20), (3, 32_768, 65_536)],
+)
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_large_messages_on_many_channels_do_not_fill_the_window_with_parts(
+    channels: int, size: int, window: int, loss: float
+) -> None:
+    network = connected(loss=loss, receive_window_bytes=window, max_message_bytes=window // 2)
+    for end in (network.client, network.server):
+        for channel in range(channels):
+            end.association.open_channel(0, negotiated_id=channel)
+    for channel in range(channels):
+        network.client.association.send(channel, b"small")
+        network.client.association.send(channel, bytes(size))
+    network.client.drain()
+    assert network.run(120, lambda: len(network.server.messages) == 2 * channels)
+
+
 @pytest.mark.parametrize("message", [b"", "", b"x"])
 def test_what_the_application_has_taken_is_out_of_the_window(message: bytes | str) -> None:
-    network = connected(receive_window_bytes=65_536)
+    network = connected(receive_window_bytes=65_536, max_message_bytes=32_768)
     network.client.association.open_channel(0, negotiated_id=0)
     network.server.association.open_channel(0, negotiated_id=0)
     for _ in range(70):

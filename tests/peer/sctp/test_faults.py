@@ -36,7 +36,12 @@ def puppet(window: int = 4 << 20, *, interleaving: bool = False) -> Puppet:
     """Return a remote end for a client with one channel."""
     network = Network(
         1,
-        client=SctpConfig(role=Role.CLIENT, interleaving=interleaving, receive_window_bytes=window),
+        client=SctpConfig(
+            role=Role.CLIENT,
+            interleaving=interleaving,
+            receive_window_bytes=window,
+            max_message_bytes=64 * 1024,
+        ),
         server=SctpConfig(role=Role.SERVER),
     )
     network.connect(0)
@@ -296,7 +301,9 @@ def held(end: End) -> int:
 
 
 def test_an_application_that_stops_reading_stops_the_sender() -> None:
-    network = Network(1, server=SctpConfig(role=Role.SERVER, receive_window_bytes=SMALL_WINDOW))
+    network = Network(
+        1, server=SctpConfig(role=Role.SERVER, receive_window_bytes=SMALL_WINDOW, max_message_bytes=64 * 1024)
+    )
     network.connect(0)
     network.server.consumes = False
     send(network.client, *[bytes([number]) * 10_000 for number in range(100)])

@@ -274,7 +274,8 @@ def test_a_chunk_that_is_not_as_foreseen_is_the_same_in_a_run_and_alone(
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_what_the_window_has_no_room_for_is_dropped_whatever_it_is_like(interleaved: bool) -> None:
     window = 32_768
-    inbound = Inbound(1, SctpConfig(role=Role.CLIENT, receive_window_bytes=window), interleaved=interleaved)
+    config = SctpConfig(role=Role.CLIENT, receive_window_bytes=window, max_message_bytes=window // 2)
+    inbound = Inbound(1, config, interleaved=interleaved)
     (packet,) = packets_of(waiting([(0, ORDERED, 64, 5)], interleaved=interleaved, number=0), 1, 1176, 1)
     inbound.delivered(2 * window + 1000, 0)
     assert take(inbound, [ENVELOPE.seal(packet.body * 3)], runs=True) == []
@@ -380,11 +381,17 @@ def test_a_run_takes_no_more_than_the_window_and_the_largest_message_allow() -> 
         ENVELOPE.seal(packet.body)
         for packet in packets_of(waiting([(0, ORDERED, 120_000, 1)], interleaved=True, number=0), 1, 1176, 99)
     ]
-    for config, most in (
-        (SctpConfig(role=Role.CLIENT, receive_window_bytes=32_768), 2 * 32_768),
-        (SctpConfig(role=Role.CLIENT, max_message_bytes=20_000), 20_000),
+    window = 2 * 120_000
+    for config, unread, most in (
+        (
+            SctpConfig(role=Role.CLIENT, receive_window_bytes=window, max_message_bytes=120_000),
+            window + 180_000,
+            60_000,
+        ),
+        (SctpConfig(role=Role.CLIENT, max_message_bytes=20_000), 0, 20_000),
     ):
         inbound = Inbound(1, config, interleaved=True)
+        inbound.delivered(unread, 0)
         inbound.receive_data(packets[0], HEADER_BYTES, len(packets[0]))
         index = 1
         while count := inbound.receive_run(packets, index, ENVELOPE.unchecked):

@@ -102,9 +102,9 @@ class Bundle:
         self._limit: Limit | None = None
         self._skips: list[Skip] | None = None
 
-    def restrict(self, limit: Limit) -> None:
-        """Take only messages of this limit, and of one stream."""
-        self._limit, self._skips, self.full = limit, [], True
+    def restrict(self, limit: Limit | None) -> None:
+        """Take only messages of this limit, and of one stream; or only reliable ones. Nothing is in it yet."""
+        self._limit, self._skips = limit, None if limit is None else []
 
     def packet(self) -> Sent | None:
         """Return what is in it; None: nothing."""
@@ -113,8 +113,11 @@ class Bundle:
         body = b"".join(self.parts)
         return Sent(self._first, self._tsn, body, len(body), self._limit, self._skips)
 
-    def take(self, stream: OutStream, budget: int) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
-        """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes."""
+    def take(self, stream: OutStream, budget: int, may_begin: float) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
+        """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes.
+
+        A message larger than `may_begin` is not begun unless all of it finds room.
+        """
         queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
         interleaved = self._interleaved
@@ -148,6 +151,8 @@ class Bundle:
             ):
                 # Rather a packet with a little space than small fragments.
                 self.full = True
+                break
+            elif not offset and size > may_begin:
                 break
             else:
                 size = (left - header) & ~3

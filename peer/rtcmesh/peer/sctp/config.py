@@ -49,7 +49,8 @@ class SctpConfig:
     """How far path MTU discovery (RFC 8899) may raise it, towards an end of this package. Not above `packet_bytes`: no
     discovery."""
     receive_window_bytes: int = 4 * 1024 * 1024
-    """How much the remote end may send that the application has not consumed."""
+    """How much the remote end may send that the application has not consumed, what is not complete included: two of the
+    largest messages at least."""
     max_message_bytes: int = 256 * 1024
     """The largest message that this end takes; announced in the session description."""
     max_buffered_bytes: int = 16 * 1024 * 1024
@@ -83,3 +84,5 @@ class SctpConfig:
             raise ValueError(f"max_streams is {self.max_streams}, not in 1..65535")
         if self.receive_window_bytes < 2 * MAX_PACKET_BYTES or self.max_message_bytes <= 0:
             raise ValueError("receive_window_bytes or max_message_bytes is too small")
+        if self.receive_window_bytes < 2 * self.max_message_bytes:
+            raise ValueError("receive_window_bytes has no room for two messages of max_message_bytes")

@@ -62,7 +62,7 @@ class Established:
         now: float,
     ) -> None:
         extensions = Extensions(agreement.extensions)
-        outbound.agreed(config, extensions)
+        outbound.agreed(config, extensions, agreement.remote_window)
         self.incoming = Envelope(
             config.remote_port, config.local_port, agreement.local_tag, zero_checksum=config.zero_checksum
         )

@@ -37,7 +37,7 @@ class FirstData:
             return self._again(room, now)
         if room < LEAST_ROOM or room > agreement.remote_window or not self._may_go(agreement):
             return b""
-        self._outbound.agreed(self._config, Extensions(agreement.extensions))
+        self._outbound.agreed(self._config, Extensions(agreement.extensions), agreement.remote_window)
         tsn = agreement.local_initial_tsn
         while room >= LEAST_ROOM and self._outbound.active:
             packets = self._outbound.next_packets(tsn, room, 1, now)

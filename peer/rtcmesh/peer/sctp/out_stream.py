@@ -85,6 +85,11 @@ class OutStream:
         """How many messages at the head of the queue travel alike, and are of one size."""
         return self.borders[0] - self.taken if self.borders else len(self.queue)
 
+    @property
+    def begun(self) -> int:
+        """How large the message is of which a part is sent and a part is not; 0: there is none."""
+        return len(self.queue[0][1]) if self.offset else 0
+
     def took(self, count: int) -> None:
         """Note that messages were taken out of the queue."""
         self.taken = taken = self.taken + count

@@ -7,6 +7,7 @@ DATA does not allow another message between the fragments of one, I-DATA does: t
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from .bundle import Bundle, alike_messages, full_fragments
 from .chunks import Skip
@@ -32,13 +33,17 @@ class Outbound:
         """Bytes on all streams."""
         self.writable: list[int] = []
         """Streams that fell to their low-water mark, until they are taken."""
+        self._begun = 0
+        """How large the messages are together of which a part is sent and a part is not."""
+        self._most_begun: float = inf
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
         self.active: deque[OutStream] = deque()
         """Streams with something to send, in the order of their turns."""
 
-    def agreed(self, config: SctpConfig, extensions: Extensions) -> None:
+    def agreed(self, config: SctpConfig, extensions: Extensions, remote_window: int) -> None:
         """Note what the remote end can do. Call it before anything is sent."""
+        self._most_begun = remote_window // 2
         self.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         self.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
 
@@ -59,6 +64,7 @@ class Outbound:
 
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
+        self._begun -= stream.begun
         self.buffered -= stream.buffered
         stream.clear()
         if stream.active:
@@ -87,7 +93,8 @@ class Outbound:
     def _next_packet(self, tsn: int, room: int, now: float) -> Sent | None:
         active, interleaved = self.active, self.interleaved
         bundle = Bundle(tsn, room, interleaved=interleaved)
-        while active and not bundle.full:
+        skipped = 0
+        while active and not bundle.full and skipped <= len(active):
             stream = active[0]
             alone = len(active) == 1
             if stream.credit <= 0 and not alone and (interleaved or not stream.offset):
@@ -105,8 +112,28 @@ class Outbound:
                         return gap
                     continue
                 bundle.restrict(limit)
-            self._end_turn(stream, bundle.take(stream, room if alone else stream.credit))
+            begun = stream.begun
+            taken = bundle.take(stream, room if alone else stream.credit, self._may_begin)
+            self._begun += stream.begun - begun
+            self._end_turn(stream, taken)
+            if taken:
+                skipped = 0
+                if limit is not None:
+                    break  # nothing else may share the packet
+            elif not bundle.full:
+                bundle.restrict(None)
+                active.rotate(-1)
+                skipped += 1
         return bundle.packet()
+
+    @property
+    def _may_begin(self) -> float:
+        """How large a message may be that is begun in one packet and ended in another.
+
+        The remote end has to hold the parts of messages that are not complete. If they filled its window, none of them
+        would ever be: so as many are begun as half of it holds, and always one. With DATA it is one anyway.
+        """
+        return self._most_begun - self._begun if self.interleaved and self._begun else inf
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> tuple[Sent | None, int]:
         """Drop what is too late (RFC 3758 section 3.5). Returns how many bytes that were as well.
@@ -119,6 +146,7 @@ class Outbound:
             (flags, _, limit), data = queue[0]
             if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 break
+            self._begun -= stream.begun
             queue.popleft()
             stream.took(1)
             dropped += len(data) - stream.offset

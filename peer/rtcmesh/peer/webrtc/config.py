@@ -59,7 +59,7 @@ class WebRtcConfig:
     limit of all; 15,000 lets four packets leave with one system call."""
 
     receive_window_bytes: int = 4 * 1024 * 1024
-    """How much the remote end may send that the application has not taken."""
+    """How much the remote end may send that the application has not taken: two of the largest messages at least."""
 
     max_message_bytes: int = 256 * 1024
     """The largest message that is taken in one piece."""
@@ -73,3 +73,5 @@ class WebRtcConfig:
             raise ValueError("gathering_timeout, complete_within and close_timeout must be positive")
         if not (self.use_ipv4 or self.use_ipv6):
             raise ValueError("one of use_ipv4 and use_ipv6 must be True")
+        if self.receive_window_bytes < 2 * self.max_message_bytes:
+            raise ValueError("receive_window_bytes has no room for two messages of max_message_bytes")
