@@ -40,7 +40,7 @@ def puppet(window: int = 4 << 20, *, interleaving: bool = False) -> Puppet:
             role=Role.CLIENT,
             interleaving=interleaving,
             receive_window_bytes=window,
-            max_message_bytes=64 * 1024,
+            max_message_bytes=min(256 * 1024, window // 2),
         ),
         server=SctpConfig(role=Role.SERVER),
     )
