@@ -116,7 +116,8 @@ class Bundle:
     def take(self, stream: OutStream, budget: int, may_begin: float) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
         """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes.
 
-        A message larger than `may_begin` is not begun unless all of it finds room.
+        A message larger than `may_begin` is not begun unless all of it finds room. If it finds none in any packet, and
+        is the next one, none are taken.
         """
         queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
@@ -153,6 +154,7 @@ class Bundle:
                 self.full = True
                 break
             elif not offset and size > may_begin:
+                self.full = header + size <= self._room  # the next packet holds all of it
                 break
             else:
                 size = (left - header) & ~3

@@ -36,6 +36,8 @@ class Outbound:
         self._begun = 0
         """How large the messages are together of which a part is sent and a part is not."""
         self._most_begun: float = inf
+        self._held: deque[OutStream] = deque()
+        """Streams that may not begin their next message before one that is begun comes to its end."""
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
         self.active: deque[OutStream] = deque()
@@ -64,12 +66,13 @@ class Outbound:
 
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
-        self._begun -= stream.begun
+        begun = stream.begun
         self.buffered -= stream.buffered
         stream.clear()
         if stream.active:
             stream.active = False
-            self.active.remove(stream)
+            (self._held if stream in self._held else self.active).remove(stream)
+        self._count_begun(-begun)
 
     def next_packets(self, tsn: int, room: int, most: int, now: float) -> list[Sent]:
         """Return chunks that are numbered from `tsn`: one packet of at most `room` bytes, or full ones, `most` at most.
@@ -85,7 +88,7 @@ class Outbound:
         many = full_fragments if stream.offset else alike_messages
         packets, taken = many(stream, tsn, room, most, interleaved=interleaved)
         if packets:
-            self._end_turn(stream, taken)
+            self._end_turn(stream, taken, stream.begun)
             return packets
         packet = self._next_packet(tsn, room, now)
         return [] if packet is None else [packet]
@@ -93,8 +96,7 @@ class Outbound:
     def _next_packet(self, tsn: int, room: int, now: float) -> Sent | None:
         active, interleaved = self.active, self.interleaved
         bundle = Bundle(tsn, room, interleaved=interleaved)
-        skipped = 0
-        while active and not bundle.full and skipped <= len(active):
+        while active and not bundle.full:
             stream = active[0]
             alone = len(active) == 1
             if stream.credit <= 0 and not alone and (interleaved or not stream.offset):
@@ -106,24 +108,21 @@ class Outbound:
                 if bundle.parts:
                     break
                 if limit.abandoned or (limit.expires_at <= now and self.may_abandon):
+                    begun = stream.begun
                     gap, dropped = self._expire(stream, tsn, now)
-                    self._end_turn(stream, dropped)
+                    self._end_turn(stream, dropped, begun)
                     if gap is not None:
                         return gap
                     continue
                 bundle.restrict(limit)
             begun = stream.begun
             taken = bundle.take(stream, room if alone else stream.credit, self._may_begin)
-            self._begun += stream.begun - begun
-            self._end_turn(stream, taken)
-            if taken:
-                skipped = 0
-                if limit is not None:
-                    break  # nothing else may share the packet
-            elif not bundle.full:
+            self._end_turn(stream, taken, begun)
+            if taken and limit is not None:
+                break  # nothing else may share the packet
+            if not taken and not bundle.full:
                 bundle.restrict(None)
-                active.rotate(-1)
-                skipped += 1
+                self._held.append(active.popleft())
         return bundle.packet()
 
     @property
@@ -134,6 +133,12 @@ class Outbound:
         would ever be: so as many are begun as half of it holds, and always one. With DATA it is one anyway.
         """
         return self._most_begun - self._begun if self.interleaved and self._begun else inf
+
+    def _count_begun(self, change: int) -> None:
+        """Note how much more is begun, and let one stream go on for each that ends, or while none is begun."""
+        self._begun += change
+        if self._held and (change < 0 or not self._begun):
+            self.active.append(self._held.popleft())
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> tuple[Sent | None, int]:
         """Drop what is too late (RFC 3758 section 3.5). Returns how many bytes that were as well.
@@ -146,7 +151,6 @@ class Outbound:
             (flags, _, limit), data = queue[0]
             if limit is None or not (limit.abandoned or (limit.expires_at <= now and self.may_abandon)):
                 break
-            self._begun -= stream.begun
             queue.popleft()
             stream.took(1)
             dropped += len(data) - stream.offset
@@ -160,8 +164,11 @@ class Outbound:
                 return Sent(tsn, tsn + 1, b"", 0, limit, [Skip(stream.id, mid, bool(flags & U))]), dropped
         return None, dropped
 
-    def _end_turn(self, stream: OutStream, taken: int) -> None:
-        """Note how many bytes a stream has had of a packet. While it is alone, turns do not matter."""
+    def _end_turn(self, stream: OutStream, taken: int, begun: int) -> None:
+        """Note how many bytes a stream has had of a packet, and how large the message was that it had begun before.
+
+        While it is alone, turns do not matter.
+        """
         stream.credit = stream.quantum if len(self.active) == 1 else stream.credit - taken
         stream.buffered -= taken
         stream.taken_bytes += taken
@@ -172,3 +179,4 @@ class Outbound:
         if not stream.queue:
             stream.active = False
             self.active.popleft()
+        self._count_begun(stream.begun - begun)
