@@ -118,7 +118,7 @@ def test_nobody_is_held_by_a_message_that_came_too_late_to_begin() -> None:
     outbound.add(streams[1], Delivery(0, 53, Limit(inf, 1.0)), bytes(3000))
     outbound.add(streams[2], RELIABLE, bytes(3000))
     tsn = 1
-    for now in (0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0):
+    for now in (0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 2.0):
         if outbound.active:
             for packet in outbound.next_packets(tsn, 1176, 1, now):
                 tsn = packet.following
