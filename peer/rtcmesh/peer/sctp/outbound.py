@@ -17,6 +17,9 @@ from .extensions import Extensions
 from .out_stream import Delivery, OutStream
 from .sent import Sent
 
+SMALLER = 16
+"""What part of half the remote window a message is at most that does not wait for larger ones to be complete."""
+
 MESSAGE_OVERHEAD_BYTES = 64
 """What a message that waits costs beside its data."""
 
@@ -130,9 +133,13 @@ class Outbound:
         """How large a message may be that is begun in one packet and ended in another.
 
         The remote end has to hold the parts of messages that are not complete. If they filled its window, none of them
-        would ever be: so as many are begun as half of it holds, and always one. With DATA it is one anyway.
+        would ever be: so as many are begun as half of it holds, and always one. Smaller ones do not wait for large ones:
+        for them there is another quarter. With DATA only one is ever begun.
         """
-        return self._most_begun - self._begun if self.interleaved and self._begun else inf
+        if not self.interleaved or not self._begun:
+            return inf
+        left = self._most_begun - self._begun
+        return max(left, min(left + self._most_begun // 2, self._most_begun // SMALLER))
 
     def _count_begun(self, change: int) -> None:
         """Note how much more is begun, and let one stream go on for each that ends, or while none is begun."""
