@@ -133,8 +133,8 @@ class Outbound:
         """How large a message may be that is begun in one packet and ended in another.
 
         The remote end has to hold the parts of messages that are not complete. If they filled its window, none of them
-        would ever be: so as many are begun as half of it holds, and always one. Smaller ones do not wait for large ones:
-        for them there is another quarter. With DATA only one is ever begun.
+        would ever be: so as many are begun as half of it holds, and always one. Smaller ones do not wait for large
+        ones: for them there is another quarter. With DATA only one is ever begun.
         """
         if not self.interleaved or not self._begun:
             return inf
