@@ -188,7 +188,7 @@ def test_what_is_too_much_is_refused_and_changes_nothing() -> None:
     with pytest.raises(BufferFull):
         association.send(channel, b"x" * 20_000, 0)
     assert association.buffered_amount(channel) == 90_000
-    for _ in range(150):
+    for _ in range(75):
         association.send(channel, b"x", 0)
     with pytest.raises(BufferFull):
         association.send(channel, b"x" * 500, 0)

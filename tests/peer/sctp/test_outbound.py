@@ -48,9 +48,13 @@ def test_no_more_is_begun_than_the_remote_end_can_hold_and_nothing_waits_for_eve
     tsn, now, added = 1, 0.0, 0
 
     def check() -> None:
-        begun = [stream.begun for stream in streams]
-        assert outbound._begun == sum(begun)
-        assert not interleaved or sum(begun) <= max(3 * window // 4, *begun)
+        begun = [len(stream.queue[0][1]) for stream in streams if stream.offset]
+        granted = [stream.granted for stream in streams if stream.granted]
+        assert (
+            sum(begun) <= sum(granted) == outbound._larger.granted + outbound._smaller.granted
+            or not interleaved
+        )
+        assert not interleaved or sum(granted) <= max(window // 2, *granted, 0) + window // 4
         assert outbound.buffered == sum(stream.buffered for stream in streams)
         assert bool(outbound.active) == any(stream.queue for stream in streams)
         for stream in streams:
@@ -110,6 +114,43 @@ def test_messages_that_may_not_begin_cost_the_others_nothing(channels: int) -> N
             tsn = packet.following
             turns += 1
         assert turns <= 5 * 8
+
+
+def served(
+    sizes: list[int], priorities: list[int], *, window: int, packet: int = 1176, total: int = 20_000_000
+) -> list[int]:
+    """Return how many bytes streams have had that always have such messages to send."""
+    outbound = outbound_towards(window, interleaved=True)
+    streams = [OutStream(number, priority) for number, priority in enumerate(priorities)]
+    tsn = 1
+    while sum(stream.taken_bytes for stream in streams) < total:
+        for stream, size in zip(streams, sizes, strict=True):
+            while len(stream.queue) < 2:
+                outbound.add(stream, RELIABLE, bytes(size))
+        packets = outbound.next_packets(tsn, packet, 64, 0.0)
+        assert packets, "something could be sent, and was not"
+        tsn = packets[-1].following
+    return [stream.taken_bytes for stream in streams]
+
+
+@pytest.mark.parametrize("packet", [1176, 14_988])
+@pytest.mark.parametrize("window", [512 * 1024, 4 << 20])
+def test_streams_share_by_their_priority_though_not_all_may_begin_at_a_time(window: int, packet: int) -> None:
+    shares = served([256 * 1024] * 12, [1024, 512, 256] * 4, window=window, packet=packet, total=60_000_000)
+    for weight, start in ((4 / 7, 0), (2 / 7, 1), (1 / 7, 2)):
+        assert sum(shares[start::3]) / sum(shares) == pytest.approx(weight, rel=0.4)
+
+
+@pytest.mark.parametrize("small", [2000, 15_000, 40_000])
+def test_a_large_message_and_smaller_ones_do_not_starve_one_another(small: int) -> None:
+    shares = served([small] * 4 + [256 * 1024], [256] * 5, window=512 * 1024)
+    assert min(shares) > 0.5 * max(shares)
+
+
+@pytest.mark.parametrize("priority", [1, 128])
+def test_a_low_priority_and_large_packets_do_not_keep_packets_empty(priority: int) -> None:
+    shares = served([256 * 1024] * 3, [priority] * 3, window=512 * 1024, packet=14_988)
+    assert max(shares) - min(shares) <= 2 * 256 * 1024
 
 
 def test_nobody_is_held_by_a_message_that_came_too_late_to_begin() -> None:

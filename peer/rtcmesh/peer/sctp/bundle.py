@@ -6,6 +6,8 @@ that the middle of a large message fills, and the chunks of small messages that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .alike_chunks import PADDING, encode_alike
 from .chunks import ChunkType, Skip
 from .data_chunks import DATA_HEADER, I_DATA_HEADER, WHOLE, B, E, U, data_header_bytes
@@ -17,7 +19,8 @@ _pack_data = DATA_HEADER.pack
 _pack_i_data = I_DATA_HEADER.pack
 _DATA = int(ChunkType.DATA)
 _I_DATA = int(ChunkType.I_DATA)
-_LEAST_FRAGMENT = 64
+LEAST_FRAGMENT, LEAST_FRAGMENT_AMONG_MANY = 64, 256
+"""The remote end books more than the bytes of each part of a message: of those that mix few must be small."""
 
 
 def full_fragments(
@@ -90,15 +93,28 @@ def alike_messages(
 class Bundle:
     """The chunks of one packet while it is filled: all reliable, or all of the same limit and of one stream."""
 
-    __slots__ = ("_first", "_interleaved", "_left", "_limit", "_room", "_skips", "_tsn", "full", "parts")
+    __slots__ = (
+        "_first",
+        "_interleaved",
+        "_least",
+        "_left",
+        "_limit",
+        "_room",
+        "_skips",
+        "_tsn",
+        "full",
+        "parts",
+    )
 
-    def __init__(self, tsn: int, room: int, *, interleaved: bool) -> None:
+    def __init__(self, tsn: int, room: int, *, interleaved: bool, least: int) -> None:
         self.parts: list[bytes] = []
         self.full = False
         """Whether nothing else may share the packet."""
         self._first = self._tsn = tsn
         self._room = self._left = room
         self._interleaved = interleaved
+        self._least = least
+        """How many bytes of a message that finds room in no packet are worth a chunk."""
         self._limit: Limit | None = None
         self._skips: list[Skip] | None = None
 
@@ -113,11 +129,11 @@ class Bundle:
         body = b"".join(self.parts)
         return Sent(self._first, self._tsn, body, len(body), self._limit, self._skips)
 
-    def take(self, stream: OutStream, budget: int, may_begin: float) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
+    def take(self, stream: OutStream, budget: int, may_begin: Callable[[int], bool]) -> int:  # noqa: PLR0912, PLR0915  (the hot loop)
         """Move messages from a stream until its budget is spent or the packet is full. Returns how many bytes.
 
-        A message larger than `may_begin` is not begun unless all of it finds room. If it finds none in any packet, and
-        is the next one, none are taken.
+        A message of which a part only finds room has to be granted already, or `may_begin`. If it may not, is the next
+        one, and finds room in no packet, none are taken.
         """
         queue, stream_id, offset, mids = stream.queue, stream.id, stream.offset, stream.mids
         parts, left, tsn, limit, skips = self.parts, self._left, self._tsn, self._limit, self._skips
@@ -148,12 +164,16 @@ class Bundle:
                     fragment = 0
             elif parts and (
                 limit is not None
-                or (left < self._room >> 2 if header + size <= self._room else left < _LEAST_FRAGMENT)
+                or (left < self._room >> 2 if header + size <= self._room else left < self._least)
             ):
                 # Rather a packet with a little space than small fragments.
                 self.full = True
                 break
-            elif not offset and size > may_begin:
+            elif (
+                not offset
+                and not (stream.granted and stream.granted_at == stream.taken + messages)
+                and not may_begin(size)
+            ):
                 self.full = header + size <= self._room  # the next packet holds all of it
                 break
             else:

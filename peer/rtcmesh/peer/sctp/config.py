@@ -54,7 +54,7 @@ class SctpConfig:
     max_message_bytes: int = 256 * 1024
     """The largest message that this end takes; announced in the session description."""
     max_buffered_bytes: int = 16 * 1024 * 1024
-    """How much may wait on all channels together to be sent; every message on its channel counts as 64 bytes more."""
+    """How much may wait on all channels together to be sent; every message on its channel counts as 128 bytes more."""
     max_streams: int = 65_535
     """How many streams to ask for and to accept, in each direction."""
     zero_checksum: bool = False

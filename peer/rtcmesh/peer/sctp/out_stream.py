@@ -36,7 +36,10 @@ class OutStream:
         "borders",
         "buffered",
         "credit",
+        "finish",
         "fragment",
+        "granted",
+        "granted_at",
         "high_water",
         "id",
         "last_tsn",
@@ -74,6 +77,10 @@ class OutStream:
         self.credit = 0
         self.last_tsn = -1
         """The last TSN that was sent on it; -1: none."""
+        self.granted = self.granted_at = 0
+        """The size of the message that is under way, or may be (0: none), and what `taken` was then."""
+        self.finish = 0.0
+        """See `Beginnings`."""
 
     @property
     def added(self) -> int:
@@ -85,10 +92,9 @@ class OutStream:
         """How many messages at the head of the queue travel alike, and are of one size."""
         return self.borders[0] - self.taken if self.borders else len(self.queue)
 
-    @property
-    def begun(self) -> int:
-        """How large the message is of which a part is sent and a part is not; 0: there is none."""
-        return len(self.queue[0][1]) if self.offset else 0
+    def is_granted(self, messages: int) -> bool:
+        """Return whether the message may be under way that is the first one after so many are taken."""
+        return self.granted > 0 and self.granted_at == self.taken + messages
 
     def took(self, count: int) -> None:
         """Note that messages were taken out of the queue."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-from .bundle import Bundle, alike_messages, full_fragments
+from .beginnings import Beginnings
+from .bundle import LEAST_FRAGMENT, LEAST_FRAGMENT_AMONG_MANY, Bundle, alike_messages, full_fragments
 from .chunks import Skip
 from .config import SctpConfig
 from .data_chunks import U
@@ -17,10 +18,10 @@ from .extensions import Extensions
 from .out_stream import Delivery, OutStream
 from .sent import Sent
 
-SMALLER = 16
-"""What part of half the remote window a message is at most that does not wait for larger ones to be complete."""
+SMALLER = 32
+"""What part of the remote window a message is at most that does not wait for larger ones to be complete."""
 
-MESSAGE_OVERHEAD_BYTES = 64
+MESSAGE_OVERHEAD_BYTES = 128
 """What a message that waits costs beside its data."""
 
 
@@ -36,11 +37,9 @@ class Outbound:
         """Bytes on all streams."""
         self.writable: list[int] = []
         """Streams that fell to their low-water mark, until they are taken."""
-        self._begun = 0
-        """How large the messages are together of which a part is sent and a part is not."""
-        self._most_begun: float = inf
-        self._held: deque[OutStream] = deque()
-        """Streams that may not begin their next message before one that is begun comes to its end."""
+        self._smaller, self._larger = Beginnings(), Beginnings()
+        """Messages of which some packets hold a part each: smaller ones do not wait for larger ones."""
+        self._most_smaller: float = inf
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
         self.active: deque[OutStream] = deque()
@@ -48,7 +47,8 @@ class Outbound:
 
     def agreed(self, config: SctpConfig, extensions: Extensions, remote_window: int) -> None:
         """Note what the remote end can do. Call it before anything is sent."""
-        self._most_begun = remote_window // 2
+        self._larger.budget, self._smaller.budget = remote_window // 2, remote_window // 4
+        self._most_smaller = remote_window // SMALLER
         self.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         self.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
 
@@ -69,13 +69,15 @@ class Outbound:
 
     def drop(self, stream: OutStream) -> None:
         """Forget what waits on a stream."""
-        begun = stream.begun
         self.buffered -= stream.buffered
-        stream.clear()
         if stream.active:
             stream.active = False
-            (self._held if stream in self._held else self.active).remove(stream)
-        self._count_begun(-begun)
+            try:
+                self.active.remove(stream)
+            except ValueError:
+                self._beginnings(len(stream.queue[0][1])).forget(stream)
+        stream.clear()
+        self._settle(stream)
 
     def next_packets(self, tsn: int, room: int, most: int, now: float) -> list[Sent]:
         """Return chunks that are numbered from `tsn`: one packet of at most `room` bytes, or full ones, `most` at most.
@@ -91,14 +93,15 @@ class Outbound:
         many = full_fragments if stream.offset else alike_messages
         packets, taken = many(stream, tsn, room, most, interleaved=interleaved)
         if packets:
-            self._end_turn(stream, taken, stream.begun)
+            self._end_turn(stream, taken)
             return packets
         packet = self._next_packet(tsn, room, now)
         return [] if packet is None else [packet]
 
     def _next_packet(self, tsn: int, room: int, now: float) -> Sent | None:
         active, interleaved = self.active, self.interleaved
-        bundle = Bundle(tsn, room, interleaved=interleaved)
+        least = LEAST_FRAGMENT if len(active) == 1 else LEAST_FRAGMENT_AMONG_MANY
+        bundle = Bundle(tsn, room, interleaved=interleaved, least=least)
         while active and not bundle.full:
             stream = active[0]
             alone = len(active) == 1
@@ -111,41 +114,41 @@ class Outbound:
                 if bundle.parts:
                     break
                 if limit.abandoned or (limit.expires_at <= now and self.may_abandon):
-                    begun = stream.begun
                     gap, dropped = self._expire(stream, tsn, now)
-                    self._end_turn(stream, dropped, begun)
+                    self._end_turn(stream, dropped)
                     if gap is not None:
                         return gap
                     continue
                 bundle.restrict(limit)
-            begun = stream.begun
             taken = bundle.take(stream, room if alone else stream.credit, self._may_begin)
-            self._end_turn(stream, taken, begun)
+            self._end_turn(stream, taken)
             if taken and limit is not None:
                 break  # nothing else may share the packet
             if not taken and not bundle.full:
                 bundle.restrict(None)
-                self._held.append(active.popleft())
+                active.popleft()
+                self._beginnings(len(stream.queue[0][1])).hold(stream)
         return bundle.packet()
 
-    @property
-    def _may_begin(self) -> float:
-        """How large a message may be that is begun in one packet and ended in another.
+    def _may_begin(self, size: int) -> bool:
+        """Return whether a message may begin of which a packet holds a part only. With DATA one is under way anyway."""
+        return not self.interleaved or self._beginnings(size).may_begin(size)
 
-        The remote end has to hold the parts of messages that are not complete. If they filled its window, none of them
-        would ever be: so as many are begun as half of it holds, and always one. Smaller ones do not wait for large
-        ones: for them there is another quarter. With DATA only one is ever begun.
+    def _beginnings(self, size: int) -> Beginnings:
+        return self._smaller if size <= self._most_smaller else self._larger
+
+    def _settle(self, stream: OutStream) -> None:
+        """Note which messages are under way, and let those go on that may begin now.
+
+        Whoever is held waits for a message that is under way on an active stream; so there is always one.
         """
-        if not self.interleaved or not self._begun:
-            return inf
-        left = self._most_begun - self._begun
-        return max(left, min(left + self._most_begun // 2, self._most_begun // SMALLER))
-
-    def _count_begun(self, change: int) -> None:
-        """Note how much more is begun, and let one stream go on for each that ends, or while none is begun."""
-        self._begun += change
-        if self._held and (change < 0 or not self._begun):
-            self.active.append(self._held.popleft())
+        ended = stream.granted if stream.taken != stream.granted_at else 0
+        if ended:
+            self._beginnings(ended).ended(stream)
+        if stream.offset and not stream.granted:
+            self._beginnings(len(stream.queue[0][1])).begun(stream)
+        if ended:
+            self.active += self._beginnings(ended).release()
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> tuple[Sent | None, int]:
         """Drop what is too late (RFC 3758 section 3.5). Returns how many bytes that were as well.
@@ -171,11 +174,8 @@ class Outbound:
                 return Sent(tsn, tsn + 1, b"", 0, limit, [Skip(stream.id, mid, bool(flags & U))]), dropped
         return None, dropped
 
-    def _end_turn(self, stream: OutStream, taken: int, begun: int) -> None:
-        """Note how many bytes a stream has had of a packet, and how large the message was that it had begun before.
-
-        While it is alone, turns do not matter.
-        """
+    def _end_turn(self, stream: OutStream, taken: int) -> None:
+        """Note how many bytes a stream has had of a packet. While it is alone, turns do not matter."""
         stream.credit = stream.quantum if len(self.active) == 1 else stream.credit - taken
         stream.buffered -= taken
         stream.taken_bytes += taken
@@ -186,4 +186,5 @@ class Outbound:
         if not stream.queue:
             stream.active = False
             self.active.popleft()
-        self._count_begun(stream.begun - begun)
+        if self.interleaved:
+            self._settle(stream)

@@ -337,9 +337,6 @@ class Connection:
                     association.connect(now)
                 if not self._report(association, association.events()):
                     self._transmit(association, dtls, agent, now)
-        except BaseException:
-            self._flush_later(1)  # the listener's fault must not keep what waits to be sent
-            raise
         finally:
             self.will_flush = self._flushing
         if dtls.state is DtlsState.FAILED:
@@ -363,7 +360,10 @@ class Connection:
                 answered = True
                 self._flush_later(FIRST_WORD_TURNS)
             if not self._closing:
-                receive(event)
+                try:
+                    receive(event)
+                except Exception as error:  # noqa: BLE001  (what follows it must not suffer from the listener's fault)
+                    self._loop.call_exception_handler({"message": "a listener failed", "exception": error})
         return answered
 
     def _transmit(self, association: Association, dtls: Dtls, agent: IceAgent, now: float) -> None:
