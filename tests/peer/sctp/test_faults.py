@@ -322,6 +322,25 @@ def test_an_application_that_stops_reading_stops_the_sender() -> None:
     assert [message.data[0] for message in network.server.messages] == list(range(100))
 
 
+def test_large_packets_do_not_wait_for_room_that_smaller_ones_find() -> None:
+    network = Network(
+        1,
+        client=SctpConfig(role=Role.CLIENT, max_packet_bytes=15_000),
+        server=SctpConfig(
+            role=Role.SERVER, receive_window_bytes=32_768, max_message_bytes=16_384, max_packet_bytes=15_000
+        ),
+    )
+    network.connect(0)
+    network.run(5)
+    assert network.client.association.stats().mtu == 15_000
+    network.server.consumes = False
+    send(network.client, bytes(10_000), bytes(10_000))
+    network.run(1)
+    # What is left of the window holds one of these, and no full packet.
+    send(network.client, bytes(9000), bytes(9000))
+    assert network.run(0.015, lambda: len(network.server.messages) == 3)
+
+
 def test_a_sender_that_ignores_the_window_is_not_acknowledged_beyond_it() -> None:
     remote = puppet(SMALL_WINDOW)
     remote.end.consumes = False

@@ -101,14 +101,17 @@ class Sender:
                 if not active or tsns_left <= 0:
                     break
                 easily = easily_taken - recovery.in_flight
-                if easily < 0 and not self._remote_has_room(now):
-                    break
-                most = 1
-                if not (recovery.probes or reserved):
+                most, space = 1, room
+                if easily < 0:
+                    # Large packets must not wait for room while smaller ones find it.
+                    space = max(room + easily, min(room, recovery.safe_size))
+                    if easily + room < space and not self._remote_has_room(now):
+                        break
+                elif not (recovery.probes or reserved):
                     most = max(
                         1, min(ceil(allowed / room), easily // room + 1, tsns_left // MAX_PACKET_TSNS + 1)
                     )
-                packets = outbound.next_packets(recovery.next_tsn, room - reserved, most, now)
+                packets = outbound.next_packets(recovery.next_tsn, space - reserved, most, now)
                 if not packets:
                     break
                 reserved = 0
