@@ -10,7 +10,9 @@ The modules, from the wire to the application:
     handshake     INIT to COOKIE ACK, collisions, restart                  RFC 9260 section 5
     first_data    what travels with COOKIE ECHO                            RFC 9260 section 5.1
     outbound      whose turn it is; what is too late                       RFC 9260 section 6.1; 3758; 8260
+    beginnings    which large messages may be under way at a time          RFC 8260
     bundle        from messages to the chunks of a packet; out_stream      RFC 9260 sections 6.9, 6.10; 8260
+    alike_chunks  small messages that are alike, many at a time            -
     recovery      what is on its way: RACK, probes, retransmission         RFC 9260 section 6.3; 8985
     copies        second copies of what nothing follows                    -
     round_trip    how long a round trip takes                              RFC 9260 section 6.3.1

@@ -7,7 +7,6 @@ DATA does not allow another message between the fragments of one, I-DATA does: t
 from __future__ import annotations
 
 from collections import deque
-from math import inf
 
 from .beginnings import Beginnings
 from .bundle import LEAST_FRAGMENT, LEAST_FRAGMENT_AMONG_MANY, Bundle, alike_messages, full_fragments
@@ -17,9 +16,6 @@ from .data_chunks import U
 from .extensions import Extensions
 from .out_stream import Delivery, OutStream
 from .sent import Sent
-
-SMALLER = 32
-"""What part of the remote window a message is at most that does not wait for larger ones to be complete."""
 
 MESSAGE_OVERHEAD_BYTES = 128
 """What a message that waits costs beside its data."""
@@ -37,9 +33,7 @@ class Outbound:
         """Bytes on all streams."""
         self.writable: list[int] = []
         """Streams that fell to their low-water mark, until they are taken."""
-        self._smaller, self._larger = Beginnings(), Beginnings()
-        """Messages of which some packets hold a part each: smaller ones do not wait for larger ones."""
-        self._most_smaller: float = inf
+        self._beginnings = Beginnings()
         self.expired = 0
         """Messages that were abandoned before any of them was sent."""
         self.active: deque[OutStream] = deque()
@@ -47,8 +41,7 @@ class Outbound:
 
     def agreed(self, config: SctpConfig, extensions: Extensions, remote_window: int) -> None:
         """Note what the remote end can do. Call it before anything is sent."""
-        self._larger.budget, self._smaller.budget = remote_window // 2, remote_window // 4
-        self._most_smaller = remote_window // SMALLER
+        self._beginnings.agreed(remote_window)
         self.interleaved = config.interleaving and Extensions.INTERLEAVING in extensions
         self.may_abandon = Extensions.PARTIAL_RELIABILITY in extensions
 
@@ -75,9 +68,9 @@ class Outbound:
             try:
                 self.active.remove(stream)
             except ValueError:
-                self._beginnings(len(stream.queue[0][1])).forget(stream)
+                self._beginnings.forget(stream)
         stream.clear()
-        self._settle(stream)
+        self.active += self._beginnings.settle(stream)
 
     def next_packets(self, tsn: int, room: int, most: int, now: float) -> list[Sent]:
         """Return chunks that are numbered from `tsn`: one packet of at most `room` bytes, or full ones, `most` at most.
@@ -127,28 +120,12 @@ class Outbound:
             if not taken and not bundle.full:
                 bundle.restrict(None)
                 active.popleft()
-                self._beginnings(len(stream.queue[0][1])).hold(stream)
+                self._beginnings.hold(stream)
         return bundle.packet()
 
     def _may_begin(self, size: int) -> bool:
         """Return whether a message may begin of which a packet holds a part only. With DATA one is under way anyway."""
-        return not self.interleaved or self._beginnings(size).may_begin(size)
-
-    def _beginnings(self, size: int) -> Beginnings:
-        return self._smaller if size <= self._most_smaller else self._larger
-
-    def _settle(self, stream: OutStream) -> None:
-        """Note which messages are under way, and let those go on that may begin now.
-
-        Whoever is held waits for a message that is under way on an active stream; so there is always one.
-        """
-        ended = stream.granted if stream.taken != stream.granted_at else 0
-        if ended:
-            self._beginnings(ended).ended(stream)
-        if stream.offset and not stream.granted:
-            self._beginnings(len(stream.queue[0][1])).begun(stream)
-        if ended:
-            self.active += self._beginnings(ended).release()
+        return not self.interleaved or self._beginnings.may_begin(size)
 
     def _expire(self, stream: OutStream, tsn: int, now: float) -> tuple[Sent | None, int]:
         """Drop what is too late (RFC 3758 section 3.5). Returns how many bytes that were as well.
@@ -187,4 +164,4 @@ class Outbound:
             stream.active = False
             self.active.popleft()
         if self.interleaved:
-            self._settle(stream)
+            self.active += self._beginnings.settle(stream)
