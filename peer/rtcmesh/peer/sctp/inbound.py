@@ -149,9 +149,10 @@ class Inbound:
         head: int = _unpack_run(packets[index])[1]
         if head & MASK_32 != (receipts.cumulative + 1) & MASK_32 or head >> 56 != self._kind:
             return 0
-        if head >> 48 & WHOLE:
+        flags = head >> 48 & 0xFF
+        if flags == WHOLE:
             return self._receive_alike(packets, index, prefix)
-        return self._receive_fragments(packets, index, prefix)
+        return 0 if flags & WHOLE else self._receive_fragments(packets, index, prefix)
 
     def _receive_fragments(self, packets: Sequence[bytes], index: int, prefix: bytes) -> int:
         receipts, reassembly, length = self.receipts, self.reassembly, len(packets[index])
@@ -181,7 +182,7 @@ class Inbound:
         size = len(packets[index])
         _, head, order, ppid = _unpack_run(packets[index])
         length, tsn, stream_id, number = head >> 32 & 0xFFFF, head & MASK_32, order >> 48, order & MASK_32
-        if head >> 48 & 0xFF != WHOLE or length <= self._header:
+        if length <= self._header:
             return 0
         each, rest = divmod(size - HEADER_BYTES, (length + 3) & ~3)
         stream = self.reassembly.stream(stream_id)
