@@ -227,10 +227,7 @@ class Association:
 
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of messages that wait to be sent for the first time. Raises `ChannelNotOpen`."""
-        channel = self._channels.by_id.get(channel_id)
-        if channel is None:
-            raise ChannelNotOpen(channel_id)
-        return channel.stream.buffered
+        return self._channels[channel_id].stream.buffered
 
     @property
     def has_events(self) -> bool:

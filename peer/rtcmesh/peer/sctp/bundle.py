@@ -169,11 +169,7 @@ class Bundle:
                 # Rather a packet with a little space than small fragments.
                 self.full = True
                 break
-            elif (
-                not offset
-                and not (stream.granted and stream.granted_at == stream.taken + messages)
-                and not may_begin(size)
-            ):
+            elif not offset and not stream.is_granted(messages) and not may_begin(size):
                 self.full = header + size <= self._room  # the next packet holds all of it
                 break
             else:

@@ -91,10 +91,10 @@ class Inbound:
                 and is_next
                 and flags == WHOLE
                 and following + length <= end
-                and packet[following + 3]
-                == packet[offset + 3]  # if they are not alike, it shows mostly in size, stream
+                # If they are not alike, it shows mostly in size, stream or payload protocol.
+                and packet[following + 3] == packet[offset + 3]
                 and packet[following + 9] == packet[offset + 9]
-                and packet[following + header - 1] == packet[offset + header - 1]  # or protocol
+                and packet[following + header - 1] == packet[offset + header - 1]
                 and _are_alike(packet, offset, following, header)
             ):
                 count = self._take_alike(packet, offset, end, room, look)
